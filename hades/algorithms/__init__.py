@@ -1,0 +1,1 @@
+"""Algorithms: pure state -> state functions that the host loop drives."""

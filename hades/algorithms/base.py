@@ -1,0 +1,62 @@
+"""The Algorithm protocol: what the host loop needs to drive, evaluate and save any method."""
+
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from flax import struct
+from jax import Array
+from jax.sharding import Mesh
+
+from hades.environments.base import Environment
+from hades.normalizers.base import NormalizerState
+from hades.types import ActFn, Genome, Key, Metrics
+
+State: TypeAlias = Any
+POPULATION_AXIS = "population"
+"""The one mesh axis."""
+
+
+@struct.dataclass
+class Solution:
+    """The genome that a state would report, with the statistics it acts under."""
+
+    genome: Genome
+    normalizer: NormalizerState
+
+
+@struct.dataclass
+class Evaluation:
+    """Whole episodes of I independent policies, E each."""
+
+    returns: Array  # f32[I, E]
+    lengths: Array  # i32[I, E]
+    metrics: Metrics  # f32[I] each, of the inner loop
+
+
+@runtime_checkable
+class Algorithm(Protocol):
+    """A frozen dataclass whose methods are pure."""
+
+    @property
+    def environments(self) -> tuple[Environment, ...]:
+        """Where it is trained and evaluated."""
+        ...
+
+    def init(self, key: Key) -> State:
+        """The state before the first generation. A state has `generation` i32[] and `failures` i32[]."""
+        ...
+
+    def step(self, state: State, mesh: Mesh) -> tuple[State, Metrics]:
+        """One generation. Metrics are scalars and include `env_steps` i32[], the live steps of this generation."""
+        ...
+
+    def solution(self, state: State) -> Solution:
+        """What the state would report."""
+        ...
+
+    def evaluate(self, key: Key, solution: Solution, num_inits: int, num_episodes: int) -> Evaluation:
+        """Train `num_inits` independent policies from a solution and play whole episodes with each."""
+        ...
+
+    def policy(self, key: Key, solution: Solution) -> ActFn:
+        """One policy trained from a solution, acting on raw observations."""
+        ...

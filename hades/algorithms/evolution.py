@@ -1,0 +1,231 @@
+"""One generation of the outer loop as one pure function: ask, learn, roll out, score, tell.
+
+HaDES-R, HaDES-F and direct ES are this loop with other components. All candidates of a generation see the same initial
+policies, cloning keys and episodes. The population is the only sharded axis and this is the only place that names a mesh.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax import Array, lax
+from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from hades.algorithms.base import POPULATION_AXIS, Evaluation, Solution
+from hades.algorithms.keys import Step, Stream, indexed_keys, step_key, stream_key
+from hades.algorithms.playing import largest_divisor, map_chunks, play, sequential
+from hades.environments.base import Environment
+from hades.errors import ConfigError
+from hades.fitness.base import Fitness
+from hades.inner.base import InnerLearner
+from hades.normalizers.base import Normalizer, NormalizerState
+from hades.outer.base import OuterOptimizer, OuterState
+from hades.registry import register
+from hades.types import ActFn, Candidate, EnvSpec, Genome, Key, Metrics, Params, Score, finite_mean
+
+
+@struct.dataclass
+class EvolutionState:
+    key: Key  # the root key, never changed
+    generation: Array  # i32[], generations done
+    outer: OuterState
+    normalizer: NormalizerState
+    failures: Array  # i32[], generations in a row without any finite fitness
+
+
+@register("Algorithm", "Evolution")
+@dataclasses.dataclass(frozen=True)
+class Evolution:
+    """The distillation loop.
+
+    Attributes:
+        environment: where fitness is measured.
+        learner: from a genome to a policy.
+        outer: the evolution strategy.
+        fitness: what it maximises.
+        normalizer: the coordinates of the dataset.
+        learn_batch: networks cloned at a time on a device; few stay in cache. 0: all of a rollout batch.
+        rollout_batch: candidates that step in lockstep on a device; bounds the memory. 0: all.
+
+    Raises:
+        ConfigError: where the components do not fit each other.
+    """
+
+    environment: Environment
+    learner: InnerLearner
+    outer: OuterOptimizer
+    fitness: Fitness
+    normalizer: Normalizer
+    learn_batch: int = 8
+    rollout_batch: int = 0
+
+    def __post_init__(self) -> None:
+        self.learner.check(self.spec)
+        self.fitness.check(self.spec)
+        most = self.fitness.max_env_steps(self.spec) * self.num_inits * self.outer.population_size
+        if most >= 2**31:
+            raise ConfigError(
+                f"A generation could take {most:,} environment steps, more than its int32 counter holds: "
+                "use a smaller population, fewer inits or fewer episodes."
+            )
+
+    @property
+    def environments(self) -> tuple[Environment, ...]:
+        return (self.environment,)
+
+    @property
+    def spec(self) -> EnvSpec:
+        return self.environment.spec
+
+    @property
+    def num_inits(self) -> int:
+        return self.learner.num_inits
+
+    @cached_property
+    def genome_shapes(self) -> Genome:
+        """The genome as a pytree of ShapeDtypeStruct."""
+        return jax.eval_shape(lambda key: self.learner.init_genome(key, self.environment, lambda x: x), jax.random.key(0))
+
+    @cached_property
+    def unravel(self) -> Callable[[Array], Genome]:
+        """From f32[n] to a genome."""
+        with jax.ensure_compile_time_eval():
+            return ravel_pytree(jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), self.genome_shapes))[1]
+
+    def init(self, key: Key) -> EvolutionState:
+        start = stream_key(key, Stream.START)
+        normalizer = self.normalizer.init(step_key(start, Step.NORMALIZER), self.environment)
+        genome = self.learner.init_genome(
+            step_key(start, Step.GENOME), self.environment, lambda obs: self.normalizer.apply(normalizer, obs)
+        )
+        zero = jnp.zeros((), jnp.int32)
+        outer = self.outer.init(step_key(start, Step.ASK), ravel_pytree(genome)[0], self.unravel)
+        return EvolutionState(key=key, generation=zero, outer=outer, normalizer=normalizer, failures=zero)
+
+    def step(self, state: EvolutionState, mesh: Mesh) -> tuple[EvolutionState, Metrics]:
+        """One generation. See Algorithm.step.
+
+        Raises:
+            ConfigError: when the population is not divisible by the number of devices.
+        """
+        if self.outer.population_size % mesh.size:
+            raise ConfigError(
+                f"population_size {self.outer.population_size} is not divisible by {mesh.size} devices: "
+                f"use {-(-self.outer.population_size // mesh.size) * mesh.size}, or fewer devices."
+            )
+        key = stream_key(state.key, Stream.SEARCH, state.generation)
+        population, asked = self.outer.ask(step_key(key, Step.ASK), state.outer)
+        population = lax.with_sharding_constraint(population, NamedSharding(mesh, PartitionSpec(POPULATION_AXIS)))
+        scores = self._scores(key, population, state.normalizer, mesh)
+        fitness = lax.with_sharding_constraint(scores.value, NamedSharding(mesh, PartitionSpec()))
+        finite = jnp.isfinite(fitness)
+        usable = jnp.where(finite, fitness, jnp.min(jnp.where(finite, fitness, jnp.inf)))
+        outer, outer_metrics = self.outer.tell(step_key(key, Step.TELL), asked, population, usable)
+        updated = state.replace(outer=outer, normalizer=self._updated_normalizer(state.normalizer, scores))
+        updated = jax.tree.map(lambda new, old: _select(finite.any(), new, old), updated, state)
+        next_state = updated.replace(
+            generation=state.generation + 1, failures=jnp.where(finite.any(), 0, state.failures + 1)
+        )
+        return next_state, outer_metrics | _summary(scores, fitness, finite)
+
+    def solution(self, state: EvolutionState) -> Solution:
+        return Solution(genome=self.unravel(self.outer.solution(state.outer)), normalizer=state.normalizer)
+
+    def evaluate(self, key: Key, solution: Solution, num_inits: int, num_episodes: int) -> Evaluation:
+        inits = self._inits(step_key(key, Step.INITS), num_inits)
+        keys = indexed_keys(step_key(key, Step.LEARN), num_inits)
+        params, metrics = map_chunks(
+            lambda pair: self.learner.learn(pair[0], solution.genome, pair[1], self.spec),
+            (keys, inits),
+            self.learn_batch,
+        )
+        act_for = self._act_for(solution.normalizer)
+        if not jax.tree.leaves(inits):  # nothing random in learning: the same policy for all inits
+            params = jax.tree.map(lambda x: jnp.broadcast_to(x[:1], (num_inits, *x.shape[1:])), params)
+        episodes = play(step_key(key, Step.EPISODES), self.environment, act_for, params, num_episodes)
+        return Evaluation(returns=episodes.returns, lengths=episodes.lengths, metrics=metrics)
+
+    def policy(self, key: Key, solution: Solution) -> ActFn:
+        init = self.learner.init_params(step_key(key, Step.INITS), self.spec)
+        params, _ = self.learner.learn(step_key(key, Step.LEARN), solution.genome, init, self.spec)
+        return self._act_for(solution.normalizer)(params)
+
+    def _scores(self, key: Key, population: Array, normalizer: NormalizerState, mesh: Mesh) -> Score:
+        """Score[P] of f32[P, n], each device its own candidates, without communication."""
+        inits = self._inits(step_key(key, Step.INITS), self.num_inits)
+        replicated, sharded = PartitionSpec(), PartitionSpec(POPULATION_AXIS)
+        score = jax.shard_map(
+            self._score_chunks,
+            mesh=mesh,
+            in_specs=(sharded, replicated, replicated, replicated),
+            out_specs=sharded,
+            check_vma=False,
+        )
+        return score(population, key, inits, normalizer)
+
+    def _score_chunks(self, population: Array, key: Key, inits: Params, normalizer: NormalizerState) -> Score:
+        """Chunks of `rollout_batch` candidates, cloned `learn_batch` networks at a time and rolled out together."""
+        count = self.num_inits
+        k_learn = indexed_keys(step_key(key, Step.LEARN), count)
+        k_episodes = indexed_keys(step_key(key, Step.EPISODES), count)
+        act_for = self._act_for(normalizer)
+
+        def learn(genome: Array) -> tuple[Params, Metrics]:
+            return jax.vmap(lambda k, p: self.learner.learn(k, self.unravel(genome), p, self.spec))(k_learn, inits)
+
+        def score_one(k_episode: Key, genome: Array, params: Params, metrics: Metrics) -> Score:
+            candidate = Candidate(genome=self.unravel(genome), params=params, metrics=metrics)
+            wants = self.normalizer.wants_moments
+            score = self.fitness(k_episode, self.environment, act_for(params), candidate, with_moments=wants)
+            return score.replace(metrics=score.metrics | metrics)
+
+        def score_chunk(genomes: Array) -> Score:
+            at_once = max(1, self.learn_batch // count) if self.learn_batch else 0
+            params, metrics = map_chunks(learn, genomes, at_once)
+            per_init = jax.vmap(score_one, in_axes=(0, None, 0, 0))
+            per_candidate = jax.vmap(lambda g, p, m: per_init(k_episodes, g, p, m).reduce())
+            return per_candidate(genomes, params, metrics)
+
+        size = population.shape[0]
+        chunk = largest_divisor(size, self.rollout_batch)
+        if chunk == size:
+            return score_chunk(population)
+        scores = lax.map(score_chunk, population.reshape(size // chunk, chunk, -1))
+        return jax.tree.map(lambda x: x.reshape(size, *x.shape[2:]), scores)
+
+    def _inits(self, key: Key, count: int) -> Params:
+        return sequential(lambda k: self.learner.init_params(k, self.spec), indexed_keys(key, count))
+
+    def _act_for(self, normalizer: NormalizerState) -> Callable[[Params], ActFn]:
+        policy = self.learner.policy
+        return lambda params: lambda key, obs: policy.act(key, params, self.normalizer.apply(normalizer, obs), self.spec)
+
+    def _updated_normalizer(self, state: NormalizerState, scores: Score) -> NormalizerState:
+        if scores.moments is None:
+            return state
+        return self.normalizer.update(state, scores.moments.merge_axis())
+
+
+def _select(condition: Array, new: Array, old: Array) -> Array:
+    if jnp.issubdtype(new.dtype, jax.dtypes.prng_key):
+        return old
+    return jnp.where(condition, new, old)
+
+
+def _summary(scores: Score, fitness: Array, finite: Array) -> Metrics:
+    """What a generation reports: of the fitness over the population, and the population's mean of every other metric."""
+    known = jnp.where(finite, fitness, jnp.nan)
+    return {
+        "fitness/mean": finite_mean(fitness),
+        "fitness/max": jnp.nanmax(known),
+        "fitness/min": jnp.nanmin(known),
+        "fitness/std": jnp.nanstd(known),
+        "fitness/nonfinite": (~finite).sum(),
+        "env_steps": scores.env_steps.sum(),
+        "episodes": scores.episodes.sum(),
+        **{f"population/{name}": finite_mean(value) for name, value in scores.metrics.items()},
+    }

@@ -1,0 +1,168 @@
+"""A distilled dataset and its file: safetensors with a JSON header, no pickle, readable with numpy alone.
+
+The file stands alone: observations, targets, normaliser, inner recipe, environment, versions and measured returns. A HaDES-F
+file also carries a fingerprint of its initial weights, and the weights themselves where they were embedded. It holds no
+clock time, so that equal runs write equal bytes. The format is described in docs/dataset_format.md.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from hades import registry
+from hades.data.files import write_bytes
+from hades.environments.base import Environment
+from hades.errors import DatasetError
+from hades.inner.base import InnerLearner
+from hades.normalizers.base import Normalizer
+from hades.types import EnvSpec
+
+FORMAT_VERSION = 1
+HEADER = "hades"
+_REQUIRED = ("environment", "spec", "learner", "normalizer", "init", "versions")
+
+
+@dataclasses.dataclass(frozen=True)
+class DistilledDataset:
+    """N observation-target pairs with everything needed to train on them.
+
+    Attributes:
+        observations: f32[N, *obs_shape], normalised.
+        targets: f32[N, A], class probabilities (discrete) or actions in [-1, 1] coordinates (Box).
+        obs_mean, obs_std: f32[*obs_shape], statistics that turn raw observations into the dataset's.
+        metadata: the JSON header: environment, spec, learner, normalizer, init, returns, training, versions.
+        init: flat `{"layer/kernel": array}` of embedded initial weights, or empty.
+    """
+
+    observations: np.ndarray
+    targets: np.ndarray
+    obs_mean: np.ndarray
+    obs_std: np.ndarray
+    metadata: Mapping[str, Any]
+    init: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        missing = [name for name in _REQUIRED if name not in self.metadata]
+        if missing:
+            raise DatasetError(f"The dataset's metadata lacks {', '.join(missing)}; it must hold {', '.join(_REQUIRED)}.")
+        self.check(self.environment.spec)
+
+    def __len__(self) -> int:
+        return len(self.observations)
+
+    @cached_property
+    def environment(self) -> Environment:
+        return registry.build(self.metadata["environment"])
+
+    @cached_property
+    def learner(self) -> InnerLearner:
+        """The recipe that the dataset was evolved for."""
+        return registry.build(self.metadata["learner"])
+
+    @cached_property
+    def normalizer(self) -> Normalizer:
+        return registry.build(self.metadata["normalizer"])
+
+    @property
+    def returns(self) -> Mapping[str, Any]:
+        """What the dataset measured when it was made, on report keys; empty where it was not measured."""
+        return self.metadata.get("returns", {})
+
+    def check(self, spec: EnvSpec) -> None:
+        """Raise DatasetError where the arrays do not fit an environment."""
+        n, size = len(self.observations), spec.action_space.size
+        if n == 0 or self.observations.shape != (n, *spec.obs_shape):
+            raise DatasetError(
+                f"observations have shape {self.observations.shape}, but {spec.name} needs (N, "
+                f"{', '.join(map(str, spec.obs_shape))}) with N >= 1."
+            )
+        if self.targets.shape != (n, size):
+            raise DatasetError(
+                f"targets have shape {self.targets.shape}, but {n} points with {spec.action_space} need ({n}, {size})."
+            )
+        for name, array in (("obs_mean", self.obs_mean), ("obs_std", self.obs_std)):
+            if array.shape != spec.obs_shape:
+                raise DatasetError(f"{name} has shape {array.shape}, but an observation of {spec.name} has {spec.obs_shape}.")
+        kind = self.metadata["spec"]["action_kind"]
+        if kind != action_kind(spec):
+            raise DatasetError(
+                f"The dataset's targets are for {kind} actions, but {spec.name} has {spec.action_space}: "
+                f"it was distilled for {self.metadata['spec']['name']}."
+            )
+        for name, array in (("observations", self.observations), ("targets", self.targets)):
+            if not np.isfinite(array).all():
+                raise DatasetError(f"{name} hold {int((~np.isfinite(array)).sum())} non-finite numbers.")
+
+    def save(self, path: str | Path) -> Path:
+        """Write the file atomically: an existing one is replaced only by a complete one."""
+        tensors = {
+            "observations": self.observations,
+            "targets": self.targets,
+            "normalizer/mean": self.obs_mean,
+            "normalizer/std": self.obs_std,
+            **{f"init/{name}": array for name, array in self.init.items()},
+        }
+        header = json.dumps({"format_version": FORMAT_VERSION, **self.metadata}, sort_keys=True)
+        arrays = {k: np.ascontiguousarray(v, np.float32) for k, v in tensors.items()}
+        return write_bytes(path, safetensors.numpy.save(arrays, metadata={HEADER: header}))
+
+
+def load_dataset(path: str | Path) -> DistilledDataset:
+    """Read a dataset file.
+
+    Raises:
+        DatasetError: when the file is missing, damaged, of a newer format, or does not fit its environment.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DatasetError(f"There is no dataset file at {path}.")
+    try:
+        with safetensors.safe_open(str(path), framework="numpy") as file:
+            metadata = json.loads((file.metadata() or {})[HEADER])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        version = metadata.pop("format_version")
+    except (safetensors.SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
+        raise DatasetError(
+            f"{path} is not a complete hades dataset file ({type(error).__name__}: {error}). It may be truncated or written "
+            "by another program: copy or export it again."
+        ) from error
+    if version > FORMAT_VERSION:
+        raise DatasetError(
+            f"{path} has dataset format {version}, but this hades reads up to {FORMAT_VERSION}: pip install -U hades-rl."
+        )
+    missing = [t for t in ("observations", "targets", "normalizer/mean", "normalizer/std") if t not in tensors]
+    if missing:
+        raise DatasetError(f"{path} lacks {', '.join(missing)}.")
+    init = {name.removeprefix("init/"): tensor for name, tensor in tensors.items() if name.startswith("init/")}
+    return DistilledDataset(
+        observations=tensors["observations"],
+        targets=tensors["targets"],
+        obs_mean=tensors["normalizer/mean"],
+        obs_std=tensors["normalizer/std"],
+        metadata=metadata,
+        init=init,
+    )
+
+
+def action_kind(spec: EnvSpec) -> str:
+    return "discrete" if spec.is_discrete else "box"
+
+
+def describe_spec(spec: EnvSpec) -> dict[str, Any]:
+    """A spec as JSON-ready values, for readers without hades."""
+    return {
+        "name": spec.name,
+        "obs_shape": list(spec.obs_shape),
+        "action_kind": action_kind(spec),
+        "action_size": spec.action_space.size,
+        "max_episode_steps": spec.max_episode_steps,
+        "observation_names": list(spec.observation_names),
+        "action_names": list(spec.action_names),
+    }

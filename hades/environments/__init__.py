@@ -1,0 +1,1 @@
+"""Environments: what a policy acts in. One adapter file per library, each imported lazily."""

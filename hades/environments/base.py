@@ -1,0 +1,37 @@
+"""The Environment interface."""
+
+import abc
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from jax import Array
+
+from hades.types import EnvSpec, Key, TimeStep
+
+EnvState: TypeAlias = Any
+
+
+class Environment(abc.ABC):
+    """A frozen dataclass of names and numbers whose methods are pure and can be jitted and vmapped.
+
+    An implementation never resets itself: after `terminated | truncated` the caller decides. Box actions arrive in
+    [-1, 1] and are mapped to the environment's own bounds here. Observations are f32.
+    """
+
+    @property
+    @abc.abstractmethod
+    def spec(self) -> EnvSpec:
+        """Shapes, names and limits."""
+
+    @abc.abstractmethod
+    def reset(self, key: Key) -> tuple[EnvState, Array]:
+        """First state and observation f32[*obs_shape]."""
+
+    @abc.abstractmethod
+    def step(self, key: Key, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
+        """One transition; `action` is i32[] (Discrete) or f32[A] in [-1, 1] (Box)."""
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        """Packages that decide what this environment is, with their versions."""
+        return {}

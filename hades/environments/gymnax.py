@@ -1,0 +1,185 @@
+"""Adapter to every gymnax 1.x environment (Lange, 2022, github.com/RobertTLange/gymnax).
+
+Steps the raw transition `step_env`, so that nothing resets itself and the last observation is the true one. Rank-3
+observations are images and keep their shape; all others are flattened. Box actions are mapped from [-1, 1].
+"""
+
+import dataclasses
+import functools
+import importlib.metadata
+import math
+from functools import cached_property
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from hades.environments.base import Environment, EnvState
+from hades.errors import ConfigError, MissingPackageError, nearest
+from hades.registry import options, register
+from hades.types import Box, Discrete, EnvSpec, Key, TimeStep
+
+EXCLUDED = {
+    "MNISTBandit-bsuite": "its constructor downloads MNIST from the network",
+}
+"""gymnax environments that are not offered, with the reason."""
+
+TIME_LIMIT_ONLY = frozenset(
+    {
+        "Freeway-MinAtar",
+        "Pendulum-v1",
+        "BernoulliBandit-misc",
+        "GaussianBandit-misc",
+        "Reacher-misc",
+        "Swimmer-misc",
+        "SimpleBandit-bsuite",
+    }
+)
+"""Environments whose episodes only the time limit ends (found by reading their `is_terminated`; checked by a test)."""
+
+_OBSERVATION_NAMES = {
+    "CartPole-v1": ("cart position", "cart velocity", "pole angle", "pole angular velocity"),
+    "Acrobot-v1": ("cos θ₁", "sin θ₁", "cos θ₂", "sin θ₂", "angular velocity 1", "angular velocity 2"),
+    "Pendulum-v1": ("cos θ", "sin θ", "angular velocity"),
+    "MountainCar-v0": ("position", "velocity"),
+    "MountainCarContinuous-v0": ("position", "velocity"),
+    "Asterix-MinAtar": ("player", "enemy", "trail", "gold"),
+    "Breakout-MinAtar": ("paddle", "ball", "trail", "brick"),
+    "Freeway-MinAtar": ("chicken", "car", "speed 1", "speed 2", "speed 3", "speed 4", "speed 5"),
+    "SpaceInvaders-MinAtar": ("cannon", "alien", "alien left", "alien right", "friendly bullet", "enemy bullet"),
+    "Seaquest-MinAtar": (
+        "submarine front",
+        "submarine back",
+        "friendly bullet",
+        "trail",
+        "enemy bullet",
+        "enemy fish",
+        "enemy submarine",
+        "oxygen gauge",
+        "diver gauge",
+        "diver",
+    ),
+}
+_MINATAR_ACTIONS = {"n": "stay", "l": "left", "u": "up", "r": "right", "d": "down", "f": "fire"}
+_ACTION_NAMES = {
+    "CartPole-v1": ("left", "right"),
+    "Acrobot-v1": ("torque -1", "torque 0", "torque +1"),
+    "Pendulum-v1": ("torque",),
+    "MountainCar-v0": ("left", "coast", "right"),
+    "MountainCarContinuous-v0": ("force",),
+    "Asterix-MinAtar": tuple(_MINATAR_ACTIONS[a] for a in "nlurd"),
+    "Breakout-MinAtar": tuple(_MINATAR_ACTIONS[a] for a in "nlr"),
+    "Freeway-MinAtar": tuple(_MINATAR_ACTIONS[a] for a in "nud"),
+    "SpaceInvaders-MinAtar": tuple(_MINATAR_ACTIONS[a] for a in "nlrf"),
+    "Seaquest-MinAtar": tuple(_MINATAR_ACTIONS[a] for a in "nlurdf"),
+}
+
+
+def env_ids() -> tuple[str, ...]:
+    """Every gymnax environment that the adapter offers."""
+    return tuple(sorted(set(_import_gymnax().registered_envs) - set(EXCLUDED)))
+
+
+@register("Environment", "Gymnax")
+@dataclasses.dataclass(frozen=True)
+class Gymnax(Environment):
+    """One gymnax environment.
+
+    Attributes:
+        env_id: gymnax's name, such as "CartPole-v1".
+        params: overrides of gymnax's environment parameters, as pairs or a mapping.
+        make_options: keyword arguments of `gymnax.make`.
+
+    Raises:
+        ConfigError: for an unknown or excluded id, or unknown parameters, naming the known ones.
+    """
+
+    env_id: str
+    params: tuple[tuple[str, Any], ...] = ()
+    make_options: tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "params", options(self.params))
+        object.__setattr__(self, "make_options", options(self.make_options))
+        if self.env_id in EXCLUDED:
+            raise ConfigError(f'gymnax "{self.env_id}" is not offered: {EXCLUDED[self.env_id]}.')
+
+    @property
+    def _env(self) -> Any:
+        return _make(self.env_id, self.params, self.make_options)[0]
+
+    @property
+    def _params(self) -> Any:
+        return _make(self.env_id, self.params, self.make_options)[1]
+
+    @cached_property
+    def spec(self) -> EnvSpec:
+        space = self._env.observation_space(self._params)
+        shape = tuple(space.shape)
+        actions = self._env.action_space(self._params)
+        return EnvSpec(
+            name=self.env_id,
+            obs_shape=shape if len(shape) == 3 else (math.prod(shape),),
+            action_space=Discrete(int(actions.n)) if hasattr(actions, "n") else Box(math.prod(actions.shape)),
+            max_episode_steps=int(self._params.max_steps_in_episode),
+            observation_names=_OBSERVATION_NAMES.get(self.env_id, ()),
+            action_names=() if self.make_options else _ACTION_NAMES.get(self.env_id, ()),
+            can_terminate=self.env_id not in TIME_LIMIT_ONLY,
+        )
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        return {"gymnax": importlib.metadata.version("gymnax")}
+
+    def reset(self, key: Key) -> tuple[EnvState, Array]:
+        obs, state = self._env.reset_env(key, self._params)
+        return state, self._observation(obs)
+
+    def step(self, key: Key, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
+        obs, state, reward, terminated, _ = self._env.step_env(key, state, self._native_action(action), self._params)
+        truncated = self._env.is_truncated(state, self._params)
+        step = TimeStep(
+            obs=self._observation(obs),
+            reward=jnp.asarray(reward, jnp.float32).reshape(()),
+            terminated=jnp.asarray(terminated, bool).reshape(()),
+            truncated=jnp.asarray(truncated, bool).reshape(()),
+            info={},
+        )
+        return state, step
+
+    def _observation(self, obs: Array) -> Array:
+        return jnp.asarray(obs, jnp.float32).reshape(self.spec.obs_shape)
+
+    def _native_action(self, action: Array) -> Array:
+        if self.spec.is_discrete:
+            return action
+        space = self._env.action_space(self._params)
+        low, high = (np.broadcast_to(np.asarray(b, np.float32), space.shape) for b in (space.low, space.high))
+        return low + (jnp.clip(action, -1.0, 1.0).reshape(space.shape) + 1.0) * 0.5 * (high - low)
+
+
+@functools.lru_cache(maxsize=None)
+def _make(env_id: str, params: tuple[tuple[str, Any], ...], make_options: tuple[tuple[str, Any], ...]) -> tuple[Any, Any]:
+    gymnax = _import_gymnax()
+    known = env_ids()
+    if env_id not in known:
+        raise ConfigError(f'gymnax has no environment "{env_id}". {nearest(env_id, known)}Known: {", ".join(known)}.')
+    env, defaults = gymnax.make(env_id, **dict(make_options))
+    unknown = [name for name, _ in params if not hasattr(defaults, name)]
+    if unknown:
+        fields = [f.name for f in dataclasses.fields(defaults)]
+        raise ConfigError(
+            f'gymnax "{env_id}" has no parameter {unknown[0]!r}. {nearest(unknown[0], fields)}Known: {", ".join(fields)}.'
+        )
+    return env, defaults.replace(**dict(params))
+
+
+def _import_gymnax() -> Any:
+    try:
+        import gymnax
+    except ImportError as error:
+        raise MissingPackageError(
+            f'The Gymnax environments need the package "gymnax" ({error}): pip install gymnax six'
+        ) from error
+    return gymnax

@@ -1,0 +1,36 @@
+"""Errors that are part of the interface: one paragraph that names the value, the place and the remedy."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class HadesError(Exception):
+    """Base of the errors that launchers print without a traceback."""
+
+
+class ConfigError(HadesError, ValueError):
+    """A configuration that cannot run."""
+
+
+class CheckpointError(HadesError):
+    """A work directory or checkpoint that cannot be used."""
+
+
+class DatasetError(HadesError, ValueError):
+    """A dataset file or dataset that cannot be used."""
+
+
+class NonFiniteFitnessError(HadesError):
+    """No candidate had a finite fitness for several generations."""
+
+
+class MissingPackageError(HadesError, ImportError):
+    """An optional library is not installed."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`'Did you mean "SNES"? '` or the empty string."""
+    known = list(known)
+    folded = {k.lower(): k for k in known}
+    match = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
+    return f'Did you mean "{folded[match[0]]}"? ' if match else ""

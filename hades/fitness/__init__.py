@@ -1,0 +1,1 @@
+"""Fitness: how good a cloned policy is, maximised."""

@@ -1,0 +1,40 @@
+"""Terms on the dataset itself, to be added with WeightedSum; both are costs with the sign turned, so higher is better."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from hades.environments.base import Environment
+from hades.errors import ConfigError
+from hades.fitness.base import Fitness
+from hades.registry import register
+from hades.types import ActFn, Candidate, Key, Score, size_of
+
+
+@register("Fitness", "DatasetL2")
+@dataclasses.dataclass(frozen=True)
+class DatasetL2(Fitness):
+    """Minus the mean square of the genome: pulls what does not matter towards zero."""
+
+    def __call__(self, key: Key, env: Environment, act: ActFn, candidate: Candidate, *, with_moments: bool = False) -> Score:
+        del key, env, act, with_moments
+        squares = sum(jnp.square(leaf).sum() for leaf in jax.tree.leaves(candidate.genome))
+        return _score(-squares / size_of(candidate.genome), "dataset_l2")
+
+
+@register("Fitness", "CloningLoss")
+@dataclasses.dataclass(frozen=True)
+class CloningLoss(Fitness):
+    """Minus the final cloning loss: prefers datasets that are easy to learn."""
+
+    def __call__(self, key: Key, env: Environment, act: ActFn, candidate: Candidate, *, with_moments: bool = False) -> Score:
+        del key, env, act, with_moments
+        if "loss/final" not in candidate.metrics:
+            raise ConfigError("CloningLoss needs a learner that clones; Identity has no cloning loss.")
+        return _score(-candidate.metrics["loss/final"], "cloning_loss")
+
+
+def _score(value: jax.Array, name: str) -> Score:
+    zero = jnp.zeros((), jnp.int32)
+    return Score(value=value, episodes=zero, env_steps=zero, moments=None, metrics={name: value})

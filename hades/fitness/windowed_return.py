@@ -1,0 +1,52 @@
+"""The published protocol: a fixed number of steps, completed episodes only.
+
+Short episodes weigh more and a window may see none end; then the value is NaN, never 0. The released code read 0 for
+Freeway, whose episodes last 2500 steps, in windows of 1024. Use EpisodicReturn unless you replicate.
+"""
+
+import dataclasses
+
+import jax.numpy as jnp
+
+from hades.environments.base import Environment
+from hades.environments.rollout import rollout_window
+from hades.errors import ConfigError
+from hades.fitness.base import Fitness
+from hades.registry import register
+from hades.types import ActFn, Candidate, EnvSpec, Key, Score
+
+
+@register("Fitness", "WindowedReturn")
+@dataclasses.dataclass(frozen=True)
+class WindowedReturn(Fitness):
+    """Mean return of the episodes completed within `num_steps` steps of `num_envs` environments (published: 1024; 4 or 8)."""
+
+    num_envs: int = 8
+    num_steps: int = 1024
+
+    def __post_init__(self) -> None:
+        if self.num_envs < 1 or self.num_steps < 1:
+            raise ConfigError(
+                f"WindowedReturn.num_envs is {self.num_envs} and .num_steps {self.num_steps}; both must be at least 1."
+            )
+
+    def __call__(self, key: Key, env: Environment, act: ActFn, candidate: Candidate, *, with_moments: bool = False) -> Score:
+        del candidate
+        if with_moments:
+            raise ConfigError("WindowedReturn gathers no observation moments: use ConstantNormalizer or EpisodicReturn.")
+        total, count = rollout_window(key, env, act, self.num_envs, self.num_steps)
+        value = jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.nan)
+        steps = jnp.full((), self.num_envs * self.num_steps, jnp.int32)
+        return Score(value=value, episodes=count, env_steps=steps, moments=None, metrics={"return": value})
+
+    def check(self, spec: EnvSpec) -> None:
+        if not spec.can_terminate and self.num_steps < spec.max_episode_steps:
+            raise ConfigError(
+                f"WindowedReturn.num_steps is {self.num_steps}, but an episode of {spec.name} always lasts "
+                f"{spec.max_episode_steps} steps, so none could complete and nothing would be measured. "
+                f"Use num_steps >= {spec.max_episode_steps}, or EpisodicReturn."
+            )
+
+    def max_env_steps(self, spec: EnvSpec) -> int:
+        del spec
+        return self.num_envs * self.num_steps

@@ -1,0 +1,1 @@
+"""Inner learners: from a genome to a policy."""

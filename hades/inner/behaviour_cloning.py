@@ -1,0 +1,246 @@
+"""Behaviour cloning on a synthetic dataset (Lupu et al., 2024, "Behaviour Distillation", section 4).
+
+The genome holds observations, targets (unless they are fixed) and, where `evolve` names them, recipe scalars in a code
+in which a step of one size means about as much for each: x multiplies a positive scalar by exp(x) and shifts a
+scalar of (0, 1) on the logit scale.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jax import Array, lax
+
+from hades.environments.base import Environment
+from hades.environments.rollout import visited_observations
+from hades.errors import ConfigError, nearest
+from hades.inner.base import InitScheme, InnerLearner
+from hades.inner.losses import Loss
+from hades.inner.span import SPAN_OPTIMIZERS, SpanProblem
+from hades.optimizers import check_optimizer, make_optimizer
+from hades.policies.base import Policy
+from hades.registry import options, register
+from hades.types import Dataset, EnvSpec, Key, Metrics, Params
+
+UNIT_INTERVAL = ("b1", "b2", "b3", "momentum", "decay")
+"""Recipe scalars that live in (0, 1); all others are positive."""
+
+
+@struct.dataclass
+class CloningGenome:
+    """What evolves. `targets` are logits (Discrete) or actions (Box), None where the targets are fixed."""
+
+    observations: Array  # f32[N, *obs_shape], normalised
+    targets: Array | None  # f32[N, A]
+    recipe: dict[str, Array]  # f32[] each, coded
+
+
+@register("InnerLearner", "BehaviourCloning")
+@dataclasses.dataclass(frozen=True)
+class BehaviourCloning(InnerLearner):
+    """Train a policy on N points by supervised learning.
+
+    Attributes:
+        policy: what is trained.
+        init_scheme: FixedInit (HaDES-F) or RandomInit (HaDES-R).
+        loss: a Loss that fits the action space.
+        num_points: N.
+        targets: "evolved" (soft class probabilities or actions), "hard" (evolved one-hot labels) or "fixed" (row i has
+            label i mod A, so that every row is used).
+        start: where the observations start: "zeros", "gaussian" (times `start_scale`), or "random_policy" (states that
+            a uniformly random policy meets). Evolved targets start at zeros.
+        optimizer, learning_rate, optimizer_options, max_grad_norm: an optax optimiser by name; 0: no clip.
+        num_updates: gradient updates.
+        batch_size: 0 is the full batch; else points a mini-batch, reshuffled every epoch.
+        evolve: recipe scalars in the genome: "learning_rate", "max_grad_norm", or a number in `optimizer_options`.
+        span_first_layer: train the first layer in the span of the observations, which is exact for plain and momentum
+            SGD and much cheaper where N is far below the observation size.
+
+    Raises:
+        ConfigError: at construction for what can never work, in `check` for what does not fit the environment.
+    """
+
+    policy: Policy
+    init_scheme: InitScheme
+    loss: Loss
+    num_points: int
+    targets: str = "evolved"
+    start: str = "zeros"
+    start_scale: float = 1.0
+    optimizer: str = "adam"
+    learning_rate: float = 5e-3
+    optimizer_options: tuple[tuple[str, Any], ...] = ()
+    max_grad_norm: float = 0.0
+    num_updates: int = 64
+    batch_size: int = 0
+    evolve: tuple[str, ...] = ()
+    span_first_layer: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "optimizer_options", options(self.optimizer_options))
+        object.__setattr__(self, "evolve", tuple(self.evolve))
+        _one_of("targets", self.targets, ("evolved", "hard", "fixed"))
+        _one_of("start", self.start, ("zeros", "gaussian", "random_policy"))
+        check_optimizer("BehaviourCloning", self.optimizer, self.optimizer_options)
+        if self.num_points < 1 or self.num_updates < 0:
+            raise ConfigError(
+                f"BehaviourCloning.num_points is {self.num_points} and .num_updates {self.num_updates}; "
+                "they must be at least 1 and 0."
+            )
+        if not 0 <= self.batch_size <= self.num_points:
+            raise ConfigError(
+                f"BehaviourCloning.batch_size is {self.batch_size}, but there are {self.num_points} points; "
+                "use 0 for the full batch."
+            )
+        known = self.evolvable()
+        for name in self.evolve:
+            if name not in known:
+                raise ConfigError(
+                    f'BehaviourCloning.evolve names "{name}", which is not a scalar of this recipe. {nearest(name, known)}'
+                    f"Known: {', '.join(known)}."
+                )
+        if self.span_first_layer:
+            self._check_span()
+
+    @property
+    def num_inits(self) -> int:
+        return self.init_scheme.num_inits
+
+    def check(self, spec: EnvSpec) -> None:
+        self.loss.check(spec)
+        if not spec.is_discrete and self.targets != "evolved":
+            raise ConfigError(
+                f'BehaviourCloning.targets is "{self.targets}", which needs discrete actions, but {spec.name} has '
+                f'{spec.action_space}. Use "evolved".'
+            )
+        self.policy.network(spec)
+
+    def init_genome(self, key: Key, env: Environment, normalize: Callable[[Array], Array]) -> CloningGenome:
+        shape = (self.num_points, *env.spec.obs_shape)
+        if self.start == "random_policy":
+            observations = normalize(visited_observations(key, env, self.num_points))
+        elif self.start == "gaussian":
+            observations = self.start_scale * jax.random.normal(key, shape)
+        else:
+            observations = jnp.zeros(shape)
+        targets = None if self.targets == "fixed" else jnp.zeros((self.num_points, env.spec.action_space.size))
+        return CloningGenome(observations, targets, {name: jnp.zeros(()) for name in self.evolve})
+
+    def init_params(self, key: Key, spec: EnvSpec) -> Params:
+        return self.init_scheme.init(key, self.policy, spec)
+
+    def dataset(self, genome: CloningGenome, spec: EnvSpec) -> Dataset:
+        """The dataset that a genome stands for."""
+        if self.targets == "fixed":
+            targets = jax.nn.one_hot(jnp.arange(self.num_points) % spec.action_space.size, spec.action_space.size)
+        else:
+            assert genome.targets is not None
+            targets = genome.targets
+            if self.targets == "hard":
+                targets = jax.nn.one_hot(jnp.argmax(targets, -1), spec.action_space.size)
+            elif spec.is_discrete:
+                targets = jax.nn.softmax(targets)
+        return Dataset(observations=genome.observations, targets=targets)
+
+    def recipe(self, genome: CloningGenome) -> dict[str, Array]:
+        """The evolved recipe scalars, decoded."""
+        base = self.evolvable()
+        return {name: decode_scalar(name, base[name], code) for name, code in genome.recipe.items()}
+
+    def with_recipe(self, recipe: dict[str, float]) -> "BehaviourCloning":
+        """This learner with evolved scalars written in as constants, so that it clones from a plain dataset."""
+        fields = {k: v for k, v in recipe.items() if k in ("learning_rate", "max_grad_norm")}
+        changed = tuple((k, recipe.get(k, v)) for k, v in self.optimizer_options)
+        return dataclasses.replace(self, evolve=(), optimizer_options=changed, **fields)
+
+    def learn(self, key: Key, genome: CloningGenome, params: Params, spec: EnvSpec) -> tuple[Params, Metrics]:
+        recipe = self.recipe(genome)
+        params, metrics = self.clone(key, self.dataset(genome, spec), params, spec, recipe)
+        return params, metrics | {f"recipe/{name}": value for name, value in recipe.items()}
+
+    def clone(
+        self, key: Key, dataset: Dataset, params: Params, spec: EnvSpec, recipe: dict[str, Array] | None = None
+    ) -> tuple[Params, Metrics]:
+        """Train `params` on a dataset, with recipe scalars other than the configured ones where given.
+
+        Returns:
+            Trained params and `loss/first`, `loss/final`: the loss on the whole dataset before and after.
+        """
+        optimizer = self._optimizer(recipe or {})
+        problem = self._problem(params, dataset, spec)
+
+        def update(carry: tuple[Any, Any], t: Array) -> tuple[tuple[Any, Any], None]:
+            weights, state = carry
+            gradient = jax.grad(problem.loss)(weights, self._batch(key, t))
+            updates, state = optimizer.update(gradient, state, weights)
+            return (optax.apply_updates(weights, updates), state), None
+
+        (weights, _), _ = lax.scan(update, (problem.start, optimizer.init(problem.start)), jnp.arange(self.num_updates))
+        metrics = {"loss/first": problem.loss(problem.start, None), "loss/final": problem.loss(weights, None)}
+        return problem.params(weights), metrics
+
+    def evolvable(self) -> dict[str, float]:
+        """Recipe scalars that `evolve` may name, with their configured values."""
+        scalars = {"learning_rate": self.learning_rate}
+        if self.max_grad_norm:
+            scalars["max_grad_norm"] = self.max_grad_norm
+        numbers = {k: v for k, v in self.optimizer_options if isinstance(v, float) and v > 0}
+        return scalars | numbers
+
+    def _optimizer(self, recipe: dict[str, Array]) -> optax.GradientTransformation:
+        opts = tuple((name, recipe.get(name, value)) for name, value in self.optimizer_options)
+        clip = recipe.get("max_grad_norm", self.max_grad_norm) if self.max_grad_norm else None
+        return make_optimizer(self.optimizer, recipe.get("learning_rate", self.learning_rate), opts, clip)
+
+    def _problem(self, params: Params, dataset: Dataset, spec: EnvSpec) -> "SpanProblem | _PlainProblem":
+        kind = SpanProblem if self.span_first_layer else _PlainProblem
+        return kind(self.policy, self.loss, params, dataset, spec)
+
+    def _batch(self, key: Key, t: Array) -> Array | None:
+        """Row indices of update t, None for all rows."""
+        if not self.batch_size:
+            return None
+        per_epoch = self.num_points // self.batch_size
+        order = jax.random.permutation(jax.random.fold_in(key, t // per_epoch), self.num_points)
+        return lax.dynamic_slice(order, [(t % per_epoch) * self.batch_size], [self.batch_size])
+
+    def _check_span(self) -> None:
+        if self.optimizer not in SPAN_OPTIMIZERS or self.max_grad_norm or self.policy.first_layer is None:
+            raise ConfigError(
+                "BehaviourCloning.span_first_layer is exact only for an MLP trained by "
+                f"{' or '.join(SPAN_OPTIMIZERS)} without gradient clipping; here the policy is "
+                f"{type(self.policy).__name__}, the optimizer {self.optimizer} and max_grad_norm {self.max_grad_norm}."
+            )
+
+
+class _PlainProblem:
+    """Cloning in the policy's own weights."""
+
+    def __init__(self, policy: Policy, loss: Loss, params: Params, dataset: Dataset, spec: EnvSpec):
+        self.start = params
+        self._policy, self._loss, self._dataset, self._spec = policy, loss, dataset, spec
+
+    def loss(self, weights: Params, rows: Array | None) -> Array:
+        dataset = self._dataset if rows is None else jax.tree.map(lambda x: x[rows], self._dataset)
+        return self._loss(self._policy.distribution(weights, dataset.observations, self._spec), dataset.targets)
+
+    def params(self, weights: Params) -> Params:
+        return weights
+
+
+def decode_scalar(name: str, base: float, code: Array) -> Array:
+    """A recipe scalar from its code; code 0 is the configured value."""
+    if name in UNIT_INTERVAL:
+        return jax.nn.sigmoid(jnp.log(base / (1.0 - base)) + code)
+    return base * jnp.exp(code)
+
+
+def _one_of(field: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(
+            f'BehaviourCloning.{field} is "{value}". {nearest(value, known)}Known: {", ".join(known)}.'
+        )

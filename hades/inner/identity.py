@@ -1,0 +1,32 @@
+"""No inner loop: the genome is the policy's weights, which turns Evolution into direct evolution strategies."""
+
+import dataclasses
+from collections.abc import Callable
+
+from jax import Array
+
+from hades.environments.base import Environment
+from hades.inner.base import InnerLearner
+from hades.policies.base import Policy
+from hades.registry import register
+from hades.types import EnvSpec, Genome, Key, Metrics, Params
+
+
+@register("InnerLearner", "Identity")
+@dataclasses.dataclass(frozen=True)
+class Identity(InnerLearner):
+    """Direct ES; the search starts from one fresh initial policy."""
+
+    policy: Policy
+
+    def init_genome(self, key: Key, env: Environment, normalize: Callable[[Array], Array]) -> Genome:
+        del normalize
+        return self.policy.init(key, env.spec)
+
+    def init_params(self, key: Key, spec: EnvSpec) -> Params:
+        del key, spec
+        return ()
+
+    def learn(self, key: Key, genome: Genome, params: Params, spec: EnvSpec) -> tuple[Params, Metrics]:
+        del key, params, spec
+        return genome, {}

@@ -1,0 +1,47 @@
+"""The two init schemes of the paper: HaDES-F keeps one initial policy, HaDES-R draws k fresh ones every generation."""
+
+import dataclasses
+
+import jax
+
+from hades.errors import ConfigError
+from hades.inner.base import InitScheme
+from hades.policies.base import Policy
+from hades.registry import register
+from hades.types import EnvSpec, Key, Params
+
+
+@register("InitScheme", "FixedInit")
+@dataclasses.dataclass(frozen=True)
+class FixedInit(InitScheme):
+    """HaDES-F: the policy drawn from `seed`, whatever the generation.
+
+    `key_impl` fixes the random bits, so that the same weights can be made again from a dataset file.
+    """
+
+    seed: int = 420
+    key_impl: str = "threefry2x32"
+
+    num_inits = 1
+    is_fixed = True
+
+    def init(self, key: Key, policy: Policy, spec: EnvSpec) -> Params:
+        del key
+        return policy.init(jax.random.key(self.seed, impl=self.key_impl), spec)
+
+
+@register("InitScheme", "RandomInit")
+@dataclasses.dataclass(frozen=True)
+class RandomInit(InitScheme):
+    """HaDES-R: `num_inits` fresh policies every generation, the same ones for all candidates (published: 2)."""
+
+    num_inits: int = 2
+
+    is_fixed = False
+
+    def __post_init__(self) -> None:
+        if self.num_inits < 1:
+            raise ConfigError(f"RandomInit.num_inits is {self.num_inits}; it must be at least 1.")
+
+    def init(self, key: Key, policy: Policy, spec: EnvSpec) -> Params:
+        return policy.init(key, spec)

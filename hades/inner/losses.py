@@ -1,0 +1,90 @@
+"""Cloning losses: from an action distribution and targets to one number to minimise."""
+
+import abc
+import dataclasses
+
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from hades.errors import ConfigError
+from hades.policies.distributions import Categorical, DiagonalGaussian, Distribution
+from hades.registry import register
+from hades.types import EnvSpec
+
+
+class Loss(abc.ABC):
+    """A frozen dataclass; `discrete` says which kind of action space it serves."""
+
+    discrete: bool
+
+    @abc.abstractmethod
+    def __call__(self, distribution: Distribution, targets: Array) -> Array:
+        """Mean loss f32[] over N points; targets f32[N, A] are class probabilities or actions."""
+
+    def check(self, spec: EnvSpec) -> None:
+        """Raise ConfigError where the loss does not fit the action space."""
+        if self.discrete != spec.is_discrete:
+            fitting = "CrossEntropy" if spec.is_discrete else "GaussianNLL, MSE or Huber"
+            raise ConfigError(
+                f"{type(self).__name__} is a loss for {'discrete' if self.discrete else 'Box'} actions, but "
+                f"{spec.name} has {spec.action_space}. Use {fitting}."
+            )
+
+
+@register("Loss", "CrossEntropy")
+@dataclasses.dataclass(frozen=True)
+class CrossEntropy(Loss):
+    """Cross-entropy with hard (one-hot) or soft targets.
+
+    `mean_over_entries` also divides by the number of actions, as the published MinAtar runs do.
+    """
+
+    mean_over_entries: bool = False
+
+    discrete = True
+
+    def __call__(self, distribution: Distribution, targets: Array) -> Array:
+        assert isinstance(distribution, Categorical)
+        loss = optax.softmax_cross_entropy(distribution.logits, targets).mean()
+        return loss / targets.shape[-1] if self.mean_over_entries else loss
+
+
+@register("Loss", "GaussianNLL")
+@dataclasses.dataclass(frozen=True)
+class GaussianNLL(Loss):
+    """Mean negative log-likelihood of the target actions, summed over action entries (the published Brax loss)."""
+
+    discrete = False
+
+    def __call__(self, distribution: Distribution, targets: Array) -> Array:
+        assert isinstance(distribution, DiagonalGaussian)
+        return -distribution.log_prob(targets).mean()
+
+
+@register("Loss", "MSE")
+@dataclasses.dataclass(frozen=True)
+class MSE(Loss):
+    """Mean squared error of the mean action; leaves the log-std alone."""
+
+    discrete = False
+
+    def __call__(self, distribution: Distribution, targets: Array) -> Array:
+        return jnp.mean(optax.squared_error(distribution.mode(), targets))
+
+
+@register("Loss", "Huber")
+@dataclasses.dataclass(frozen=True)
+class Huber(Loss):
+    """Huber loss of the mean action: quadratic up to `delta`, linear beyond."""
+
+    delta: float = 1.0
+
+    discrete = False
+
+    def __post_init__(self) -> None:
+        if self.delta <= 0:
+            raise ConfigError(f"Huber.delta is {self.delta}; it must be above 0.")
+
+    def __call__(self, distribution: Distribution, targets: Array) -> Array:
+        return jnp.mean(optax.huber_loss(distribution.mode(), targets, self.delta))

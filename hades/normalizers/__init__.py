@@ -1,0 +1,1 @@
+"""Observation normalisers: what the coordinates of a dataset mean."""

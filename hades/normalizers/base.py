@@ -1,0 +1,43 @@
+"""The Normalizer interface: init / apply / update on the moments of observations."""
+
+import abc
+
+import jax.numpy as jnp
+from flax import struct
+from jax import Array
+
+from hades.environments.base import Environment
+from hades.types import Key, Moments
+
+
+@struct.dataclass
+class NormalizerState:
+    """The statistics in use, part of the algorithm's state and of every dataset file."""
+
+    mean: Array  # f32[*obs_shape]
+    std: Array  # f32[*obs_shape], floored
+    moments: Moments
+
+
+class Normalizer(abc.ABC):
+    """A frozen dataclass. Policies see `apply(state, obs)`; Fitness and Environment see raw observations."""
+
+    wants_moments: bool = False
+    """Whether `update` uses the moments of the population's observations, which cost a little to gather."""
+
+    @abc.abstractmethod
+    def init(self, key: Key, env: Environment) -> NormalizerState:
+        """Statistics before the first generation; may play episodes."""
+
+    @abc.abstractmethod
+    def apply(self, state: NormalizerState, obs: Array) -> Array:
+        """Normalised f32[..., *obs_shape]."""
+
+    def update(self, state: NormalizerState, moments: Moments) -> NormalizerState:
+        """Statistics for the next generation, from the moments of this one's observations."""
+        del moments
+        return state
+
+
+def identity_state(shape: tuple[int, ...]) -> NormalizerState:
+    return NormalizerState(mean=jnp.zeros(shape), std=jnp.ones(shape), moments=Moments.zeros(shape))

@@ -1,0 +1,24 @@
+"""No normalisation."""
+
+import dataclasses
+
+from jax import Array
+
+from hades.environments.base import Environment
+from hades.normalizers.base import Normalizer, NormalizerState, identity_state
+from hades.registry import register
+from hades.types import Key
+
+
+@register("Normalizer", "NoNormalizer")
+@dataclasses.dataclass(frozen=True)
+class NoNormalizer(Normalizer):
+    """Observations as they are."""
+
+    def init(self, key: Key, env: Environment) -> NormalizerState:
+        del key
+        return identity_state(env.spec.obs_shape)
+
+    def apply(self, state: NormalizerState, obs: Array) -> Array:
+        del state
+        return obs

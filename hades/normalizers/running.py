@@ -1,0 +1,49 @@
+"""Running statistics over everything the population has seen, frozen into the dataset file at the end."""
+
+import dataclasses
+
+import jax.numpy as jnp
+from jax import Array
+
+from hades.environments.base import Environment
+from hades.errors import ConfigError
+from hades.normalizers.base import Normalizer, NormalizerState
+from hades.normalizers.constant import ConstantNormalizer, standardize
+from hades.registry import register
+from hades.types import Key, Moments
+
+
+@register("Normalizer", "RunningNormalizer")
+@dataclasses.dataclass(frozen=True)
+class RunningNormalizer(Normalizer):
+    """Starts from a random policy's statistics and merges the moments of every generation.
+
+    Attributes:
+        episodes: episodes of a random policy to start from.
+        floor, clip: as in ConstantNormalizer.
+        max_count: observations remembered; older ones fade, so that late generations still move the statistics.
+    """
+
+    episodes: int = 16
+    floor: float = 0.1
+    clip: float = 10.0
+    max_count: float = 1e7
+
+    wants_moments = True
+
+    def __post_init__(self) -> None:
+        if self.max_count < 1:
+            raise ConfigError(f"RunningNormalizer.max_count is {self.max_count}; it must be at least 1.")
+
+    def init(self, key: Key, env: Environment) -> NormalizerState:
+        return ConstantNormalizer(episodes=self.episodes, floor=self.floor, clip=self.clip).init(key, env)
+
+    def apply(self, state: NormalizerState, obs: Array) -> Array:
+        return standardize(obs, state.mean, state.std, self.clip)
+
+    def update(self, state: NormalizerState, moments: Moments) -> NormalizerState:
+        merged = state.moments.merge(moments)
+        kept = jnp.minimum(merged.count, self.max_count) / jnp.maximum(merged.count, 1.0)
+        merged = Moments(count=merged.count * kept, mean=merged.mean, m2=merged.m2 * kept)
+        std = jnp.maximum(jnp.sqrt(merged.variance), self.floor)
+        return NormalizerState(mean=merged.mean, std=std, moments=merged)

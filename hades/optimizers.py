@@ -1,0 +1,50 @@
+"""optax optimisers by name, for both loops: a component holds names and numbers, the transformation is made inside."""
+
+import inspect
+from typing import Any
+
+import optax
+from jax import Array
+
+from hades.errors import ConfigError, nearest
+
+Options = tuple[tuple[str, Any], ...]
+
+
+def optimizer_names() -> tuple[str, ...]:
+    """optax functions that make an optimiser from a learning rate alone."""
+
+    def serves(value: object) -> bool:
+        if not inspect.isfunction(value) or not value.__module__.startswith("optax"):
+            return False
+        parameters = inspect.signature(value).parameters
+        return "learning_rate" in parameters and all(
+            p.default is not p.empty or name == "learning_rate" or p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+            for name, p in parameters.items()
+        )
+
+    return tuple(sorted(name for name in dir(optax) if serves(getattr(optax, name))))
+
+
+def make_optimizer(
+    name: str, learning_rate: float | Array, options: Options = (), max_grad_norm: float | Array | None = None
+) -> optax.GradientTransformation:
+    """`optax.<name>(learning_rate, **options)`, behind a clip by global norm where `max_grad_norm` is given."""
+    optimizer = getattr(optax, name)(learning_rate, **dict(options))
+    return optimizer if max_grad_norm is None else optax.chain(optax.clip_by_global_norm(max_grad_norm), optimizer)
+
+
+def check_optimizer(place: str, name: str, options: Options) -> None:
+    """Raise ConfigError for an unknown optimiser or option, naming `place` and what is known."""
+    known = optimizer_names()
+    if name not in known:
+        raise ConfigError(
+            f'{place}.optimizer is "{name}", which optax does not have. {nearest(name, known)}Known: {", ".join(known)}.'
+        )
+    parameters = [p for p in inspect.signature(getattr(optax, name)).parameters if p != "learning_rate"]
+    unknown = [option for option, _ in options if option not in parameters]
+    if unknown:
+        raise ConfigError(
+            f'{place}.optimizer_options has "{unknown[0]}", which optax.{name} does not take. '
+            f"{nearest(unknown[0], parameters)}Known: {', '.join(parameters)}."
+        )

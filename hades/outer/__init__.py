@@ -1,0 +1,1 @@
+"""Outer optimisers: evolution strategies on flat genomes."""

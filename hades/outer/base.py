@@ -1,0 +1,45 @@
+"""The OuterOptimizer interface: ask / tell on flat vectors, fitness maximised."""
+
+import abc
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from jax import Array
+
+from hades.errors import ConfigError
+from hades.types import Genome, Key, Metrics
+
+OuterState: TypeAlias = Any
+
+
+class OuterOptimizer(abc.ABC):
+    """A frozen dataclass. `Evolution` promises finite fitness to `tell`."""
+
+    population_size: int
+
+    @abc.abstractmethod
+    def init(self, key: Key, mean: Array, unravel: Callable[[Array], Genome]) -> OuterState:
+        """State of a search that starts at f32[n]; `unravel` tells the shapes inside a genome."""
+
+    @abc.abstractmethod
+    def ask(self, key: Key, state: OuterState) -> tuple[Array, OuterState]:
+        """The next population f32[P, n]."""
+
+    @abc.abstractmethod
+    def tell(self, key: Key, state: OuterState, population: Array, fitness: Array) -> tuple[OuterState, Metrics]:
+        """The state after seeing fitness f32[P], higher is better."""
+
+    @abc.abstractmethod
+    def solution(self, state: OuterState) -> Array:
+        """f32[n]: the mean where the method has one, else its best member."""
+
+
+def check_population(name: str, population_size: int, antithetic: bool) -> None:
+    """Raise ConfigError for a population too small, or odd with antithetic pairs."""
+    if population_size < 2:
+        raise ConfigError(f"{name}.population_size is {population_size}; it must be at least 2.")
+    if antithetic and population_size % 2:
+        raise ConfigError(
+            f"{name}.population_size is {population_size}, which is odd, but antithetic sampling needs pairs: "
+            f"use {population_size + 1}, or set {name}.antithetic = False."
+        )

@@ -1,0 +1,40 @@
+"""Fitness shaping, tie-safe: equal fitness gets equal weight, so that the weights of a method keep their sum.
+
+Ties are the rule where returns saturate (half a population at CartPole's 500).
+"""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.stats import rankdata
+
+
+def average_over_ties(fitness: Array, weights: Array) -> Array:
+    """`weights` f32[P], best first, handed out by rank; tied candidates share the mean of theirs: f32[P]."""
+    cumulative = jnp.concatenate([jnp.zeros(1), jnp.cumsum(weights)])
+    first = rankdata(-fitness, method="min").astype(jnp.int32)  # 1 is best
+    last = rankdata(-fitness, method="max").astype(jnp.int32)
+    return (cumulative[last] - cumulative[first - 1]) / (last - first + 1)
+
+
+def centered_rank(fitness: Array) -> Array:
+    """Ranks from -0.5 (worst) to 0.5 (best) (Salimans et al., 2017)."""
+    return (rankdata(fitness, method="average") - 1.0) / (fitness.size - 1) - 0.5
+
+
+def standardized(fitness: Array) -> Array:
+    """Zero mean, unit standard deviation; zeros where all are equal."""
+    return (fitness - fitness.mean()) / jnp.maximum(fitness.std(), 1e-8)
+
+
+def raw(fitness: Array) -> Array:
+    """As it is (the published Brax runs)."""
+    return fitness
+
+
+SHAPINGS: dict[str, Callable[[Array], Array]] = {
+    "centered_rank": centered_rank,
+    "standardized": standardized,
+    "raw": raw,
+}

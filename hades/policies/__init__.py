@@ -1,0 +1,1 @@
+"""Policies: networks with an action distribution."""

@@ -1,0 +1,82 @@
+"""The Policy interface, and the head that every policy shares."""
+
+import abc
+import dataclasses
+from collections.abc import Callable
+from typing import ClassVar
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from hades.errors import ConfigError, nearest
+from hades.policies.distributions import Categorical, DiagonalGaussian, Distribution
+from hades.types import Discrete, EnvSpec, Key, Params
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    name: getattr(nn, name) for name in ("tanh", "relu", "gelu", "silu", "elu", "leaky_relu")
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy(abc.ABC):
+    """A network and how it acts.
+
+    Attributes:
+        acting: "sample" from the distribution or take its mode ("greedy").
+        log_std: initial state-independent log standard deviation of a Gaussian head.
+        learn_log_std: whether cloning trains it.
+        hidden_scale, output_scale: gains of the orthogonal initialisation (published: √2 and 0.01).
+    """
+
+    acting: str = dataclasses.field(default="sample", kw_only=True)
+    log_std: float = dataclasses.field(default=0.0, kw_only=True)
+    learn_log_std: bool = dataclasses.field(default=True, kw_only=True)
+    hidden_scale: float = dataclasses.field(default=2.0**0.5, kw_only=True)
+    output_scale: float = dataclasses.field(default=0.01, kw_only=True)
+
+    first_layer: ClassVar[str | None] = None
+    """Name in the params of a dense first layer on the flattened observation, where the network has one."""
+
+    def __post_init__(self) -> None:
+        if self.acting not in ("sample", "greedy"):
+            raise ConfigError(f'{type(self).__name__}.acting is "{self.acting}"; it must be "sample" or "greedy".')
+
+    @abc.abstractmethod
+    def network(self, spec: EnvSpec) -> nn.Module:
+        """A module from f32[..., *obs_shape] to f32[..., A]."""
+
+    def init(self, key: Key, spec: EnvSpec) -> Params:
+        """Fresh weights. Do not `vmap` this on CPU: batched QR can hang there; `lax.map` it."""
+        params = dict(self.network(spec).init(key, jnp.zeros(spec.obs_shape))["params"])
+        if not spec.is_discrete:
+            params["log_std"] = jnp.full(spec.action_space.size, self.log_std)
+        return params
+
+    def distribution(self, params: Params, obs: Array, spec: EnvSpec) -> Distribution:
+        """For normalised observations f32[..., *obs_shape]."""
+        weights = {k: v for k, v in params.items() if k != "log_std"}
+        return self.head(params, self.network(spec).apply({"params": weights}, obs), spec)  # type: ignore[arg-type]
+
+    def after_first_layer(self, params: Params, x: Array, spec: EnvSpec) -> Distribution:
+        """The distribution from the pre-activations f32[..., H] of `first_layer`."""
+        raise NotImplementedError(f"{type(self).__name__} has no dense first layer.")
+
+    def head(self, params: Params, output: Array, spec: EnvSpec) -> Distribution:
+        """The distribution over actions that the network's output f32[..., A] stands for."""
+        if isinstance(spec.action_space, Discrete):
+            return Categorical(logits=output)
+        log_std = params["log_std"] if self.learn_log_std else jnp.full_like(params["log_std"], self.log_std)
+        return DiagonalGaussian(mean=output, log_std=log_std)
+
+    def act(self, key: Key, params: Params, obs: Array, spec: EnvSpec) -> Array:
+        """An action for normalised observations f32[..., *obs_shape]."""
+        distribution = self.distribution(params, obs, spec)
+        return distribution.mode() if self.acting == "greedy" else distribution.sample(key)
+
+
+def activation(name: str) -> Callable[[Array], Array]:
+    """An activation function by name."""
+    if name not in ACTIVATIONS:
+        raise ConfigError(f'Unknown activation "{name}". {nearest(name, ACTIVATIONS)}Known: {", ".join(ACTIVATIONS)}.')
+    return ACTIVATIONS[name]

@@ -1,0 +1,71 @@
+"""Multi-layer perceptron policy; the published ones are 2 × 512 with tanh (Brax) or ReLU (MinAtar)."""
+
+import dataclasses
+import math
+
+import flax.linen as nn
+from jax import Array
+
+from hades.errors import ConfigError
+from hades.policies.base import Policy, activation
+from hades.policies.distributions import Distribution
+from hades.registry import register
+from hades.types import EnvSpec, Params
+
+
+@register("Policy", "MLP")
+@dataclasses.dataclass(frozen=True)
+class MLP(Policy):
+    """`depth` hidden layers of `width` units; image observations are flattened."""
+
+    width: int = 64
+    depth: int = 2
+    activation: str = "tanh"
+
+    first_layer = "layers_0"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        activation(self.activation)
+        if self.width < 1 or self.depth < 0:
+            raise ConfigError(f"MLP.width is {self.width} and .depth {self.depth}; they must be at least 1 and 0.")
+
+    def network(self, spec: EnvSpec) -> nn.Module:
+        return _MLP(
+            obs_shape=spec.obs_shape,
+            sizes=(self.width,) * self.depth + (spec.action_space.size,),
+            activation=self.activation,
+            scales=(self.hidden_scale, self.output_scale),
+        )
+
+    def after_first_layer(self, params: Params, x: Array, spec: EnvSpec) -> Distribution:
+        network = self.network(spec)
+        weights = {k: v for k, v in params.items() if k != "log_std"}
+        return self.head(params, network.apply({"params": weights}, x, method="after_first_layer"), spec)
+
+
+class _MLP(nn.Module):
+    obs_shape: tuple[int, ...]
+    sizes: tuple[int, ...]
+    activation: str
+    scales: tuple[float, float]
+
+    def setup(self) -> None:
+        last = len(self.sizes) - 1
+        self.layers = [
+            nn.Dense(size, kernel_init=nn.initializers.orthogonal(self.scales[i == last]))
+            for i, size in enumerate(self.sizes)
+        ]
+
+    def __call__(self, obs: Array) -> Array:
+        return self.after_first_layer(self.layers[0](flatten(obs, self.obs_shape)))
+
+    def after_first_layer(self, x: Array) -> Array:
+        for layer in self.layers[1:]:
+            x = layer(activation(self.activation)(x))
+        return x
+
+
+def flatten(obs: Array, obs_shape: tuple[int, ...]) -> Array:
+    """f32[..., *obs_shape] -> f32[..., O]"""
+    return obs.reshape(*obs.shape[: obs.ndim - len(obs_shape)], math.prod(obs_shape))

@@ -1,0 +1,176 @@
+"""The glossary in code: the few types that every room of the package shares.
+
+Shapes are written with the letters of the glossary: N points of a dataset, O observation and A action sizes,
+P candidates of a population, n genome size, k inits, E episodes.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax import Array
+
+Key: TypeAlias = Array
+PyTree: TypeAlias = Any
+Params: TypeAlias = PyTree
+"""Weights of one policy network."""
+Genome: TypeAlias = PyTree
+"""What the outer loop evolves: a dataset and recipe scalars, or weights."""
+Metrics: TypeAlias = dict[str, Array]
+"""Flat scalars, named like `"fitness/mean"`."""
+ActFn: TypeAlias = Callable[[Key, Array], Array]
+"""`act(key, observation) -> action` for one raw observation."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Discrete:
+    """Actions 0 … n-1. `size` is the length of a logit or target vector."""
+
+    n: int
+
+    @property
+    def size(self) -> int:
+        return self.n
+
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+    """Continuous actions in [-1, 1]^size; adapters map them to the environment's own bounds."""
+
+    size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class EnvSpec:
+    """What the rest of the package may know about an environment.
+
+    `can_terminate` is False where only the time limit ends an episode, so that a shorter window never sees one end.
+    """
+
+    name: str
+    obs_shape: tuple[int, ...]
+    action_space: Discrete | Box
+    max_episode_steps: int
+    observation_names: tuple[str, ...] = ()
+    action_names: tuple[str, ...] = ()
+    can_terminate: bool = True
+
+    @property
+    def obs_size(self) -> int:
+        return math.prod(self.obs_shape)
+
+    @property
+    def is_discrete(self) -> bool:
+        return isinstance(self.action_space, Discrete)
+
+    @property
+    def is_image(self) -> bool:
+        return len(self.obs_shape) == 3
+
+
+@struct.dataclass
+class TimeStep:
+    """One transition. `terminated` is the end of the MDP, `truncated` the time limit; `obs` is the true last one."""
+
+    obs: Array  # f32[*obs_shape]
+    reward: Array  # f32[]
+    terminated: Array  # bool[]
+    truncated: Array  # bool[]
+    info: dict[str, Array]  # f32[] each
+
+
+@struct.dataclass
+class Dataset:
+    """N observation-target pairs, observations in the normaliser's coordinates."""
+
+    observations: Array  # f32[N, *obs_shape]
+    targets: Array  # f32[N, A]: class probabilities for Discrete, actions for Box
+
+
+@struct.dataclass
+class Moments:
+    """Running count, mean and sum of squared deviations; merged by Chan et al. (1983)."""
+
+    count: Array  # f32[]
+    mean: Array  # f32[*obs_shape]
+    m2: Array  # f32[*obs_shape]
+
+    @staticmethod
+    def zeros(shape: tuple[int, ...]) -> "Moments":
+        return Moments(count=jnp.zeros(()), mean=jnp.zeros(shape), m2=jnp.zeros(shape))
+
+    @staticmethod
+    def of(x: Array, mask: Array) -> "Moments":
+        """Moments over the leading axis of f32[B, ...], counting the rows where bool[B] is true."""
+        weights = mask.astype(x.dtype).reshape(mask.shape + (1,) * (x.ndim - 1))
+        count = mask.sum().astype(x.dtype)
+        mean = (weights * x).sum(0) / jnp.maximum(count, 1.0)
+        return Moments(count=count, mean=mean, m2=(weights * jnp.square(x - mean)).sum(0))
+
+    def merge(self, other: "Moments") -> "Moments":
+        count = self.count + other.count
+        share = other.count / jnp.maximum(count, 1.0)
+        delta = other.mean - self.mean
+        return Moments(
+            count=count,
+            mean=self.mean + delta * share,
+            m2=self.m2 + other.m2 + jnp.square(delta) * self.count * share,
+        )
+
+    def merge_axis(self) -> "Moments":
+        """Merge a stack of moments along its leading axis."""
+        count = self.count.sum(0)
+        weights = self.count.reshape(self.count.shape + (1,) * (self.mean.ndim - self.count.ndim))
+        mean = (weights * self.mean).sum(0) / jnp.maximum(count, 1.0)
+        return Moments(count=count, mean=mean, m2=(self.m2 + weights * jnp.square(self.mean - mean)).sum(0))
+
+    @property
+    def variance(self) -> Array:
+        return self.m2 / jnp.maximum(self.count, 1.0)
+
+
+@struct.dataclass
+class Candidate:
+    """One genome with what it led to: the policy cloned from it and the learner's metrics."""
+
+    genome: Genome
+    params: Params
+    metrics: Metrics
+
+
+@struct.dataclass
+class Score:
+    """What a Fitness says of one policy. `value` is maximised; a value that could not be measured is NaN, never 0."""
+
+    value: Array  # f32[]
+    episodes: Array  # i32[], finished ones
+    env_steps: Array  # i32[], live ones
+    moments: Moments | None  # of the raw observations met, where the normaliser asks for them
+    metrics: Metrics
+
+    def reduce(self) -> "Score":
+        """Reduce a leading axis (inits): values averaged, counts summed, moments merged, metrics by finite mean."""
+        return Score(
+            value=self.value.mean(0),
+            episodes=self.episodes.sum(0),
+            env_steps=self.env_steps.sum(0),
+            moments=None if self.moments is None else self.moments.merge_axis(),
+            metrics=jax.tree.map(lambda x: finite_mean(x, axis=0), self.metrics),
+        )
+
+
+def finite_mean(x: Array, axis: int | None = None) -> Array:
+    """Mean over finite entries; NaN where there are none."""
+    finite = jnp.isfinite(x)
+    total = jnp.where(finite, x, 0.0).sum(axis)
+    count = finite.sum(axis)
+    return jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.nan)
+
+
+def size_of(tree: PyTree) -> int:
+    """Number of scalars in a pytree of arrays or shapes."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
