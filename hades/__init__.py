@@ -1,0 +1,46 @@
+"""Behaviour distillation in JAX: evolve a tiny synthetic dataset such that any policy cloned from it acts well.
+
+The public names are loaded on first use: importing `hades` pulls in neither gymnax, brax, evosax nor mujoco.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hades.algorithms.evolution import Evolution as Evolution
+    from hades.data.dataset import DistilledDataset as DistilledDataset
+    from hades.data.dataset import load_dataset as load_dataset
+    from hades.train.experiment import Experiment as Experiment
+    from hades.train.gin_config import load_experiment as load_experiment
+    from hades.train.loop import run as run
+    from hades.train.policies import TrainedPolicy as TrainedPolicy
+    from hades.train.policies import evaluate as evaluate
+    from hades.train.policies import evaluate_dataset as evaluate_dataset
+    from hades.train.policies import train_policy as train_policy
+    from hades.visualize.report import write_report as write_report
+
+_PUBLIC = {
+    "DistilledDataset": "hades.data.dataset",
+    "Evolution": "hades.algorithms.evolution",
+    "Experiment": "hades.train.experiment",
+    "TrainedPolicy": "hades.train.policies",
+    "evaluate": "hades.train.policies",
+    "evaluate_dataset": "hades.train.policies",
+    "load_dataset": "hades.data.dataset",
+    "load_experiment": "hades.train.gin_config",
+    "run": "hades.train.loop",
+    "train_policy": "hades.train.policies",
+    "write_report": "hades.visualize.report",
+}
+
+__all__ = sorted(_PUBLIC)  # noqa: PLE0605 (the names above)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'hades' has no attribute {name!r}; it offers {', '.join(sorted(_PUBLIC))}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_PUBLIC]

@@ -11,6 +11,7 @@ import math
 from functools import cached_property
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -30,13 +31,14 @@ TIME_LIMIT_ONLY = frozenset(
         "Freeway-MinAtar",
         "Pendulum-v1",
         "BernoulliBandit-misc",
+        "DiscountingChain-bsuite",
         "GaussianBandit-misc",
+        "PointRobot-misc",
         "Reacher-misc",
         "Swimmer-misc",
-        "SimpleBandit-bsuite",
     }
 )
-"""Environments whose episodes only the time limit ends (found by reading their `is_terminated`; checked by a test)."""
+"""Environments whose episodes only the time limit ends (those whose traced `terminated` is constantly False; a test)."""
 
 _OBSERVATION_NAMES = {
     "CartPole-v1": ("cart position", "cart velocity", "pole angle", "pole angular velocity"),
@@ -115,9 +117,9 @@ class Gymnax(Environment):
 
     @cached_property
     def spec(self) -> EnvSpec:
-        space = self._env.observation_space(self._params)
-        shape = tuple(space.shape)
-        actions = self._env.action_space(self._params)
+        with jax.ensure_compile_time_eval():  # gymnax computes its spaces with jax, and a trace may be the first to ask
+            shape = tuple(self._env.observation_space(self._params).shape)
+            actions = self._env.action_space(self._params)
         return EnvSpec(
             name=self.env_id,
             obs_shape=shape if len(shape) == 3 else (math.prod(shape),),
@@ -154,9 +156,15 @@ class Gymnax(Environment):
     def _native_action(self, action: Array) -> Array:
         if self.spec.is_discrete:
             return action
-        space = self._env.action_space(self._params)
-        low, high = (np.broadcast_to(np.asarray(b, np.float32), space.shape) for b in (space.low, space.high))
-        return low + (jnp.clip(action, -1.0, 1.0).reshape(space.shape) + 1.0) * 0.5 * (high - low)
+        low, high = self._bounds
+        return low + (jnp.clip(action, -1.0, 1.0).reshape(low.shape) + 1.0) * 0.5 * (high - low)
+
+    @cached_property
+    def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        with jax.ensure_compile_time_eval():
+            space = self._env.action_space(self._params)
+            low, high = (np.broadcast_to(np.asarray(b, np.float32), space.shape) for b in (space.low, space.high))
+        return low, high
 
 
 @functools.lru_cache(maxsize=None)
@@ -165,7 +173,8 @@ def _make(env_id: str, params: tuple[tuple[str, Any], ...], make_options: tuple[
     known = env_ids()
     if env_id not in known:
         raise ConfigError(f'gymnax has no environment "{env_id}". {nearest(env_id, known)}Known: {", ".join(known)}.')
-    env, defaults = gymnax.make(env_id, **dict(make_options))
+    with jax.ensure_compile_time_eval():
+        env, defaults = gymnax.make(env_id, **dict(make_options))
     unknown = [name for name, _ in params if not hasattr(defaults, name)]
     if unknown:
         fields = [f.name for f in dataclasses.fields(defaults)]

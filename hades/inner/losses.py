@@ -87,4 +87,4 @@ class Huber(Loss):
             raise ConfigError(f"Huber.delta is {self.delta}; it must be above 0.")
 
     def __call__(self, distribution: Distribution, targets: Array) -> Array:
-        return jnp.mean(optax.huber_loss(distribution.mode(), targets, self.delta))
+        return jnp.mean(optax.huber_loss(distribution.mode(), targets, delta=self.delta))

@@ -5,9 +5,12 @@ writable: `describe` turns it into JSON-ready dicts and `build` turns those back
 Classes are registered with `gin.register`, not `gin.configurable`, so that objects built in Python ignore gin.
 """
 
+import contextlib
 import dataclasses
+import functools
 import importlib
 import importlib.metadata
+import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -44,11 +47,35 @@ def register(interface: str, name: str) -> Callable[[T], T]:
                 "put @dataclasses.dataclass(frozen=True) under @register."
             )
         if name not in table:
+            _check_scalars_at_construction(cls)
             gin.register(name, module=f"hades.{interface}")(cls)
         table[name] = cls
         return cls
 
     return decorate
+
+
+def _check_scalars_at_construction(cls: type) -> None:
+    """Refuse a field of the wrong plain type by name, before the component's own checks stumble over it."""
+    construct = cls.__init__  # type: ignore[misc]
+    signature = inspect.signature(construct)
+    accepted = {int: (int,), float: (int, float), str: (str,), bool: (bool,)}
+    plain = {f.name: f.type for f in dataclasses.fields(cls) if f.type in accepted}
+
+    @functools.wraps(construct)
+    def checked(self: object, *args: Any, **kwargs: Any) -> None:
+        with contextlib.suppress(TypeError):  # wrong arguments: the constructor says so better
+            for field, value in signature.bind(self, *args, **kwargs).arguments.items():
+                kind = plain.get(field)
+                fits = isinstance(value, accepted.get(kind, object)) and (kind is bool or not isinstance(value, bool))
+                if kind is not None and not fits:
+                    raise ConfigError(f"{cls.__name__}.{field} is {value!r}; it must be {_ARTICLE[kind]}.")
+        construct(self, *args, **kwargs)
+
+    cls.__init__ = checked  # type: ignore[misc]
+
+
+_ARTICLE = {int: "an integer", float: "a number", str: "a string", bool: "True or False"}
 
 
 def interfaces() -> tuple[str, ...]:

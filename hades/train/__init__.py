@@ -1,0 +1,1 @@
+"""The host's side: loop, checkpoints, writers, gin, evaluation of finished datasets."""

@@ -1,0 +1,30 @@
+"""What the launch programs share: run `main` under absl with readable help, and print our errors without a traceback."""
+
+import logging
+import sys
+from collections.abc import Callable
+
+from absl import app, flags
+
+from hades.errors import HadesError
+from hades.train.compilation_cache import enable_compilation_cache
+
+
+def start(module: str, main: Callable[[], int | None]) -> None:
+    """Parse the flags of `module` and run its `main`; an error of ours ends the program with its text and status 1."""
+    sys.modules["__main__"].__doc__ = sys.modules[module].__doc__
+    for flag in flags.FLAGS.get_key_flags_for_module(module):  # absl shows the flags of the program's own module only
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+    logging.getLogger("jax._src.xla_bridge").setLevel(logging.ERROR)
+
+    def checked(argv: list[str]) -> int | None:
+        if len(argv) > 1:
+            raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+        enable_compilation_cache()
+        try:
+            return main()
+        except HadesError as error:
+            print(f"\nhades: {error}", file=sys.stderr)
+            return 1
+
+    app.run(checked)

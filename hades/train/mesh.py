@@ -1,0 +1,12 @@
+"""The one-axis device mesh that a generation is sharded over."""
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from hades.algorithms.base import POPULATION_AXIS
+
+
+def make_mesh() -> Mesh:
+    """Over all devices of all processes."""
+    return Mesh(np.asarray(jax.devices()), (POPULATION_AXIS,))

@@ -1,0 +1,62 @@
+"""Progress on the terminal: a bar where there is one, a line every few seconds where there is not."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+LINE_SECONDS = 10.0
+
+
+class ProgressReport:
+    """Shows generations, fitness, the best selection return, environment steps a second and the time left."""
+
+    def __init__(self, total: int, enabled: bool = True):
+        self._total, self._enabled = total, enabled
+        self._console = Console(file=sys.stderr)
+        self._last_line = 0.0
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        if self._enabled and self._console.is_terminal:
+            self._bar = Progress(
+                TextColumn("generation {task.completed}/{task.total}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.description}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=self._console,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task("compiling …", total=self._total)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """One line of text, above the bar."""
+        if self._enabled:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def update(self, generation: int, fitness: float, best: float | None, steps_per_second: float, seconds_left: float) -> None:
+        known = "–" if best is None else f"{best:.1f}"
+        text = f"fitness {fitness:.1f}  solution {known}  {_si(steps_per_second)} steps/s"
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=generation, description=text)
+        elif self._enabled and (time.monotonic() - self._last_line > LINE_SECONDS or generation == self._total):
+            self._last_line = time.monotonic()
+            self.say(f"generation {generation}/{self._total}  {text}  {seconds_left:.0f} s left")
+
+
+def _si(value: float) -> str:
+    for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{value / factor:.1f} {unit}"
+    return f"{value:.0f}"

@@ -1,0 +1,146 @@
+"""What a finished run leaves: `result.json` and, where a dataset was evolved, `dataset.safetensors`."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from hades import registry
+from hades.algorithms.base import Solution
+from hades.algorithms.evolution import Evolution
+from hades.algorithms.keys import Stream, stream_key
+from hades.data.dataset import DistilledDataset, describe_spec
+from hades.data.files import write_bytes
+from hades.environments.base import Environment
+from hades.inner.behaviour_cloning import BehaviourCloning
+from hades.train.experiment import Experiment
+from hades.train.fingerprint import fingerprint, flat_params
+from hades.train.statistics import ReturnSummary
+from hades.train.versions import library_versions
+from hades.train.workdir import WorkDir
+from hades.types import size_of
+
+if TYPE_CHECKING:
+    from hades.train.loop import Progress
+
+
+@dataclasses.dataclass(frozen=True)
+class RunResult:
+    """What a run came to.
+
+    Attributes:
+        workdir: where everything lies.
+        interrupted: a signal ended the run early; run it again to continue.
+        generation: generations done.
+        returns: of the best solution, on report keys.
+        dataset: the evolved dataset; None for direct ES.
+        details: the content of `result.json`.
+    """
+
+    workdir: Path
+    interrupted: bool
+    generation: int
+    returns: ReturnSummary | None = None
+    dataset: DistilledDataset | None = None
+    details: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def write_result(
+    directory: WorkDir, experiment: Experiment, host: "Progress", best: Solution, returns: ReturnSummary
+) -> RunResult:
+    """Write the files of a finished run."""
+    algorithm = experiment.algorithm
+    report_steps = round(returns.mean_length * returns.num_inits * returns.num_episodes)
+    details = {
+        "environment": algorithm.environments[0].spec.name,
+        "method": method_name(algorithm),
+        "generations": host.generation,
+        "genome_size": size_of(best.genome),
+        "seed": experiment.seed,
+        "report": returns.describe(),
+        "best_generation": host.best_generation,
+        "selection_return": host.best_return,
+        "env_steps": {"search": host.search_steps, "selection": host.selection_steps, "report": report_steps},
+        "seconds": {name: round(value, 3) for name, value in host.seconds.items()},
+        "versions": library_versions(algorithm.environments[0].versions),
+        "device": jax.devices()[0].device_kind,
+        "num_devices": jax.device_count(),
+    }
+    dataset = None
+    if isinstance(algorithm, Evolution) and isinstance(algorithm.learner, BehaviourCloning):
+        training = {name: details[name] for name in ("generations", "best_generation", "env_steps", "seed")}
+        dataset = distilled_dataset(algorithm, best, returns, training)
+        dataset.save(directory.dataset)
+        details["num_points"] = len(dataset)
+    write_bytes(directory.result, json.dumps(details, indent=1).encode())
+    return RunResult(
+        workdir=directory.path,
+        interrupted=False,
+        generation=host.generation,
+        returns=returns,
+        dataset=dataset,
+        details=details,
+    )
+
+
+def distilled_dataset(
+    algorithm: Evolution,
+    solution: Solution,
+    returns: ReturnSummary | None = None,
+    training: dict[str, Any] | None = None,
+    embed_init: bool = False,
+) -> DistilledDataset:
+    """The artefact that a solution stands for.
+
+    Args:
+        algorithm: the run's, with a BehaviourCloning learner.
+        solution: genome and statistics.
+        returns: what it measured on report keys.
+        training: facts about the run for the file's header.
+        embed_init: write a HaDES-F policy's initial weights into the file (large), not only their recipe and fingerprint.
+    """
+    learner = algorithm.learner
+    assert isinstance(learner, BehaviourCloning)
+    pairs = learner.dataset(solution.genome, algorithm.spec)
+    recipe = {name: float(value) for name, value in learner.recipe(solution.genome).items()}
+    init: dict[str, Any] = {"kind": "random"}
+    weights: dict[str, np.ndarray] = {}
+    if learner.init_scheme.is_fixed:
+        params = learner.init_params(stream_key(jax.random.key(0), Stream.START), algorithm.spec)
+        init = {"kind": "fixed", "fingerprint": fingerprint(params), "embedded": embed_init}
+        weights = flat_params(params) if embed_init else {}
+    measured = {} if returns is None else returns.describe() | {"protocol": "whole episodes on report keys"}
+    metadata = {
+        "environment": registry.describe(algorithm.environment),
+        "spec": describe_spec(algorithm.spec),
+        "learner": registry.describe(learner.with_recipe(recipe)),
+        "normalizer": registry.describe(algorithm.normalizer),
+        "init": init,
+        "returns": measured,
+        "training": training or {},
+        "versions": library_versions(_versions(algorithm.environment)),
+    }
+    return DistilledDataset(
+        observations=np.asarray(pairs.observations),
+        targets=np.asarray(pairs.targets),
+        obs_mean=np.asarray(solution.normalizer.mean),
+        obs_std=np.asarray(solution.normalizer.std),
+        metadata=metadata,
+        init=weights,
+    )
+
+
+def method_name(algorithm: Any) -> str:
+    """The paper's name of what an algorithm does."""
+    if not isinstance(algorithm, Evolution):
+        return type(algorithm).__name__
+    if not isinstance(algorithm.learner, BehaviourCloning):
+        return "ES"
+    return "HaDES-F" if algorithm.learner.init_scheme.is_fixed else "HaDES-R"
+
+
+def _versions(env: Environment) -> dict[str, str]:
+    return dict(env.versions)

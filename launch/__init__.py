@@ -1,0 +1,1 @@
+"""Programs: parse flags, call hades, print where the result lies."""

@@ -1,0 +1,54 @@
+"""Distil a dataset: run a gin config in a work directory, or continue the run that lives there.
+
+    python launch/train.py --config=cartpole_hades_r --workdir=runs/demo
+    python launch/train.py --config=cartpole_hades_r --workdir=runs/s1 --gin_bindings='Experiment.seed = 1'
+    python launch/train.py --config=freeway_hades_f --dry_run
+"""
+
+from absl import app, flags
+
+from hades.data.files import write_bytes
+from hades.train.command_line import start
+from hades.train.gin_config import config_names, load_experiment, operative_config
+from hades.train.loop import run as run_experiment
+from hades.train.plan import plan
+from hades.train.workdir import WorkDir
+from hades.visualize.report import write_report
+
+CONFIG = flags.DEFINE_string("config", None, f"A gin file, or one of: {', '.join(config_names())}.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; an unfinished or finished run in it is continued.")
+BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line, such as 'SNES.sigma = 0.3'; repeatable.")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the resolved config, sizes and the memory plan, and stop.")
+COMPILE = flags.DEFINE_bool("compile", False, "With --dry_run: also compile, and compare the plan with XLA's analysis.")
+PROGRESS = flags.DEFINE_bool("progress", True, "Show progress.")
+
+
+def main() -> int:
+    if CONFIG.value is None or (WORKDIR.value is None and not DRY_RUN.value):
+        raise app.UsageError("give --config and --workdir (or --dry_run)")
+    experiment = load_experiment(CONFIG.value, BINDINGS.value)
+    config = operative_config()
+    if DRY_RUN.value:
+        print(config)
+        print(plan(experiment, compile_too=COMPILE.value))
+        return 0
+    directory = WorkDir(WORKDIR.value)
+    result = run_experiment(experiment, directory.path, progress=PROGRESS.value)
+    if result.interrupted:
+        return 0
+    write_bytes(directory.config, config.encode())
+    report = write_report(directory.path)
+    print(f"{result.details['method']} on {result.details['environment']}: return {result.returns}")
+    if result.dataset is not None:
+        print(f"dataset: {directory.dataset} ({directory.dataset.stat().st_size / 1024:.1f} kB)")
+    print(f"report:  {report}")
+    return 0
+
+
+def run() -> None:
+    """Console script."""
+    start(__name__, main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,39 @@
+"""Every algorithm satisfies the protocol that the host loop drives."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from hades import registry
+from hades.algorithms.base import Algorithm, Evaluation, Solution
+from tests.support import example, structure
+
+ALGORITHMS = {name: example("Algorithm", name) for name in registry.names("Algorithm")}
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_generation_keeps_the_states_structure(name, key, mesh):
+    algorithm = ALGORITHMS[name]
+    assert isinstance(algorithm, Algorithm)
+    state = jax.eval_shape(algorithm.init, key)
+    next_state, metrics = jax.eval_shape(lambda s: algorithm.step(s, mesh), state)
+    assert structure(next_state) == structure(state)
+    weak = [[leaf.weak_type for leaf in jax.tree.leaves(s)] for s in (state, next_state)]
+    assert weak[0] == weak[1], "a second generation would be compiled anew"
+    assert (state.generation.dtype, state.failures.dtype) == (jnp.int32, jnp.int32)
+    assert metrics["env_steps"].dtype == jnp.int32
+    assert all(value.shape == () for value in metrics.values())
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_solution_is_evaluated_and_acts(name, key):
+    algorithm = ALGORITHMS[name]
+    env = algorithm.environments[0]
+    solution = jax.eval_shape(lambda k: algorithm.solution(algorithm.init(k)), key)
+    assert isinstance(solution, Solution)
+    evaluation = jax.eval_shape(lambda k, s: algorithm.evaluate(k, s, 3, 5), key, solution)
+    assert isinstance(evaluation, Evaluation)
+    assert (evaluation.returns.shape, evaluation.lengths.shape) == ((3, 5), (3, 5))
+    assert all(value.shape == (3,) for value in evaluation.metrics.values())
+    action = jax.eval_shape(lambda k, s: algorithm.policy(k, s)(k, jnp.zeros(env.spec.obs_shape)), key, solution)
+    assert action.shape == (() if env.spec.is_discrete else (env.spec.action_space.size,))

@@ -1,0 +1,93 @@
+"""Every inner learner, loss and init scheme keeps the shapes that the interface promises."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from hades import registry
+from hades.inner.behaviour_cloning import BehaviourCloning
+from hades.inner.init_scheme import FixedInit
+from hades.policies.distributions import Categorical, DiagonalGaussian
+from hades.types import Dataset
+from tests.support import (
+    CLASSIFYING,
+    CLONING,
+    POINT,
+    POINT_DISCRETE,
+    SMALL,
+    assert_equal,
+    assert_finite,
+    example,
+    structure,
+)
+
+LEARNERS = {name: (example("InnerLearner", name), POINT) for name in registry.names("InnerLearner")} | {
+    "mini-batch": (dataclasses.replace(CLONING, batch_size=2), POINT),
+    "evolved recipe": (dataclasses.replace(CLONING, evolve=("learning_rate",)), POINT),
+    "span": (dataclasses.replace(CLONING, optimizer="sgd", span_first_layer=True), POINT),
+    "fixed labels": (CLASSIFYING, POINT_DISCRETE),
+    "hard labels": (dataclasses.replace(CLASSIFYING, targets="hard"), POINT_DISCRETE),
+    "soft labels": (dataclasses.replace(CLASSIFYING, targets="evolved"), POINT_DISCRETE),
+}
+
+
+def learn(learner, env, key):
+    """(genome, initial params, trained params, metrics)"""
+    k_genome, k_params, k_learn = jax.random.split(key, 3)
+    genome = learner.init_genome(k_genome, env, lambda obs: obs)
+    params = learner.init_params(k_params, env.spec)
+    return genome, params, *learner.learn(k_learn, genome, params, env.spec)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_learn_keeps_the_policys_shapes(name, key):
+    learner, env = LEARNERS[name]
+    learner.check(env.spec)
+    genome, _, trained, metrics = jax.eval_shape(lambda k: learn(learner, env, k), key)
+    assert structure(trained) == structure(jax.eval_shape(lambda k: learner.policy.init(k, env.spec), key))
+    assert {leaf.dtype for leaf in jax.tree.leaves(genome)} == {jnp.dtype(jnp.float32)}
+    assert all(value.shape == () for value in metrics.values())
+    if isinstance(learner, BehaviourCloning):
+        dataset = jax.eval_shape(lambda g: learner.dataset(g, env.spec), genome)
+        assert isinstance(dataset, Dataset)
+        assert dataset.observations.shape == (learner.num_points, *env.spec.obs_shape)
+        assert dataset.targets.shape == (learner.num_points, env.spec.action_space.size)
+
+
+@pytest.mark.parametrize("name", registry.names("InnerLearner"))
+def test_compiled_learning_is_finite_and_follows_the_key(name, key):
+    learner, env = LEARNERS[name]
+    run = jax.jit(lambda keys: jax.lax.map(lambda k: learn(learner, env, k), keys))
+    keys = jax.random.split(key, 3)[jnp.array([0, 1, 0])]
+    result = run(keys)
+    assert_finite(result)
+    assert_equal(*(jax.tree.map(lambda x, row=row: x[row], result) for row in (0, 2)))
+
+
+@pytest.mark.parametrize("name", registry.names("InitScheme"))
+def test_init_schemes_give_the_policys_own_params(name, key):
+    scheme = example("InitScheme", name)
+    params = jax.eval_shape(lambda k: scheme.init(k, SMALL, POINT.spec), key)
+    assert structure(params) == structure(jax.eval_shape(lambda k: SMALL.init(k, POINT.spec), key))
+    assert scheme.num_inits >= 1
+    assert scheme.is_fixed == isinstance(scheme, FixedInit)
+
+
+@pytest.mark.parametrize("name", registry.names("Loss"))
+def test_losses_are_finite_scalars_that_a_gradient_step_lowers(name, key):
+    loss = example("Loss", name)
+    spec = POINT_DISCRETE.spec if loss.discrete else POINT.spec
+    loss.check(spec)
+    outputs = jax.random.normal(key, (5, spec.action_space.size))
+    targets = jax.nn.one_hot(jnp.arange(5) % 3, 3) if loss.discrete else jnp.ones((5, 1))
+
+    def value(outputs):
+        distribution = Categorical(outputs) if loss.discrete else DiagonalGaussian(outputs, jnp.zeros(1))
+        return loss(distribution, targets)
+
+    before, gradient = jax.jit(jax.value_and_grad(value))(outputs)
+    assert (before.shape, before.dtype) == ((), jnp.float32)
+    assert jnp.isfinite(gradient).all()
+    assert value(outputs - 0.1 * gradient) < before

@@ -1,0 +1,95 @@
+"""Every outer optimiser, and every evosax strategy, keeps its state's structure and searches from its mean."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hades import registry
+from hades.outer.base import OuterOptimizer
+from hades.outer.evosax import Evosax, strategies
+from hades.outer.open_es import OpenES
+from hades.outer.snes import SNES
+from tests.support import assert_equal, assert_finite, structure
+
+P, N = 8, 6
+EVERY: dict[str, OuterOptimizer] = {
+    name: registry.get("OuterOptimizer", name)(population_size=P)
+    for name in registry.names("OuterOptimizer")
+    if name != "Evosax"
+}
+EVERY |= {f"evosax {name}": Evosax(name, population_size=P, sigma=0.1) for name in strategies()}
+COMPILED = ["OpenES", "SNES", "evosax CMA_ES", "evosax SimpleGA", "evosax SV_Open_ES"]
+DO_NOT_IMPROVE: dict[str, str] = {}
+
+
+def sphere(population):
+    """Maximised at 1."""
+    return -jnp.square(population - 1.0).sum(-1)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_ask_and_tell_keep_their_shapes(name, key):
+    outer = EVERY[name]
+    state = jax.eval_shape(lambda k: outer.init(k, jnp.zeros(N), lambda x: x), key)
+    population, asked = jax.eval_shape(outer.ask, key, state)
+    told, metrics = jax.eval_shape(outer.tell, key, asked, population, jnp.zeros(P))
+    assert (population.shape, population.dtype) == ((P, N), jnp.float32)
+    assert structure(asked) == structure(state)
+    assert structure(told) == structure(state)
+    assert all(value.shape == () for value in metrics.values())
+    solution = jax.eval_shape(outer.solution, told)
+    assert (solution.shape, solution.dtype) == ((N,), jnp.float32)
+
+
+def searcher(outer: OuterOptimizer, num_generations: int):
+    """A compiled search: key -> (solution f32[n], mean fitness of every generation f32[G], metrics)."""
+
+    def generation(state, key):
+        population, state = outer.ask(key, state)
+        fitness = sphere(population)
+        state, metrics = outer.tell(key, state, population, fitness)
+        return state, (fitness.mean(), metrics)
+
+    @jax.jit
+    def run(key):
+        state = outer.init(key, jnp.zeros(N), lambda x: x)
+        state, (means, metrics) = jax.lax.scan(generation, state, jax.random.split(key, num_generations))
+        return outer.solution(state), means, metrics
+
+    return run
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_compiled_search_is_finite_and_follows_the_key(name, key):
+    search = searcher(EVERY[name], 5)
+    first = search(key)
+    assert_finite(first)
+    assert_equal(search(key), first)
+    assert np.any(np.asarray(search(jax.random.key(1))[0]) != np.asarray(first[0]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EVERY)
+def test_every_strategy_improves_on_a_sphere(name, key):
+    outer = dataclasses.replace(EVERY[name], population_size=32)
+    solution, means, metrics = searcher(outer, 30)(key)
+    assert_finite((solution, means, metrics))
+    if name not in DO_NOT_IMPROVE:
+        assert sphere(solution) > sphere(jnp.zeros(N))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EVERY)
+def test_every_strategy_draws_its_first_population_around_the_start(name, key):
+    outer = EVERY[name]
+    population, _ = outer.ask(key, outer.init(key, jnp.full(N, 100.0), lambda x: x))
+    assert np.abs(np.asarray(population) - 100.0).max() < 10.0
+
+
+@pytest.mark.parametrize("outer", [SNES(population_size=P), OpenES(population_size=P)], ids=lambda o: type(o).__name__)
+def test_the_solution_starts_at_the_given_mean(outer, key):
+    mean = jnp.arange(N, dtype=jnp.float32)
+    np.testing.assert_array_equal(outer.solution(outer.init(key, mean, lambda x: x)), mean)

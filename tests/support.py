@@ -1,0 +1,115 @@
+"""What several tests share: one small example of every registered component, and structural comparison."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from hades import registry
+from hades.algorithms.evolution import Evolution
+from hades.environments.base import Environment
+from hades.environments.gymnax import Gymnax
+from hades.environments.point import Point
+from hades.fitness.episodic_return import EpisodicReturn
+from hades.fitness.regularizers import DatasetL2
+from hades.fitness.weighted_sum import WeightedSum
+from hades.inner.behaviour_cloning import BehaviourCloning
+from hades.inner.identity import Identity
+from hades.inner.init_scheme import FixedInit, RandomInit
+from hades.inner.losses import MSE, CrossEntropy
+from hades.normalizers.none import NoNormalizer
+from hades.outer.evosax import Evosax
+from hades.outer.snes import SNES
+from hades.policies.cnn import CNN
+from hades.policies.mlp import MLP
+from hades.types import Box, Discrete, EnvSpec
+
+ROOT = Path(__file__).parents[1]
+POINT = Point(max_episode_steps=4)
+POINT_DISCRETE = Point(discrete=True, max_episode_steps=4)
+SMALL = MLP(width=8, depth=1)
+IMAGE_SPEC = EnvSpec(name="image", obs_shape=(5, 6, 2), action_space=Discrete(3), max_episode_steps=4)
+BOX_SPEC = EnvSpec(name="box", obs_shape=(3,), action_space=Box(2), max_episode_steps=4)
+CLONING = BehaviourCloning(policy=SMALL, init_scheme=RandomInit(2), loss=MSE(), num_points=3, num_updates=4)
+CLASSIFYING = BehaviourCloning(
+    policy=SMALL, init_scheme=FixedInit(), loss=CrossEntropy(), num_points=4, targets="fixed", num_updates=4
+)
+EVOLUTION = Evolution(
+    environment=POINT,
+    learner=CLONING,
+    outer=SNES(population_size=8),
+    fitness=EpisodicReturn(num_episodes=2),
+    normalizer=NoNormalizer(),
+)
+
+EXAMPLES: dict[str, Any] = {
+    "Gymnax": Gymnax("CartPole-v1"),
+    "Evosax": Evosax("SimpleGA", population_size=8),
+    "WeightedSum": WeightedSum(terms=(EpisodicReturn(2), DatasetL2()), weights=(1.0, 0.1)),
+    "BehaviourCloning": CLONING,
+    "Identity": Identity(policy=SMALL),
+    "MLP": SMALL,
+    "CNN": CNN(features=(2,), width=4),
+    "Evolution": EVOLUTION,
+}
+"""Components that cannot be built from their defaults, or would be slow to test with them."""
+
+
+def example(interface: str, name: str) -> Any:
+    """A small instance of a registered component."""
+    if name in EXAMPLES:
+        return EXAMPLES[name]
+    try:
+        return registry.get(interface, name)()
+    except TypeError as error:
+        raise AssertionError(f'"{name}" has no defaults for every field: add an example to tests/support.py.') from error
+
+
+def structure(tree: Any) -> Any:
+    """Treedef, shapes and dtypes, to compare with ==."""
+    return jax.tree.structure(tree), [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)]
+
+
+def key_data(tree: Any) -> Any:
+    """Typed keys replaced by their bits, so that numpy can compare a whole state."""
+    is_key = lambda x: isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)  # noqa: E731
+    return jax.tree.map(lambda x: np.asarray(jax.random.key_data(x) if is_key(x) else x), tree)
+
+
+def assert_equal(a: Any, b: Any) -> None:
+    """Same structure, and every leaf equal bit for bit (NaN equals NaN)."""
+    jax.tree.map(np.testing.assert_array_equal, key_data(a), key_data(b))
+
+
+def assert_finite(tree: Any) -> None:
+    for leaf in jax.tree.leaves(key_data(tree)):
+        assert np.isfinite(leaf).all()
+
+
+def random_actions(key: jax.Array, env: Environment, num: int) -> jax.Array:
+    """i32[num] or f32[num, A]"""
+    space = env.spec.action_space
+    if isinstance(space, Discrete):
+        return jax.random.randint(key, (num,), 0, space.n)
+    return jax.random.uniform(key, (num, space.size), minval=-1.0, maxval=1.0)
+
+
+@functools.cache
+def one_device_mesh() -> jax.sharding.Mesh:
+    return jax.make_mesh((1,), ("population",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:1])
+
+
+def run_python(code: str, *, timeout: float = 240.0, **environment: str) -> Any:
+    """Run code in a fresh interpreter at the root of the checkout; what it prints last must be JSON."""
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=variables, capture_output=True, text=True, timeout=timeout
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout.strip().splitlines()[-1])
