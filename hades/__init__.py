@@ -33,7 +33,7 @@ _PUBLIC = {
     "write_report": "hades.visualize.report",
 }
 
-__all__ = sorted(_PUBLIC)  # noqa: PLE0605 (the names above)
+__all__ = sorted(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:

@@ -28,9 +28,10 @@ class MissingPackageError(HadesError, ImportError):
     """An optional library is not installed."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`'Did you mean "SNES"? '` or the empty string."""
-    known = list(known)
-    folded = {k.lower(): k for k in known}
+def offer(name: str, choices: Iterable[str]) -> str:
+    """What could have been meant: `Did you mean "SNES"? Known: Evosax, OpenES, SNES.`"""
+    choices = list(choices)
+    folded = {choice.lower(): choice for choice in choices}
     match = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
-    return f'Did you mean "{folded[match[0]]}"? ' if match else ""
+    question = f'Did you mean "{folded[match[0]]}"? ' if match else ""
+    return f"{question}Known: {', '.join(choices)}."

@@ -6,7 +6,7 @@ from typing import Any
 import optax
 from jax import Array
 
-from hades.errors import ConfigError, nearest
+from hades.errors import ConfigError, offer
 
 Options = tuple[tuple[str, Any], ...]
 
@@ -38,13 +38,11 @@ def check_optimizer(place: str, name: str, options: Options) -> None:
     """Raise ConfigError for an unknown optimiser or option, naming `place` and what is known."""
     known = optimizer_names()
     if name not in known:
-        raise ConfigError(
-            f'{place}.optimizer is "{name}", which optax does not have. {nearest(name, known)}Known: {", ".join(known)}.'
-        )
+        raise ConfigError(f'{place}.optimizer is "{name}", which optax does not have. {offer(name, known)}')
     parameters = [p for p in inspect.signature(getattr(optax, name)).parameters if p != "learning_rate"]
     unknown = [option for option, _ in options if option not in parameters]
     if unknown:
         raise ConfigError(
             f'{place}.optimizer_options has "{unknown[0]}", which optax.{name} does not take. '
-            f"{nearest(unknown[0], parameters)}Known: {', '.join(parameters)}."
+            f"{offer(unknown[0], parameters)}"
         )

@@ -1,8 +1,8 @@
 """Distil a dataset: run a gin config in a work directory, or continue the run that lives there.
 
-    python launch/train.py --config=cartpole_hades_r --workdir=runs/demo
-    python launch/train.py --config=cartpole_hades_r --workdir=runs/s1 --gin_bindings='Experiment.seed = 1'
-    python launch/train.py --config=freeway_hades_f --dry_run
+python launch/train.py --config=cartpole_hades_r --workdir=runs/demo
+python launch/train.py --config=cartpole_hades_r --workdir=runs/s1 --gin_bindings='Experiment.seed = 1'
+python launch/train.py --config=freeway_hades_f --dry_run
 """
 
 from absl import app, flags
@@ -11,7 +11,7 @@ from hades.data.files import write_bytes
 from hades.train.command_line import start
 from hades.train.gin_config import config_names, load_experiment, operative_config
 from hades.train.loop import run as run_experiment
-from hades.train.plan import plan
+from hades.train.plan import describe_plan
 from hades.train.workdir import WorkDir
 from hades.visualize.report import write_report
 
@@ -24,14 +24,16 @@ PROGRESS = flags.DEFINE_bool("progress", True, "Show progress.")
 
 
 def main() -> int:
-    if CONFIG.value is None or (WORKDIR.value is None and not DRY_RUN.value):
-        raise app.UsageError("give --config and --workdir (or --dry_run)")
+    if CONFIG.value is None:
+        raise app.UsageError("give --config")
     experiment = load_experiment(CONFIG.value, BINDINGS.value)
     config = operative_config()
     if DRY_RUN.value:
         print(config)
-        print(plan(experiment, compile_too=COMPILE.value))
+        print(describe_plan(experiment, compile_too=COMPILE.value))
         return 0
+    if WORKDIR.value is None:
+        raise app.UsageError("give --workdir (or --dry_run)")
     directory = WorkDir(WORKDIR.value)
     result = run_experiment(experiment, directory.path, progress=PROGRESS.value)
     if result.interrupted:

@@ -68,7 +68,9 @@ def example(interface: str, name: str) -> Any:
     try:
         return registry.get(interface, name)()
     except TypeError as error:
-        raise AssertionError(f'"{name}" has no defaults for every field: add an example to tests/support.py.') from error
+        raise AssertionError(
+            f'"{name}" has no defaults for every field: add an example to tests/support.py.'
+        ) from error
 
 
 def structure(tree: Any) -> Any:
@@ -85,6 +87,12 @@ def key_data(tree: Any) -> Any:
 def assert_equal(a: Any, b: Any) -> None:
     """Same structure, and every leaf equal bit for bit (NaN equals NaN)."""
     jax.tree.map(np.testing.assert_array_equal, key_data(a), key_data(b))
+
+
+def assert_rows_agree(tree: Any, first: int, second: int) -> None:
+    """Two rows of a batch made from the same key agree (not bit for bit: XLA may vectorise rows differently)."""
+    rows = (jax.tree.map(lambda x, row=row: x[row], key_data(tree)) for row in (first, second))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), *rows)
 
 
 def assert_finite(tree: Any) -> None:

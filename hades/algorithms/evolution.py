@@ -1,7 +1,8 @@
 """One generation of the outer loop as one pure function: ask, learn, roll out, score, tell.
 
 HaDES-R, HaDES-F and direct ES are this loop with other components. All candidates of a generation see the same initial
-policies, cloning keys and episodes. The population is the only sharded axis and this is the only place that names a mesh.
+policies, cloning keys and episodes. The population is the only sharded axis and this is the only place that names a
+mesh.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ from hades.algorithms.playing import largest_divisor, map_chunks, play, sequenti
 from hades.environments.base import Environment
 from hades.errors import ConfigError
 from hades.fitness.base import Fitness
-from hades.inner.base import InnerLearner
+from hades.inner.base import InnerLearner, Trained
 from hades.normalizers.base import Normalizer, NormalizerState
 from hades.outer.base import OuterOptimizer, OuterState
 from hades.registry import register
@@ -88,7 +89,9 @@ class Evolution:
     @cached_property
     def genome_shapes(self) -> Genome:
         """The genome as a pytree of ShapeDtypeStruct."""
-        return jax.eval_shape(lambda key: self.learner.init_genome(key, self.environment, lambda x: x), jax.random.key(0))
+        return jax.eval_shape(
+            lambda key: self.learner.init_genome(key, self.environment, lambda x: x), jax.random.key(0)
+        )
 
     @cached_property
     def unravel(self) -> Callable[[Array], Genome]:
@@ -125,10 +128,10 @@ class Evolution:
         finite = jnp.isfinite(fitness)
         usable = jnp.where(finite, fitness, jnp.min(jnp.where(finite, fitness, jnp.inf)))
         outer, outer_metrics = self.outer.tell(step_key(key, Step.TELL), asked, population, usable)
-        updated = state.replace(outer=outer, normalizer=self._updated_normalizer(state.normalizer, scores))
+        updated = dataclasses.replace(state, outer=outer, normalizer=self._updated_normalizer(state.normalizer, scores))
         updated = jax.tree.map(lambda new, old: _select(finite.any(), new, old), updated, state)
-        next_state = updated.replace(
-            generation=state.generation + 1, failures=jnp.where(finite.any(), 0, state.failures + 1)
+        next_state = dataclasses.replace(
+            updated, generation=state.generation + 1, failures=jnp.where(finite.any(), 0, state.failures + 1)
         )
         return next_state, outer_metrics | _summary(scores, fitness, finite)
 
@@ -138,21 +141,20 @@ class Evolution:
     def evaluate(self, key: Key, solution: Solution, num_inits: int, num_episodes: int) -> Evaluation:
         inits = self._inits(step_key(key, Step.INITS), num_inits)
         keys = indexed_keys(step_key(key, Step.LEARN), num_inits)
-        params, metrics = map_chunks(
-            lambda pair: self.learner.learn(pair[0], solution.genome, pair[1], self.spec),
-            (keys, inits),
-            self.learn_batch,
-        )
+
+        def learn(pair: tuple[Key, Params]) -> tuple[Params, Metrics]:
+            trained, metrics = self.learner.learn(pair[0], solution.genome, pair[1], self.spec)
+            return self.learner.assemble(pair[1], trained), metrics
+
+        params, metrics = map_chunks(learn, (keys, inits), self.learn_batch)
         act_for = self._act_for(solution.normalizer)
-        if not jax.tree.leaves(inits):  # nothing random in learning: the same policy for all inits
-            params = jax.tree.map(lambda x: jnp.broadcast_to(x[:1], (num_inits, *x.shape[1:])), params)
         episodes = play(step_key(key, Step.EPISODES), self.environment, act_for, params, num_episodes)
         return Evaluation(returns=episodes.returns, lengths=episodes.lengths, metrics=metrics)
 
     def policy(self, key: Key, solution: Solution) -> ActFn:
         init = self.learner.init_params(step_key(key, Step.INITS), self.spec)
-        params, _ = self.learner.learn(step_key(key, Step.LEARN), solution.genome, init, self.spec)
-        return self._act_for(solution.normalizer)(params)
+        trained, _ = self.learner.learn(step_key(key, Step.LEARN), solution.genome, init, self.spec)
+        return self._act_for(solution.normalizer)(self.learner.assemble(init, trained))
 
     def _scores(self, key: Key, population: Array, normalizer: NormalizerState, mesh: Mesh) -> Score:
         """Score[P] of f32[P, n], each device its own candidates, without communication."""
@@ -174,21 +176,23 @@ class Evolution:
         k_episodes = indexed_keys(step_key(key, Step.EPISODES), count)
         act_for = self._act_for(normalizer)
 
-        def learn(genome: Array) -> tuple[Params, Metrics]:
+        def learn(genome: Array) -> tuple[Trained, Metrics]:
             return jax.vmap(lambda k, p: self.learner.learn(k, self.unravel(genome), p, self.spec))(k_learn, inits)
 
-        def score_one(k_episode: Key, genome: Array, params: Params, metrics: Metrics) -> Score:
+        def score_one(k_episode: Key, genome: Array, init: Params, trained: Trained, metrics: Metrics) -> Score:
+            params = self.learner.assemble(init, trained)
             candidate = Candidate(genome=self.unravel(genome), params=params, metrics=metrics)
             wants = self.normalizer.wants_moments
             score = self.fitness(k_episode, self.environment, act_for(params), candidate, with_moments=wants)
-            return score.replace(metrics=score.metrics | metrics)
+            return dataclasses.replace(score, metrics=score.metrics | metrics)
 
         def score_chunk(genomes: Array) -> Score:
             at_once = max(1, self.learn_batch // count) if self.learn_batch else 0
-            params, metrics = map_chunks(learn, genomes, at_once)
-            per_init = jax.vmap(score_one, in_axes=(0, None, 0, 0))
-            per_candidate = jax.vmap(lambda g, p, m: per_init(k_episodes, g, p, m).reduce())
-            return per_candidate(genomes, params, metrics)
+            trained, metrics = map_chunks(learn, genomes, at_once)
+            per_candidate = jax.vmap(score_one, in_axes=(None, 0, None, 0, 0))
+            # Inits outermost, so that the weights they share are one operand of a matrix product.
+            per_init = jax.vmap(per_candidate, in_axes=(0, None, 0, 1, 1))
+            return per_init(k_episodes, genomes, inits, trained, metrics).reduce()
 
         size = population.shape[0]
         chunk = largest_divisor(size, self.rollout_batch)
@@ -202,7 +206,9 @@ class Evolution:
 
     def _act_for(self, normalizer: NormalizerState) -> Callable[[Params], ActFn]:
         policy = self.learner.policy
-        return lambda params: lambda key, obs: policy.act(key, params, self.normalizer.apply(normalizer, obs), self.spec)
+        return lambda params: (
+            lambda key, obs: policy.act(key, params, self.normalizer.apply(normalizer, obs), self.spec)
+        )
 
     def _updated_normalizer(self, state: NormalizerState, scores: Score) -> NormalizerState:
         if scores.moments is None:
@@ -217,7 +223,7 @@ def _select(condition: Array, new: Array, old: Array) -> Array:
 
 
 def _summary(scores: Score, fitness: Array, finite: Array) -> Metrics:
-    """What a generation reports: of the fitness over the population, and the population's mean of every other metric."""
+    """What a generation reports: of the fitness, and the population's mean of every other metric."""
     known = jnp.where(finite, fitness, jnp.nan)
     return {
         "fitness/mean": finite_mean(fitness),

@@ -32,7 +32,7 @@ def largest_divisor(size: int, at_most: int) -> int:
 
 
 def play(
-    key: Key, env: Environment, act_for: Callable[[Params], ActFn], params: Params, num_episodes: int, at_once: int = 16
+    key: Key, env: Environment, act_for: Callable[[Params], ActFn], params: Params, num_episodes: int, at_once: int = 64
 ) -> Episodes:
     """E whole episodes with each of I policies.
 
@@ -55,5 +55,3 @@ def play(
 def sequential(function: Callable[[Key], Params], keys: Key) -> Params:
     """Fresh policies one after another: a vmapped orthogonal initialisation can hang for ever on CPU (batched QR)."""
     return lax.map(function, keys)
-
-

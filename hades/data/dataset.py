@@ -1,8 +1,8 @@
 """A distilled dataset and its file: safetensors with a JSON header, no pickle, readable with numpy alone.
 
-The file stands alone: observations, targets, normaliser, inner recipe, environment, versions and measured returns. A HaDES-F
-file also carries a fingerprint of its initial weights, and the weights themselves where they were embedded. It holds no
-clock time, so that equal runs write equal bytes. The format is described in docs/dataset_format.md.
+The file stands alone: observations, targets, normaliser, inner recipe, environment, versions and measured returns. A
+HaDES-F file also carries a fingerprint of its initial weights, and the weights themselves where they were embedded.
+It holds no clock time, so that equal runs write equal bytes. The format is described in docs/dataset_format.md.
 """
 
 import dataclasses
@@ -51,7 +51,9 @@ class DistilledDataset:
     def __post_init__(self) -> None:
         missing = [name for name in _REQUIRED if name not in self.metadata]
         if missing:
-            raise DatasetError(f"The dataset's metadata lacks {', '.join(missing)}; it must hold {', '.join(_REQUIRED)}.")
+            raise DatasetError(
+                f"The dataset's metadata lacks {', '.join(missing)}; it must hold {', '.join(_REQUIRED)}."
+            )
         self.check(self.environment.spec)
 
     def __len__(self) -> int:
@@ -89,7 +91,9 @@ class DistilledDataset:
             )
         for name, array in (("obs_mean", self.obs_mean), ("obs_std", self.obs_std)):
             if array.shape != spec.obs_shape:
-                raise DatasetError(f"{name} has shape {array.shape}, but an observation of {spec.name} has {spec.obs_shape}.")
+                raise DatasetError(
+                    f"{name} has shape {array.shape}, but an observation of {spec.name} has {spec.obs_shape}."
+                )
         kind = self.metadata["spec"]["action_kind"]
         if kind != action_kind(spec):
             raise DatasetError(
@@ -130,12 +134,14 @@ def load_dataset(path: str | Path) -> DistilledDataset:
         version = metadata.pop("format_version")
     except (safetensors.SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
         raise DatasetError(
-            f"{path} is not a complete hades dataset file ({type(error).__name__}: {error}). It may be truncated or written "
+            f"{path} is not a complete hades dataset file ({type(error).__name__}: {error}). It may be truncated or "
+            f"written "
             "by another program: copy or export it again."
         ) from error
     if version > FORMAT_VERSION:
         raise DatasetError(
-            f"{path} has dataset format {version}, but this hades reads up to {FORMAT_VERSION}: pip install -U hades-rl."
+            f"{path} has dataset format {version}, but this hades reads up to {FORMAT_VERSION}: pip install -U "
+            f"hades-rl."
         )
     missing = [t for t in ("observations", "targets", "normalizer/mean", "normalizer/std") if t not in tensors]
     if missing:

@@ -17,7 +17,7 @@ import numpy as np
 from jax import Array
 
 from hades.environments.base import Environment, EnvState
-from hades.errors import ConfigError, MissingPackageError, nearest
+from hades.errors import ConfigError, MissingPackageError, offer
 from hades.registry import options, register
 from hades.types import Box, Discrete, EnvSpec, Key, TimeStep
 
@@ -38,7 +38,8 @@ TIME_LIMIT_ONLY = frozenset(
         "Swimmer-misc",
     }
 )
-"""Environments whose episodes only the time limit ends (those whose traced `terminated` is constantly False; a test)."""
+"""Environments whose episodes only the time limit ends (those whose traced `terminated` is constantly False; a test).
+"""
 
 _OBSERVATION_NAMES = {
     "CartPole-v1": ("cart position", "cart velocity", "pole angle", "pole angular velocity"),
@@ -167,20 +168,25 @@ class Gymnax(Environment):
         return low, high
 
 
-@functools.lru_cache(maxsize=None)
-def _make(env_id: str, params: tuple[tuple[str, Any], ...], make_options: tuple[tuple[str, Any], ...]) -> tuple[Any, Any]:
+@functools.cache
+def _make(
+    env_id: str, params: tuple[tuple[str, Any], ...], make_options: tuple[tuple[str, Any], ...]
+) -> tuple[Any, Any]:
     gymnax = _import_gymnax()
     known = env_ids()
     if env_id not in known:
-        raise ConfigError(f'gymnax has no environment "{env_id}". {nearest(env_id, known)}Known: {", ".join(known)}.')
-    with jax.ensure_compile_time_eval():
-        env, defaults = gymnax.make(env_id, **dict(make_options))
+        raise ConfigError(f'gymnax has no environment "{env_id}". {offer(env_id, known)}')
+    try:
+        with jax.ensure_compile_time_eval():
+            env, defaults = gymnax.make(env_id, **dict(make_options))
+    except TypeError as error:
+        raise ConfigError(
+            f'gymnax.make("{env_id}") does not take make_options {dict(make_options)}: {error}.'
+        ) from error
     unknown = [name for name, _ in params if not hasattr(defaults, name)]
     if unknown:
         fields = [f.name for f in dataclasses.fields(defaults)]
-        raise ConfigError(
-            f'gymnax "{env_id}" has no parameter {unknown[0]!r}. {nearest(unknown[0], fields)}Known: {", ".join(fields)}.'
-        )
+        raise ConfigError(f'gymnax "{env_id}" has no parameter {unknown[0]!r}. {offer(unknown[0], fields)}')
     return env, defaults.replace(**dict(params))
 
 

@@ -74,7 +74,8 @@ class Point(Environment):
     def optimal_return(self) -> float:
         """Expected return of the optimal continuous policy without termination (position and goal uniform in [-1, 1]).
 
-        The distance d has density (2 - d) / 2 on [0, 2] and falls by `stride` a step: E[max(d - t·stride, 0)] summed over t.
+        The distance d has density (2 - d) / 2 on [0, 2] and falls by `stride` a step: E[max(d - t·stride, 0)] summed
+        over t.
         """
         rest = [min(t * self.stride, 2.0) for t in range(1, self.max_episode_steps + 1)]
         return -math.fsum((2.0 - r) ** 3 / 12.0 for r in rest)

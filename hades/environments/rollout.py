@@ -42,9 +42,7 @@ def _any_in_lockstep_rule(axis_size: int, in_batched: list[bool], x: Array) -> t
     return _any_in_lockstep(jnp.any(x, axis=0) if in_batched[0] else x), False
 
 
-def rollout(
-    key: Key, env: Environment, act: ActFn, num_episodes: int, *, with_moments: bool = False
-) -> Episodes:
+def rollout(key: Key, env: Environment, act: ActFn, num_episodes: int, *, with_moments: bool = False) -> Episodes:
     """Play `num_episodes` whole episodes, each from its own `fold_in` of the key.
 
     Args:

@@ -13,7 +13,9 @@ class Fitness(abc.ABC):
     """
 
     @abc.abstractmethod
-    def __call__(self, key: Key, env: Environment, act: ActFn, candidate: Candidate, *, with_moments: bool = False) -> Score:
+    def __call__(
+        self, key: Key, env: Environment, act: ActFn, candidate: Candidate, *, with_moments: bool = False
+    ) -> Score:
         """Score of one policy; `with_moments` asks for the moments of the raw observations it met."""
 
     def check(self, spec: EnvSpec) -> None:

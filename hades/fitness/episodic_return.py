@@ -23,7 +23,9 @@ class EpisodicReturn(Fitness):
         if self.num_episodes < 1:
             raise ConfigError(f"EpisodicReturn.num_episodes is {self.num_episodes}; it must be at least 1.")
 
-    def __call__(self, key: Key, env: Environment, act: ActFn, candidate: Candidate, *, with_moments: bool = False) -> Score:
+    def __call__(
+        self, key: Key, env: Environment, act: ActFn, candidate: Candidate, *, with_moments: bool = False
+    ) -> Score:
         del candidate
         episodes = rollout(key, env, act, self.num_episodes, with_moments=with_moments)
         lengths = episodes.lengths

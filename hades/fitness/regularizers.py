@@ -1,15 +1,16 @@
-"""Terms on the dataset itself, to be added with WeightedSum; both are costs with the sign turned, so higher is better."""
+"""Terms on the dataset itself, to be added with WeightedSum: costs with the sign turned, so higher is better."""
 
 import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from hades.environments.base import Environment
 from hades.errors import ConfigError
 from hades.fitness.base import Fitness
 from hades.registry import register
-from hades.types import ActFn, Candidate, Key, Score, size_of
+from hades.types import ActFn, Candidate, Key, Score
 
 
 @register("Fitness", "DatasetL2")
@@ -17,10 +18,12 @@ from hades.types import ActFn, Candidate, Key, Score, size_of
 class DatasetL2(Fitness):
     """Minus the mean square of the genome: pulls what does not matter towards zero."""
 
-    def __call__(self, key: Key, env: Environment, act: ActFn, candidate: Candidate, *, with_moments: bool = False) -> Score:
+    def __call__(
+        self, key: Key, env: Environment, act: ActFn, candidate: Candidate, *, with_moments: bool = False
+    ) -> Score:
         del key, env, act, with_moments
-        squares = sum(jnp.square(leaf).sum() for leaf in jax.tree.leaves(candidate.genome))
-        return _score(-squares / size_of(candidate.genome), "dataset_l2")
+        flat, _ = ravel_pytree(candidate.genome)
+        return _score(-jnp.mean(jnp.square(flat)), "dataset_l2")
 
 
 @register("Fitness", "CloningLoss")
@@ -28,7 +31,9 @@ class DatasetL2(Fitness):
 class CloningLoss(Fitness):
     """Minus the final cloning loss: prefers datasets that are easy to learn."""
 
-    def __call__(self, key: Key, env: Environment, act: ActFn, candidate: Candidate, *, with_moments: bool = False) -> Score:
+    def __call__(
+        self, key: Key, env: Environment, act: ActFn, candidate: Candidate, *, with_moments: bool = False
+    ) -> Score:
         del key, env, act, with_moments
         if "loss/final" not in candidate.metrics:
             raise ConfigError("CloningLoss needs a learner that clones; Identity has no cloning loss.")

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 
 from hades.environments.base import Environment
 from hades.errors import ConfigError
@@ -27,7 +28,9 @@ class WeightedSum(Fitness):
                 f"WeightedSum has {len(self.terms)} terms and {len(self.weights)} weights; give one weight a term."
             )
 
-    def __call__(self, key: Key, env: Environment, act: ActFn, candidate: Candidate, *, with_moments: bool = False) -> Score:
+    def __call__(
+        self, key: Key, env: Environment, act: ActFn, candidate: Candidate, *, with_moments: bool = False
+    ) -> Score:
         scores = [
             term(jax.random.fold_in(key, i), env, act, candidate, with_moments=with_moments)
             for i, term in enumerate(self.terms)
@@ -39,9 +42,9 @@ class WeightedSum(Fitness):
             if score.moments is not None:
                 moments = score.moments if moments is None else moments.merge(score.moments)
         return Score(
-            value=sum(w * s.value for w, s in zip(self.weights, scores, strict=True)),
-            episodes=sum(s.episodes for s in scores),
-            env_steps=sum(s.env_steps for s in scores),
+            value=jnp.stack([w * s.value for w, s in zip(self.weights, scores, strict=True)]).sum(),
+            episodes=jnp.stack([s.episodes for s in scores]).sum(),
+            env_steps=jnp.stack([s.env_steps for s in scores]).sum(),
             moments=moments,
             metrics=metrics,
         )

@@ -19,7 +19,10 @@ from hades.types import ActFn, Candidate, EnvSpec, Key, Score
 @register("Fitness", "WindowedReturn")
 @dataclasses.dataclass(frozen=True)
 class WindowedReturn(Fitness):
-    """Mean return of the episodes completed within `num_steps` steps of `num_envs` environments (published: 1024; 4 or 8)."""
+    """Mean return of the episodes completed within `num_steps` steps of `num_envs` environments.
+
+    The published runs have 1024 steps, 4 environments (Brax) or 8 (MinAtar).
+    """
 
     num_envs: int = 8
     num_steps: int = 1024
@@ -30,10 +33,14 @@ class WindowedReturn(Fitness):
                 f"WindowedReturn.num_envs is {self.num_envs} and .num_steps {self.num_steps}; both must be at least 1."
             )
 
-    def __call__(self, key: Key, env: Environment, act: ActFn, candidate: Candidate, *, with_moments: bool = False) -> Score:
+    def __call__(
+        self, key: Key, env: Environment, act: ActFn, candidate: Candidate, *, with_moments: bool = False
+    ) -> Score:
         del candidate
         if with_moments:
-            raise ConfigError("WindowedReturn gathers no observation moments: use ConstantNormalizer or EpisodicReturn.")
+            raise ConfigError(
+                "WindowedReturn gathers no observation moments: use ConstantNormalizer or EpisodicReturn."
+            )
         total, count = rollout_window(key, env, act, self.num_envs, self.num_steps)
         value = jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.nan)
         steps = jnp.full((), self.num_envs * self.num_steps, jnp.int32)

@@ -2,12 +2,15 @@
 
 import abc
 from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from jax import Array
 
 from hades.environments.base import Environment
 from hades.policies.base import Policy
 from hades.types import EnvSpec, Genome, Key, Metrics, Params
+
+Trained: TypeAlias = Any
 
 
 class InitScheme(abc.ABC):
@@ -43,8 +46,17 @@ class InnerLearner(abc.ABC):
         """One initial policy."""
 
     @abc.abstractmethod
-    def learn(self, key: Key, genome: Genome, params: Params, spec: EnvSpec) -> tuple[Params, Metrics]:
-        """Weights trained from `params` on the genome, and scalar metrics."""
+    def learn(self, key: Key, genome: Genome, params: Params, spec: EnvSpec) -> tuple[Trained, Metrics]:
+        """What training from `params` on the genome changed, and scalar metrics."""
+
+    def assemble(self, params: Params, trained: Trained) -> Params:
+        """The trained policy's weights from its initial ones and what `learn` returned.
+
+        By default `trained` is all of the weights. A learner that changes an initial policy in few directions returns
+        only those, so that a population keeps sharing the rest.
+        """
+        del params
+        return trained
 
     def check(self, spec: EnvSpec) -> None:
         """Raise ConfigError where this learner cannot serve the environment."""

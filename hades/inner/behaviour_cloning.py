@@ -17,10 +17,10 @@ from jax import Array, lax
 
 from hades.environments.base import Environment
 from hades.environments.rollout import visited_observations
-from hades.errors import ConfigError, nearest
+from hades.errors import ConfigError, offer
 from hades.inner.base import InitScheme, InnerLearner
 from hades.inner.losses import Loss
-from hades.inner.span import SPAN_OPTIMIZERS, SpanProblem
+from hades.inner.span import SPAN_OPTIMIZERS, SpanProblem, dense, with_kernel
 from hades.optimizers import check_optimizer, make_optimizer
 from hades.policies.base import Policy
 from hades.registry import options, register
@@ -100,8 +100,7 @@ class BehaviourCloning(InnerLearner):
         for name in self.evolve:
             if name not in known:
                 raise ConfigError(
-                    f'BehaviourCloning.evolve names "{name}", which is not a scalar of this recipe. {nearest(name, known)}'
-                    f"Known: {', '.join(known)}."
+                    f'BehaviourCloning.evolve names "{name}", not a scalar of this recipe. {offer(name, known)}'
                 )
         if self.span_first_layer:
             self._check_span()
@@ -153,24 +152,37 @@ class BehaviourCloning(InnerLearner):
 
     def with_recipe(self, recipe: dict[str, float]) -> "BehaviourCloning":
         """This learner with evolved scalars written in as constants, so that it clones from a plain dataset."""
-        fields = {k: v for k, v in recipe.items() if k in ("learning_rate", "max_grad_norm")}
         changed = tuple((k, recipe.get(k, v)) for k, v in self.optimizer_options)
-        return dataclasses.replace(self, evolve=(), optimizer_options=changed, **fields)
+        return dataclasses.replace(
+            self,
+            evolve=(),
+            optimizer_options=changed,
+            learning_rate=recipe.get("learning_rate", self.learning_rate),
+            max_grad_norm=recipe.get("max_grad_norm", self.max_grad_norm),
+        )
 
     def learn(self, key: Key, genome: CloningGenome, params: Params, spec: EnvSpec) -> tuple[Params, Metrics]:
         recipe = self.recipe(genome)
-        params, metrics = self.clone(key, self.dataset(genome, spec), params, spec, recipe)
-        return params, metrics | {f"recipe/{name}": value for name, value in recipe.items()}
+        trained, metrics = self._train(key, self.dataset(genome, spec), params, spec, recipe)
+        return trained, metrics | {f"recipe/{name}": value for name, value in recipe.items()}
 
-    def clone(
-        self, key: Key, dataset: Dataset, params: Params, spec: EnvSpec, recipe: dict[str, Array] | None = None
-    ) -> tuple[Params, Metrics]:
-        """Train `params` on a dataset, with recipe scalars other than the configured ones where given.
+    def assemble(self, params: Params, trained: Params) -> Params:
+        return with_kernel(params, trained, str(self.policy.first_layer)) if self.span_first_layer else trained
+
+    def clone(self, key: Key, dataset: Dataset, params: Params, spec: EnvSpec) -> tuple[Params, Metrics]:
+        """Train `params` on a dataset by the configured recipe.
 
         Returns:
             Trained params and `loss/first`, `loss/final`: the loss on the whole dataset before and after.
         """
-        optimizer = self._optimizer(recipe or {})
+        trained, metrics = self._train(key, dataset, params, spec, {})
+        assembled = self.assemble(params, trained)
+        return dense(assembled, str(self.policy.first_layer)) if self.span_first_layer else assembled, metrics
+
+    def _train(
+        self, key: Key, dataset: Dataset, params: Params, spec: EnvSpec, recipe: dict[str, Array]
+    ) -> tuple[Params, Metrics]:
+        optimizer = self.make_optimizer(recipe)
         problem = self._problem(params, dataset, spec)
 
         def update(carry: tuple[Any, Any], t: Array) -> tuple[tuple[Any, Any], None]:
@@ -181,7 +193,7 @@ class BehaviourCloning(InnerLearner):
 
         (weights, _), _ = lax.scan(update, (problem.start, optimizer.init(problem.start)), jnp.arange(self.num_updates))
         metrics = {"loss/first": problem.loss(problem.start, None), "loss/final": problem.loss(weights, None)}
-        return problem.params(weights), metrics
+        return problem.trained(weights), metrics
 
     def evolvable(self) -> dict[str, float]:
         """Recipe scalars that `evolve` may name, with their configured values."""
@@ -191,7 +203,9 @@ class BehaviourCloning(InnerLearner):
         numbers = {k: v for k, v in self.optimizer_options if isinstance(v, float) and v > 0}
         return scalars | numbers
 
-    def _optimizer(self, recipe: dict[str, Array]) -> optax.GradientTransformation:
+    def make_optimizer(self, recipe: dict[str, Array] | None = None) -> optax.GradientTransformation:
+        """The optax optimiser, with evolved scalars where given."""
+        recipe = recipe or {}
         opts = tuple((name, recipe.get(name, value)) for name, value in self.optimizer_options)
         clip = recipe.get("max_grad_norm", self.max_grad_norm) if self.max_grad_norm else None
         return make_optimizer(self.optimizer, recipe.get("learning_rate", self.learning_rate), opts, clip)
@@ -228,7 +242,7 @@ class _PlainProblem:
         dataset = self._dataset if rows is None else jax.tree.map(lambda x: x[rows], self._dataset)
         return self._loss(self._policy.distribution(weights, dataset.observations, self._spec), dataset.targets)
 
-    def params(self, weights: Params) -> Params:
+    def trained(self, weights: Params) -> Params:
         return weights
 
 
@@ -241,6 +255,4 @@ def decode_scalar(name: str, base: float, code: Array) -> Array:
 
 def _one_of(field: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise ConfigError(
-            f'BehaviourCloning.{field} is "{value}". {nearest(value, known)}Known: {", ".join(known)}.'
-        )
+        raise ConfigError(f'BehaviourCloning.{field} is "{value}". {offer(value, known)}')

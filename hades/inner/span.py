@@ -4,6 +4,9 @@ Every gradient of the first kernel is Xᵀδ, a combination of the N observation
 is linear in the gradients, so the kernel stays W₀ + XᵀC and C [N, H] can be trained in its place: the forward pass
 needs X W₀ (once) and the Gram matrix XXᵀ C, and the gradient of C is δ itself. Same trajectory, O/N times less work.
 Adam divides each entry by its own scale and leaves the span; so do weight decay and clipping by norm.
+
+Acting gains as much: all candidates of a generation share W₀, so a whole population's first layer is one matrix product
+with one kernel that stays in cache, plus a product with N directions each.
 """
 
 import jax
@@ -39,9 +42,22 @@ class SpanProblem:
             pre_activation, targets = pre_activation[rows], targets[rows]
         return self._loss(self._policy.after_first_layer(weights, pre_activation, self._spec), targets)
 
-    def params(self, weights: Params) -> Params:
+    def trained(self, weights: Params) -> Params:
+        """The weights without the initial kernel: its change as `basis` and `coefficients`."""
         first = weights[self._layer]
-        return {**weights, self._layer: {**first, "kernel": self._kernel + self._x.T @ first["kernel"]}}
+        return {**weights, self._layer: {"bias": first["bias"], "basis": self._x, "coefficients": first["kernel"]}}
+
+
+def with_kernel(params: Params, trained: Params, layer: str) -> Params:
+    """Trained weights on top of the initial kernel, still factored."""
+    return {**trained, layer: {**trained[layer], "kernel": params[layer]["kernel"]}}
+
+
+def dense(params: Params, layer: str) -> Params:
+    """The same weights with the kernel multiplied out."""
+    first = params[layer]
+    kernel = first["kernel"] + first["basis"].T @ first["coefficients"]
+    return {**params, layer: {"kernel": kernel, "bias": first["bias"]}}
 
 
 @jax.custom_vjp

@@ -18,7 +18,7 @@ import optax
 from flax import struct
 from jax import Array, lax
 
-from hades.errors import ConfigError, MissingPackageError, nearest
+from hades.errors import ConfigError, MissingPackageError, offer
 from hades.optimizers import check_optimizer, make_optimizer
 from hades.outer.base import OuterOptimizer, check_population
 from hades.outer.shaping import average_over_ties, centered_rank
@@ -67,16 +67,11 @@ class Evosax(OuterOptimizer):
             object.__setattr__(self, name, options(getattr(self, name)))
         known = strategies()
         if self.strategy not in known:
-            raise ConfigError(
-                f'evosax has no strategy "{self.strategy}". {nearest(self.strategy, known)}Known: {", ".join(known)}.'
-            )
+            raise ConfigError(f'evosax has no strategy "{self.strategy}". {offer(self.strategy, known)}')
         accepted = inspect.signature(_classes()[self.strategy].__init__).parameters
         for name, _ in self.constructor:
             if name not in accepted:
-                raise ConfigError(
-                    f'evosax {self.strategy} takes no "{name}". {nearest(name, accepted)}'
-                    f"Known: {', '.join(p for p in accepted if p != 'self')}."
-                )
+                raise ConfigError(f'evosax {self.strategy} takes no "{name}". {offer(name, accepted)}')
         check_population("Evosax", self.population_size, bool(self._constructor_option("use_antithetic_sampling")))
         if self.optimizer:
             check_optimizer("Evosax", self.optimizer, self.optimizer_options)
@@ -84,11 +79,17 @@ class Evosax(OuterOptimizer):
                 raise ConfigError(f'evosax {self.strategy} follows no optimizer; leave Evosax.optimizer = "".')
         if self.population_size % self._num_populations:
             raise ConfigError(
-                f"Evosax.population_size is {self.population_size}, not divisible by num_populations {self._num_populations}."
+                f"Evosax.population_size is {self.population_size}, not divisible by num_populations "
+                f"{self._num_populations}."
             )
 
     def init(self, key: Key, mean: Array, unravel: Callable[[Array], Genome]) -> EvosaxState:
         del unravel
+        if self.strategy == "LM_MA_ES" and self.population_size > 2 * mean.size:
+            raise ConfigError(
+                f"evosax LM_MA_ES is for large genomes: with population_size {self.population_size} and {mean.size} "
+                f"coordinates its learning rates are not numbers. Use at most {2 * mean.size} candidates, or MA_ES."
+            )
         strategy, params = _instance(self, mean.size)
         k_first, k_init = jax.random.split(key)
         zeros = jnp.zeros_like(mean)
@@ -111,11 +112,9 @@ class Evosax(OuterOptimizer):
             is_first = state.generation == 0
             population = jnp.where(is_first, state.first, population)
             asked = jax.tree.map(lambda a, b: jnp.where(is_first, a, b), state.strategy, asked)
-        return state.origin + population, state.replace(strategy=asked)
+        return state.origin + population, dataclasses.replace(state, strategy=asked)
 
-    def tell(
-        self, key: Key, state: EvosaxState, population: Array, fitness: Array
-    ) -> tuple[EvosaxState, Metrics]:
+    def tell(self, key: Key, state: EvosaxState, population: Array, fitness: Array) -> tuple[EvosaxState, Metrics]:
         strategy, params = _instance(self, state.origin.size)
         population = population - state.origin
 
@@ -125,13 +124,11 @@ class Evosax(OuterOptimizer):
         def first(_: None) -> PyTree:
             return _like(state.strategy, strategy.init(key, population, -fitness, params))
 
-        if self._is_population_based:
-            told = lax.cond(state.generation == 0, first, ordinary, None)
-        else:
-            told = ordinary(None)
+        starts = self._is_population_based
+        told = lax.cond(state.generation == 0, first, ordinary, None) if starts else ordinary(None)
         std = getattr(told, "std", None)
         metrics = {} if std is None else {"outer/sigma": jnp.mean(std)}
-        return state.replace(strategy=told, generation=state.generation + 1), metrics
+        return dataclasses.replace(state, strategy=told, generation=state.generation + 1), metrics
 
     def solution(self, state: EvosaxState) -> Array:
         """The mean; for strategies without one (or with several) the best member seen on search keys."""
@@ -165,7 +162,9 @@ def _classes() -> dict[str, Any]:
     try:
         from evosax.algorithms import algorithms
     except ImportError as error:
-        raise MissingPackageError(f'Evosax strategies need the package "evosax" ({error}): pip install evosax') from error
+        raise MissingPackageError(
+            f'Evosax strategies need the package "evosax" ({error}): pip install evosax'
+        ) from error
     return dict(algorithms)
 
 
@@ -175,7 +174,7 @@ def _population_based() -> dict[str, Any]:
     return dict(population_based_algorithms)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _instance(config: Evosax, n: int) -> tuple[Any, Any]:
     """A strategy for genomes of size n and its params; cached, because evosax compiles anew for every instance."""
     with jax.ensure_compile_time_eval():
@@ -209,9 +208,7 @@ def _params(config: Evosax, defaults: Any) -> Any:
         overrides.setdefault("std_init", config.sigma)
     for name in overrides:
         if name not in fields:
-            raise ConfigError(
-                f'evosax {config.strategy} has no param "{name}". {nearest(name, fields)}Known: {", ".join(fields)}.'
-            )
+            raise ConfigError(f'evosax {config.strategy} has no param "{name}". {offer(name, fields)}')
     cast = {k: jnp.asarray(v, jnp.result_type(getattr(defaults, k))) for k, v in overrides.items()}
     return _strong(defaults.replace(**cast))
 
@@ -231,7 +228,9 @@ def _tie_safe(default: Callable[..., Array]) -> Callable[..., Array]:
 
 def _strong(tree: PyTree) -> PyTree:
     """Leaves as arrays without weak types, so that a state keeps its type through a scan."""
-    return jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(x)) if not isinstance(x, np.ndarray) else jnp.asarray(x), tree)
+    return jax.tree.map(
+        lambda x: jnp.asarray(x, jnp.result_type(x)) if not isinstance(x, np.ndarray) else jnp.asarray(x), tree
+    )
 
 
 def _like(reference: PyTree, tree: PyTree) -> PyTree:

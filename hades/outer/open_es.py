@@ -14,7 +14,7 @@ import optax
 from flax import struct
 from jax import Array
 
-from hades.errors import ConfigError, nearest
+from hades.errors import ConfigError, offer
 from hades.optimizers import check_optimizer, make_optimizer
 from hades.outer.base import OuterOptimizer, check_population
 from hades.outer.shaping import SHAPINGS
@@ -56,9 +56,7 @@ class OpenES(OuterOptimizer):
         check_population("OpenES", self.population_size, self.antithetic)
         check_optimizer("OpenES", self.optimizer, self.optimizer_options)
         if self.shaping not in SHAPINGS:
-            raise ConfigError(
-                f'OpenES.shaping is "{self.shaping}". {nearest(self.shaping, SHAPINGS)}Known: {", ".join(SHAPINGS)}.'
-            )
+            raise ConfigError(f'OpenES.shaping is "{self.shaping}". {offer(self.shaping, SHAPINGS)}')
         if self.sigma <= 0:
             raise ConfigError(f"OpenES.sigma is {self.sigma}; it must be above 0.")
 
@@ -67,11 +65,11 @@ class OpenES(OuterOptimizer):
         return OpenESState(mean=mean, sigma=jnp.asarray(self.sigma), optimizer=self._optimizer.init(mean))
 
     def ask(self, key: Key, state: OpenESState) -> tuple[Array, OpenESState]:
-        return state.mean + state.sigma * sample_noise(key, self.population_size, state.mean.size, self.antithetic), state
+        return state.mean + state.sigma * sample_noise(
+            key, self.population_size, state.mean.size, self.antithetic
+        ), state
 
-    def tell(
-        self, key: Key, state: OpenESState, population: Array, fitness: Array
-    ) -> tuple[OpenESState, Metrics]:
+    def tell(self, key: Key, state: OpenESState, population: Array, fitness: Array) -> tuple[OpenESState, Metrics]:
         del key
         noise = (population - state.mean) / state.sigma
         ascent = SHAPINGS[self.shaping](fitness) @ noise / (self.population_size * state.sigma)

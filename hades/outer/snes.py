@@ -41,7 +41,8 @@ class SNES(OuterOptimizer):
         learning_rate: of the mean.
         sigma_learning_rate: of the step sizes; 0 takes the paper's (3 + ln n) / (5 √n).
         antithetic: sample in pairs mean ± σz.
-        pull: share of the way back to the prior (the starting mean) that each coordinate of the mean goes in a generation.
+        pull: share of the way back to the prior (the starting mean) that each coordinate of the mean goes in a
+            generation.
     """
 
     population_size: int = 64

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from hades.errors import ConfigError, nearest
+from hades.errors import ConfigError, offer
 from hades.policies.distributions import Categorical, DiagonalGaussian, Distribution
 from hades.types import Discrete, EnvSpec, Key, Params
 
@@ -36,7 +36,11 @@ class Policy(abc.ABC):
     output_scale: float = dataclasses.field(default=0.01, kw_only=True)
 
     first_layer: ClassVar[str | None] = None
-    """Name in the params of a dense first layer on the flattened observation, where the network has one."""
+    """Name in the params of a dense first layer on the flattened observation, where the network has one.
+
+    Such a layer holds `kernel` f32[O, H] and `bias` f32[H], and may hold `basis` f32[N, O] and `coefficients` f32[N, H]
+    too: then it acts with kernel + basisᵀ · coefficients, without ever forming that sum.
+    """
 
     def __post_init__(self) -> None:
         if self.acting not in ("sample", "greedy"):
@@ -78,5 +82,5 @@ class Policy(abc.ABC):
 def activation(name: str) -> Callable[[Array], Array]:
     """An activation function by name."""
     if name not in ACTIVATIONS:
-        raise ConfigError(f'Unknown activation "{name}". {nearest(name, ACTIVATIONS)}Known: {", ".join(ACTIVATIONS)}.')
+        raise ConfigError(f'Unknown activation "{name}". {offer(name, ACTIVATIONS)}')
     return ACTIVATIONS[name]

@@ -36,7 +36,8 @@ class CNN(Policy):
         shrink = 2 * len(self.features)
         if not spec.is_image or min(spec.obs_shape[:2]) <= shrink:
             raise ConfigError(
-                f"CNN with {len(self.features)} layers needs image observations larger than {shrink} × {shrink}; those of "
+                f"CNN with {len(self.features)} layers needs image observations larger than {shrink} × {shrink}; "
+                f"those of "
                 f"{spec.name} have shape {spec.obs_shape}. Use MLP instead."
             )
         return _CNN(

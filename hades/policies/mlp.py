@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import cast
 
 import flax.linen as nn
 from jax import Array
@@ -38,10 +39,19 @@ class MLP(Policy):
             scales=(self.hidden_scale, self.output_scale),
         )
 
+    def distribution(self, params: Params, obs: Array, spec: EnvSpec) -> Distribution:
+        first = params[self.first_layer]
+        x = flatten(obs, spec.obs_shape)
+        pre_activation = x @ first["kernel"] + first["bias"]
+        if "basis" in first:  # a kernel shared by a whole population, plus each member's own few directions
+            pre_activation += (x @ first["basis"].T) @ first["coefficients"]
+        return self.after_first_layer(params, pre_activation, spec)
+
     def after_first_layer(self, params: Params, x: Array, spec: EnvSpec) -> Distribution:
         network = self.network(spec)
         weights = {k: v for k, v in params.items() if k != "log_std"}
-        return self.head(params, network.apply({"params": weights}, x, method="after_first_layer"), spec)
+        output = cast(Array, network.apply({"params": weights}, x, method="after_first_layer"))
+        return self.head(params, output, spec)
 
 
 class _MLP(nn.Module):

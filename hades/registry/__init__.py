@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import gin
 
-from hades.errors import ConfigError, nearest
+from hades.errors import ConfigError, offer
 
 T = TypeVar("T", bound=type)
 
@@ -60,15 +60,16 @@ def _check_scalars_at_construction(cls: type) -> None:
     construct = cls.__init__  # type: ignore[misc]
     signature = inspect.signature(construct)
     accepted = {int: (int,), float: (int, float), str: (str,), bool: (bool,)}
-    plain = {f.name: f.type for f in dataclasses.fields(cls) if f.type in accepted}
+    plain: dict[str, Any] = {f.name: f.type for f in dataclasses.fields(cls) if f.type in accepted}
 
     @functools.wraps(construct)
     def checked(self: object, *args: Any, **kwargs: Any) -> None:
         with contextlib.suppress(TypeError):  # wrong arguments: the constructor says so better
             for field, value in signature.bind(self, *args, **kwargs).arguments.items():
                 kind = plain.get(field)
-                fits = isinstance(value, accepted.get(kind, object)) and (kind is bool or not isinstance(value, bool))
-                if kind is not None and not fits:
+                if kind is None:
+                    continue
+                if not isinstance(value, accepted[kind]) or (isinstance(value, bool) and kind is not bool):
                     raise ConfigError(f"{cls.__name__}.{field} is {value!r}; it must be {_ARTICLE[kind]}.")
         construct(self, *args, **kwargs)
 
@@ -88,9 +89,7 @@ def names(interface: str) -> tuple[str, ...]:
     """Registered names of an interface, sorted."""
     discover()
     if interface not in _COMPONENTS:
-        raise ConfigError(
-            f'There is no interface "{interface}". {nearest(interface, _COMPONENTS)}Known: {", ".join(sorted(_COMPONENTS))}.'
-        )
+        raise ConfigError(f'There is no interface "{interface}". {offer(interface, _COMPONENTS)}')
     return tuple(sorted(_COMPONENTS[interface]))
 
 
@@ -102,12 +101,12 @@ def get(interface: str, name: str) -> type:
     """
     known = names(interface)
     if name not in known:
-        raise ConfigError(f'There is no {interface} "{name}". {nearest(name, known)}Known: {", ".join(known)}.')
+        raise ConfigError(f'There is no {interface} "{name}". {offer(name, known)}')
     return _COMPONENTS[interface][name]
 
 
 def discover() -> None:
-    """Import every component module of hades, and those that other packages announce in the group `hades.components`."""
+    """Import every component module of hades, and those of other packages' entry points `hades.components`."""
     if _Discovered.done:
         return
     _Discovered.done = True
@@ -134,7 +133,8 @@ def name_of(component: object) -> tuple[str, str]:
             if cls is type(component):
                 return interface, name
     raise ConfigError(
-        f"{type(component).__module__}.{type(component).__qualname__} is not registered, so it cannot be written into a "
+        f"{type(component).__module__}.{type(component).__qualname__} is not registered, so it cannot be written "
+        f"into a "
         'file. Decorate it with @hades.registry.register("<interface>", "<name>").'
     )
 
@@ -168,8 +168,8 @@ def build(description: Mapping[str, Any]) -> Any:
     unknown = sorted(set(fields) - known)
     if unknown:
         raise ConfigError(
-            f"{description['name']} has no field {', '.join(unknown)}. {nearest(unknown[0], known)}"
-            f"Known: {', '.join(sorted(known))}. The description may come from a newer version of hades."
+            f"{description['name']} has no field {', '.join(unknown)}. {offer(unknown[0], known)}"
+            " The description may come from a newer version of hades."
         )
     return cls(**{k: _build_value(v) for k, v in fields.items()})
 

@@ -1,8 +1,8 @@
 """Checkpoints with Orbax, plus a checksum of our own.
 
-Orbax keeps earlier steps usable when a save is cut off, but a flipped byte restores silently wrong and a truncated file stays
-listed as the latest step. So the SHA-256 of the arrays and of the record lies in the record, and a step that fails to
-restore or to match is passed over for the one before it.
+Orbax keeps earlier steps usable when a save is cut off, but a flipped byte restores silently wrong and a truncated file
+stays listed as the latest step. So the SHA-256 of the arrays and of the record lies in the record, and a step that
+fails to restore or to match is passed over for the one before it.
 """
 
 import dataclasses
@@ -49,7 +49,9 @@ class Checkpoints:
             return
         sealed = {"record": record, "checksum": _checksum(tree, record)}
         with explained(self._directory, f"Saving the checkpoint of generation {step}"):
-            self._manager.save(step, args=ocp.args.Composite(tree=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(sealed)))
+            self._manager.save(
+                step, args=ocp.args.Composite(tree=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(sealed))
+            )
 
     def wait(self) -> None:
         """Until everything started is on disk."""
@@ -80,7 +82,8 @@ class Checkpoints:
                 self._set_aside(step)
         if steps:
             raise CheckpointError(
-                f"None of the checkpoints in {self._directory} (generations {', '.join(map(str, steps))}) can be restored. "
+                f"None of the checkpoints in {self._directory} (generations {', '.join(map(str, steps))}) can be "
+                f"restored. "
                 "They were set aside as *.damaged; start anew in another work directory."
             )
         return None

@@ -1,4 +1,4 @@
-"""What the launch programs share: run `main` under absl with readable help, and print our errors without a traceback."""
+"""What the launch programs share: `main` under absl with readable help, and errors without a traceback."""
 
 import logging
 import sys

@@ -8,7 +8,7 @@ import jax
 
 def enable_compilation_cache() -> None:
     """Use `$JAX_COMPILATION_CACHE_DIR`, else `~/.cache/hades/xla`; a folder that cannot be written is left out."""
-    if jax.config.jax_compilation_cache_dir:
+    if jax.config.values.get("jax_compilation_cache_dir"):
         return
     directory = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hades" / "xla"
     try:

@@ -48,5 +48,6 @@ class Experiment:
             raise ConfigError(f"Experiment.seed is {self.seed}; it must lie in [0, 2³²).")
         if not isinstance(self.algorithm, Algorithm):
             raise ConfigError(
-                f"Experiment.algorithm is {self.algorithm!r}, which is no Algorithm: give an instance, such as @Evolution()."
+                f"Experiment.algorithm is {self.algorithm!r}, which is no Algorithm: give an instance, such as "
+                f"@Evolution()."
             )

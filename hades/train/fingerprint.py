@@ -1,4 +1,4 @@
-"""A numeric fingerprint of initial weights: says whether rebuilt weights are the ones a HaDES-F dataset was made for."""
+"""A numeric fingerprint of initial weights: are rebuilt weights those that a HaDES-F dataset was made for?"""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
 """From a gin file to an Experiment: strict parsing, and errors that answer with the nearest name.
 
-A `--config` is a name below configs/gin/runs (such as "cartpole_hades_r") or a path. Included files are looked up beside the
-package's configs. Every component module is imported first, so that a gin file needs an `import` line only for
-components from elsewhere.
+A `--config` is a name below configs/gin/runs (such as "cartpole_hades_r") or a path. Included files are looked up
+beside the package's configs. Every component module is imported first, so that a gin file needs an `import` line only
+for components from elsewhere.
 """
 
 import functools
@@ -16,7 +16,7 @@ import gin
 
 import hades
 from hades import errors, registry
-from hades.errors import ConfigError, HadesError, nearest
+from hades.errors import ConfigError, HadesError, offer
 from hades.train.experiment import Experiment
 
 
@@ -26,7 +26,9 @@ def config_root() -> Path:
     for root in (package / "configs" / "gin", package.parent / "configs" / "gin"):
         if root.is_dir():
             return root
-    raise ConfigError(f"The configs were not installed with hades: neither {root} nor {package / 'configs' / 'gin'} exists.")
+    raise ConfigError(
+        f"The configs were not installed with hades: neither {root} nor {package / 'configs' / 'gin'} exists."
+    )
 
 
 def config_names() -> tuple[str, ...]:
@@ -44,7 +46,7 @@ def find_config(config: str) -> Path:
         if path.is_file():
             return path
     known = config_names()
-    raise ConfigError(f'There is no config "{config}". {nearest(config, known)}Known: {", ".join(known)}; or give a path.')
+    raise ConfigError(f'There is no config "{config}". {offer(config, known)} Or give a path.')
 
 
 def load_experiment(config: str, bindings: Sequence[str] = ()) -> Experiment:
@@ -102,10 +104,10 @@ def _explain(error: Exception, path: Path, bindings: Sequence[str]) -> str:
     where = f"In {path}" + (f" with {list(bindings)}" if bindings else "")
     if match := re.search(r"No configurable matching (?:reference )?'@?([\w./]+)", text):
         known = _configurables()
-        return f'{where}: nothing is called "{match[1]}". {nearest(match[1].split(".")[-1], known)}Known: {", ".join(known)}.'
+        return f'{where}: nothing is called "{match[1]}". {offer(match[1].split(".")[-1], known)}'
     if match := re.search(r"Configurable '(?:hades\.\w+\.)?(\w+)' doesn't have a parameter.* named '(\w+)'", text):
         fields = _fields(match[1])
-        return f'{where}: {match[1]} has no field "{match[2]}". {nearest(match[2], fields)}Known: {", ".join(fields)}.'
+        return f'{where}: {match[1]} has no field "{match[2]}". {offer(match[2], fields)}'
     if match := re.search(r"(\w+)\.__init__\(\) missing \d+ required .*?: (.*)", text):
         name = re.findall(r"'(\w+)'", match[2])[0]
         return f"{where}: {match[1]}.{name} is required but not set: bind it in the config or with --gin_bindings."

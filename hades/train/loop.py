@@ -137,8 +137,10 @@ class _Session:
             self._save()
             self._checkpoints.close()
             raise NonFiniteFitnessError(
-                f"No candidate had a finite fitness for {failures} generations in a row (the last is {host.generation}). "
-                "The cloning may diverge (lower the learning rate), an episode may never end inside a WindowedReturn, or "
+                f"No candidate had a finite fitness for {failures} generations in a row (the last is "
+                f"{host.generation}). "
+                "The cloning may diverge (lower the learning rate), an episode may never end inside a "
+                "WindowedReturn, or "
                 f"the environment may return NaN. The state before is in {self._directory.checkpoints}."
             )
         host.seconds["search"] += time.monotonic() - began
@@ -336,5 +338,3 @@ def _signals() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-

@@ -1,10 +1,11 @@
 """From a dataset file to an acting policy, and what it earns: three lines for a colleague.
 
-    dataset = hades.load_dataset("cartpole.safetensors")
-    policy = hades.train_policy(dataset, seed=0)
-    print(hades.evaluate(policy))
+dataset = hades.load_dataset("cartpole.safetensors")
+policy = hades.train_policy(dataset, seed=0)
+print(hades.evaluate(policy))
 """
 
+import ast
 import dataclasses
 import functools
 from typing import Any
@@ -14,14 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from hades import registry
 from hades.algorithms.keys import Step, Stream, indexed_keys, step_key, stream_key
 from hades.algorithms.playing import map_chunks, play, sequential
 from hades.data.dataset import DistilledDataset
 from hades.environments.base import Environment
 from hades.environments.rollout import rollout
-from hades.errors import ConfigError, DatasetError, nearest
+from hades.errors import ConfigError, DatasetError, offer
 from hades.inner.behaviour_cloning import BehaviourCloning
 from hades.normalizers.base import Normalizer, NormalizerState
+from hades.policies.base import Policy
 from hades.train.fingerprint import mismatch, unflat_params
 from hades.train.statistics import ReturnSummary, summarize
 from hades.types import ActFn, Dataset, EnvSpec, Key, Moments, Params
@@ -67,7 +70,9 @@ def train_policy(dataset: DistilledDataset, seed: int = 0, **changes: Any) -> Tr
     learner = changed_learner(dataset, changes)
     key = stream_key(jax.random.key(seed), Stream.REPORT)
     init = initial_policies(dataset, learner, step_key(key, Step.INITS), 1)
-    params, metrics = _clone(learner, dataset.environment.spec, indexed_keys(step_key(key, Step.LEARN), 1), init, _pairs(dataset))
+    params, metrics = _clone(
+        learner, dataset.environment.spec, indexed_keys(step_key(key, Step.LEARN), 1), init, _pairs(dataset)
+    )
     return TrainedPolicy(
         environment=dataset.environment,
         learner=learner,
@@ -81,7 +86,9 @@ def train_policy(dataset: DistilledDataset, seed: int = 0, **changes: Any) -> Tr
 def evaluate(policy: TrainedPolicy, num_episodes: int = 64, seed: int = 0) -> ReturnSummary:
     """Returns of whole episodes of one policy; every episode is its own unit in the interval."""
     key = step_key(stream_key(jax.random.key(seed), Stream.REPORT), Step.EPISODES)
-    episodes = _play_one(policy.learner, policy.normalizer, policy.environment, num_episodes, key, policy.params, policy.normalizer_state)
+    episodes = _play_one(
+        policy.learner, policy.normalizer, policy.environment, num_episodes, key, policy.params, policy.normalizer_state
+    )
     return summarize(np.asarray(episodes.returns)[:, None], np.asarray(episodes.lengths))
 
 
@@ -95,7 +102,13 @@ def evaluate_dataset(
     keys = indexed_keys(step_key(key, Step.LEARN), num_inits)
     params, _ = _clone(learner, dataset.environment.spec, keys, inits, _pairs(dataset))
     episodes = _play_many(
-        learner, dataset.normalizer, dataset.environment, num_episodes, step_key(key, Step.EPISODES), params, normalizer_state(dataset)
+        learner,
+        dataset.normalizer,
+        dataset.environment,
+        num_episodes,
+        step_key(key, Step.EPISODES),
+        params,
+        normalizer_state(dataset),
     )
     return summarize(np.asarray(episodes.returns), np.asarray(episodes.lengths))
 
@@ -112,7 +125,7 @@ def changed_learner(dataset: DistilledDataset, changes: dict[str, Any]) -> Behav
     known = [f.name for f in dataclasses.fields(learner)]
     for name in changes:
         if name not in known:
-            raise ConfigError(f'The recipe has no field "{name}". {nearest(name, known)}Known: {", ".join(known)}.')
+            raise ConfigError(f'The recipe has no field "{name}". {offer(name, known)}')
     changed = dataclasses.replace(learner, **{"num_points": len(dataset), **changes})
     changed.check(dataset.environment.spec)
     return changed
@@ -136,11 +149,32 @@ def initial_policies(dataset: DistilledDataset, learner: BehaviourCloning, key: 
         difference = mismatch(jax.tree.map(lambda x: x[0], params), expected)
         if difference:
             raise DatasetError(
-                f"This HaDES-F dataset needs the initial weights it was evolved for, but {learner.init_scheme} makes others "
-                f"here: {difference}. It was made with {dataset.metadata['versions']}; use those versions, or a file that "
+                f"This HaDES-F dataset needs the initial weights it was evolved for, but {learner.init_scheme} makes "
+                f"others "
+                f"here: {difference}. It was made with {dataset.metadata['versions']}; use those versions, or a file "
+                f"that "
                 "embeds the weights (export it there with embed_init=True)."
             )
     return params
+
+
+def parse_policy(text: str) -> Policy:
+    """A policy from text such as "MLP(width=256, depth=1)": a registered name and literal arguments.
+
+    Raises:
+        ConfigError: for anything else, naming the known policies.
+    """
+    known = registry.names("Policy")
+    try:
+        call = ast.parse(text.strip(), mode="eval").body
+        name = call.func.id if isinstance(call, ast.Call) else call.id  # type: ignore[attr-defined]
+        arguments = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords} if isinstance(call, ast.Call) else {}
+    except (SyntaxError, ValueError, AttributeError) as error:
+        raise ConfigError(f'"{text}" is no policy: write one of {", ".join(known)} like "MLP(width=256)".') from error
+    try:
+        return registry.get("Policy", name)(**arguments)
+    except TypeError as error:
+        raise ConfigError(f'"{text}": {error}.') from error
 
 
 def normalizer_state(dataset: DistilledDataset) -> NormalizerState:
@@ -169,7 +203,13 @@ def _clone(learner: BehaviourCloning, spec: EnvSpec, keys: Key, inits: Params, p
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _play_one(
-    learner: BehaviourCloning, normalizer: Normalizer, env: Environment, num_episodes: int, key: Key, params: Params, state: NormalizerState
+    learner: BehaviourCloning,
+    normalizer: Normalizer,
+    env: Environment,
+    num_episodes: int,
+    key: Key,
+    params: Params,
+    state: NormalizerState,
 ) -> Any:
     act: ActFn = _act_for(learner, normalizer, state, env.spec)(params)
     return rollout(key, env, act, num_episodes)
@@ -177,6 +217,12 @@ def _play_one(
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _play_many(
-    learner: BehaviourCloning, normalizer: Normalizer, env: Environment, num_episodes: int, key: Key, params: Params, state: NormalizerState
+    learner: BehaviourCloning,
+    normalizer: Normalizer,
+    env: Environment,
+    num_episodes: int,
+    key: Key,
+    params: Params,
+    state: NormalizerState,
 ) -> Any:
     return play(key, env, _act_for(learner, normalizer, state, env.spec), params, num_episodes)

@@ -36,7 +36,9 @@ class ProgressReport:
             self._task = self._bar.add_task("compiling …", total=self._total)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bar is not None:
             self._bar.stop()
 
@@ -45,7 +47,9 @@ class ProgressReport:
         if self._enabled:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def update(self, generation: int, fitness: float, best: float | None, steps_per_second: float, seconds_left: float) -> None:
+    def update(
+        self, generation: int, fitness: float, best: float | None, steps_per_second: float, seconds_left: float
+    ) -> None:
         known = "–" if best is None else f"{best:.1f}"
         text = f"fitness {fitness:.1f}  solution {known}  {_si(steps_per_second)} steps/s"
         if self._bar is not None and self._task is not None:

@@ -100,7 +100,8 @@ def distilled_dataset(
         solution: genome and statistics.
         returns: what it measured on report keys.
         training: facts about the run for the file's header.
-        embed_init: write a HaDES-F policy's initial weights into the file (large), not only their recipe and fingerprint.
+        embed_init: write a HaDES-F policy's initial weights into the file (large), not only their recipe and
+            fingerprint.
     """
     learner = algorithm.learner
     assert isinstance(learner, BehaviourCloning)

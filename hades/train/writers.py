@@ -1,4 +1,4 @@
-"""Metric files: JSON lines that hold no clock time (equal runs write equal bytes), times beside them, and TensorBoard."""
+"""Metric files: JSON lines without clock times (equal runs write equal bytes), times beside them, and TensorBoard."""
 
 import json
 import math

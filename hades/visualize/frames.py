@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _SUPERSAMPLE = 2
 _LAYERS = (
     (0, 1, 0.0, (0.04, 0.5)),
-    (1, 1, 0.25, (0.33, 0.5)),
+    (1, 1, 0.25, (0.31, 0.5)),
     (-1, -1, 0.1, (0.13, 0.22)),
 )
 """Rank of the channel in its cell, sign, least strength shown, and where in the cell: fill, inner square, ring."""
@@ -31,13 +31,15 @@ def draw_frame(env_name: str, image: np.ndarray, size: int = 240) -> "Image.Imag
     cell = max(6, round(size * _SUPERSAMPLE / max(height, width)))
     colours = np.array([rgb(c) for c in channel_colours(env_name, channels)], np.float64)
     image = np.nan_to_num(np.asarray(image, np.float64))
+    background = np.array(rgb(SCENE), np.float64)
     canvas = _checkered(height, width, cell)
     at = np.argsort(-image, -1, kind="stable")
     for rank, sign, least, (outer, inner) in _LAYERS:
         channel = at[..., rank if rank < channels else 0]
         value = np.clip(sign * np.take_along_axis(image, channel[..., None], -1)[..., 0], 0.0, 1.0)
-        opacity = np.where((value < least) | (rank >= channels), 0.0, value)
-        _paint(canvas, colours[channel], opacity, _square(cell, outer, inner))
+        shown = (value >= least) & (rank < channels)
+        tint = background + value[..., None] * (colours[channel] - background)
+        _paint(canvas, tint, shown, _square(cell, outer, inner))
     scale = size / max(height, width)
     picture = Image.fromarray(np.clip(canvas.round(), 0, 255).astype(np.uint8))
     return picture.resize((round(width * scale), round(height * scale)), Image.Resampling.LANCZOS)
@@ -63,8 +65,8 @@ def _square(cell: int, outer: float, inner: float) -> np.ndarray:
     return (depth >= outer) & (depth <= inner)
 
 
-def _paint(canvas: np.ndarray, colours: np.ndarray, opacity: np.ndarray, mask: np.ndarray) -> None:
-    """Lay colours f[H, W, 3] over the canvas where `mask` allows."""
+def _paint(canvas: np.ndarray, colours: np.ndarray, shown: np.ndarray, mask: np.ndarray) -> None:
+    """Paint colours f[H, W, 3] into the cells bool[H, W], where `mask` bool[cell, cell] allows."""
     size = mask.shape[0]
-    big = np.kron(opacity, mask.astype(np.float64))[..., None]
-    canvas += big * (np.repeat(np.repeat(colours, size, 0), size, 1) - canvas)
+    where = np.kron(shown, mask).astype(bool)
+    canvas[where] = np.repeat(np.repeat(colours, size, 0), size, 1)[where]

@@ -58,8 +58,8 @@ def _cart_pole(obs: np.ndarray, size: int) -> Canvas:
     tip = (x + pole * np.sin(angle), top + pole * np.cos(angle))
     canvas.line([pivot, tip], BLUE, 8)
     canvas.disc(pivot, 0.1 * unit, "#ffffff")
-    canvas.arrow((x, -0.42 * unit), (_bounded(velocity, 1.5) * 1.5 * unit, 0.0), ORANGE)
-    _spin_arrow(canvas, tip, (np.cos(angle), -np.sin(angle)), _bounded(spin, 2.0) * 1.2 * unit)
+    canvas.arrow((x, -0.42 * unit), (_bounded(velocity, 0.8) * 1.5 * unit, 0.0), ORANGE)
+    _spin_arrow(canvas, tip, (np.cos(angle), -np.sin(angle)), _bounded(spin, 1.2) * 1.3 * unit)
     if clipped:
         _chevron(canvas, half, x, top / 2, unit)
     return canvas

@@ -10,7 +10,7 @@ from hades.environments.base import Environment
 from hades.environments.gymnax import Gymnax, env_ids
 from hades.environments.point import Point
 from hades.types import Discrete
-from tests.support import POINT, POINT_DISCRETE, assert_equal, assert_finite, example, random_actions, structure
+from tests.support import POINT, POINT_DISCRETE, assert_finite, assert_rows_agree, example, random_actions, structure
 
 NAMES = [name for name in registry.names("Environment") if name != "Gymnax"]  # all of its ids are tested below
 EVERY = [*(example("Environment", name) for name in NAMES), POINT_DISCRETE, *(Gymnax(env_id) for env_id in env_ids())]
@@ -68,7 +68,7 @@ def check_compiled(env: Environment, key: jax.Array, num_steps: int = 8) -> None
     steps = jax.jit(jax.vmap(play))(keys)
     assert steps.obs.shape == (3, num_steps, *env.spec.obs_shape)
     assert_finite(steps)
-    assert_equal(*(jax.tree.map(lambda x, row=row: x[row], steps) for row in (0, 2)))
+    assert_rows_agree(steps, 0, 2)
 
 
 @pytest.mark.parametrize("env", COMPILED, ids=name_of)

@@ -7,7 +7,7 @@ import pytest
 from hades import registry
 from hades.environments.rollout import random_policy
 from hades.types import Candidate
-from tests.support import POINT, assert_equal, assert_finite, example
+from tests.support import POINT, assert_finite, assert_rows_agree, example
 
 ACT = random_policy(POINT.spec)
 CANDIDATE = Candidate(genome=jnp.ones(3), params=(), metrics={"loss/final": jnp.ones(())})
@@ -33,7 +33,7 @@ def test_compiled_scores_are_finite_and_follow_the_key(name, key):
     keys = jax.random.split(key, 3)[jnp.array([0, 1, 0])]
     scores = jax.jit(jax.vmap(lambda k: fitness(k, POINT, ACT, CANDIDATE)))(keys)
     assert_finite(scores)
-    assert_equal(*(jax.tree.map(lambda x, row=row: x[row], scores) for row in (0, 2)))
+    assert_rows_agree(scores, 0, 2)
     assert (scores.env_steps <= fitness.max_env_steps(POINT.spec)).all()
     reduced = scores.reduce()
     assert reduced.value.shape == ()

@@ -29,7 +29,9 @@ def test_compiled_statistics_are_finite_and_follow_the_key(name, key):
     @jax.jit
     def run(key):
         def generation(state, obs):
-            return normalizer.update(state, Moments.of(obs, jnp.ones(3, bool))), jax.vmap(normalizer.apply, (None, 0))(state, obs)
+            return normalizer.update(state, Moments.of(obs, jnp.ones(3, bool))), jax.vmap(normalizer.apply, (None, 0))(
+                state, obs
+            )
 
         return jax.lax.scan(generation, normalizer.init(key, POINT), jax.random.normal(key, (4, 3, 2)))
 

@@ -22,7 +22,6 @@ EVERY: dict[str, OuterOptimizer] = {
 }
 EVERY |= {f"evosax {name}": Evosax(name, population_size=P, sigma=0.1) for name in strategies()}
 COMPILED = ["OpenES", "SNES", "evosax CMA_ES", "evosax SimpleGA", "evosax SV_Open_ES"]
-DO_NOT_IMPROVE: dict[str, str] = {}
 
 
 def sphere(population):
@@ -44,7 +43,7 @@ def test_ask_and_tell_keep_their_shapes(name, key):
     assert (solution.shape, solution.dtype) == ((N,), jnp.float32)
 
 
-def searcher(outer: OuterOptimizer, num_generations: int):
+def searcher(outer: OuterOptimizer, num_generations: int, n: int = N):
     """A compiled search: key -> (solution f32[n], mean fitness of every generation f32[G], metrics)."""
 
     def generation(state, key):
@@ -55,7 +54,7 @@ def searcher(outer: OuterOptimizer, num_generations: int):
 
     @jax.jit
     def run(key):
-        state = outer.init(key, jnp.zeros(N), lambda x: x)
+        state = outer.init(key, jnp.zeros(n), lambda x: x)
         state, (means, metrics) = jax.lax.scan(generation, state, jax.random.split(key, num_generations))
         return outer.solution(state), means, metrics
 
@@ -75,10 +74,10 @@ def test_compiled_search_is_finite_and_follows_the_key(name, key):
 @pytest.mark.parametrize("name", EVERY)
 def test_every_strategy_improves_on_a_sphere(name, key):
     outer = dataclasses.replace(EVERY[name], population_size=32)
-    solution, means, metrics = searcher(outer, 30)(key)
+    n = 40  # LM_MA_ES is for more coordinates than candidates
+    solution, means, metrics = searcher(outer, 30, n)(key)
     assert_finite((solution, means, metrics))
-    if name not in DO_NOT_IMPROVE:
-        assert sphere(solution) > sphere(jnp.zeros(N))
+    assert sphere(solution) > sphere(jnp.zeros(n))
 
 
 @pytest.mark.slow

@@ -1,0 +1,93 @@
+"""The files of a work directory as one value: what the report is made from."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hades import registry
+from hades.data.dataset import DistilledDataset, load_dataset
+from hades.errors import HadesError
+from hades.train.workdir import WorkDir
+from hades.train.writers import read_json_lines
+from hades.types import EnvSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """What a run has left so far; every part may be missing.
+
+    Attributes:
+        workdir: where it was read from.
+        dataset: the evolved dataset; None for direct ES and for unfinished runs.
+        dataset_problem: why a dataset file that exists cannot be read, else empty.
+        metrics, evaluations, timing: rows of the JSON lines files.
+        result: `result.json`, empty where the run has not finished.
+        experiment: `experiment.json`, the description of everything that decides the run.
+        config: the operative gin configuration.
+    """
+
+    workdir: Path
+    dataset: DistilledDataset | None
+    dataset_problem: str
+    metrics: Sequence[Mapping[str, Any]]
+    evaluations: Sequence[Mapping[str, Any]]
+    timing: Sequence[Mapping[str, Any]]
+    result: Mapping[str, Any]
+    experiment: Mapping[str, Any]
+    config: str
+
+    @cached_property
+    def spec(self) -> EnvSpec | None:
+        """Of the environment, from the dataset or the experiment; None where neither can be rebuilt here."""
+        if self.dataset is not None:
+            return self.dataset.environment.spec
+        try:
+            return registry.build(self.experiment).algorithm.environments[0].spec if self.experiment else None
+        except HadesError:
+            return None
+
+    @property
+    def report(self) -> Mapping[str, Any] | None:
+        """Returns on report keys, from `result.json`."""
+        return self.result.get("report")
+
+    @property
+    def environment(self) -> str:
+        return self.result.get("environment") or (self.spec.name if self.spec else "an environment")
+
+    @property
+    def method(self) -> str:
+        return self.result.get("method", "hades")
+
+
+def read_run(workdir: str | Path) -> RunRecord:
+    """Read whatever files there are; incomplete last lines are left out."""
+    paths = WorkDir(workdir)
+    dataset, problem = None, ""
+    if paths.dataset.exists():
+        try:
+            dataset = load_dataset(paths.dataset)
+            dataset.check(dataset.environment.spec)
+        except HadesError as error:
+            dataset, problem = None, str(error)
+    return RunRecord(
+        workdir=paths.path,
+        dataset=dataset,
+        dataset_problem=problem,
+        metrics=read_json_lines(paths.metrics),
+        evaluations=read_json_lines(paths.evaluations),
+        timing=read_json_lines(paths.timing),
+        result=_read_json(paths.result),
+        experiment=_read_json(paths.experiment),
+        config=paths.config.read_text() if paths.config.exists() else "",
+    )
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}

@@ -1,0 +1,41 @@
+"""Write the dataset of a run as one file, or print what a dataset file holds.
+
+python launch/export_dataset.py --workdir=runs/demo --output=cartpole.safetensors
+python launch/export_dataset.py --workdir=runs/f --output=f.safetensors --embed_init
+python launch/export_dataset.py --dataset=cartpole.safetensors
+"""
+
+import json
+
+from absl import app, flags
+
+from hades.data.dataset import load_dataset
+from hades.train.command_line import start
+from hades.train.export import export_dataset
+
+WORKDIR = flags.DEFINE_string("workdir", None, "A run's work directory, finished or not.")
+OUTPUT = flags.DEFINE_string("output", None, "Where to write the dataset file.")
+EMBED = flags.DEFINE_bool("embed_init", False, "HaDES-F: write the initial weights too, not only their recipe.")
+DATASET = flags.DEFINE_string("dataset", None, "Print the header of this dataset file instead.")
+
+
+def main() -> int:
+    if DATASET.value is not None:
+        dataset = load_dataset(DATASET.value)
+        print(json.dumps(dict(dataset.metadata), indent=1, sort_keys=True))
+        print(f"observations {dataset.observations.shape}, targets {dataset.targets.shape}")
+        return 0
+    if WORKDIR.value is None or OUTPUT.value is None:
+        raise app.UsageError("give --workdir and --output, or --dataset")
+    path = export_dataset(WORKDIR.value, OUTPUT.value, embed_init=EMBED.value)
+    print(f"dataset: {path} ({path.stat().st_size / 1024:.1f} kB)")
+    return 0
+
+
+def run() -> None:
+    """Console script."""
+    start(__name__, main)
+
+
+if __name__ == "__main__":
+    run()

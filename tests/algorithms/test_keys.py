@@ -1,0 +1,54 @@
+"""Every key comes from the root key by purpose, generation and index, and streams never meet."""
+
+import jax
+import numpy as np
+import pytest
+
+from hades.algorithms.keys import Step, Stream, indexed_keys, step_key, stream_key
+from hades.algorithms.playing import largest_divisor, map_chunks, play
+from hades.environments.rollout import rollout
+from tests.support import POINT
+
+ROOT = jax.random.key(0)
+
+
+def bits(key):
+    return tuple(np.asarray(jax.random.key_data(key)).reshape(-1).tolist())
+
+
+def test_streams_generations_steps_and_indices_never_share_a_key():
+    keys = [
+        bits(key)
+        for stream in Stream
+        for index in range(4)
+        for step in Step
+        for key in (step_key(stream_key(ROOT, stream, index), step), *indexed_keys(step_key(stream_key(ROOT, stream, index), step), 3))
+    ]  # fmt: skip
+    assert len(set(keys)) == len(keys) == len(Stream) * 4 * len(Step) * 4
+
+
+def test_indexed_keys_do_not_depend_on_their_number():
+    np.testing.assert_array_equal(
+        jax.random.key_data(indexed_keys(ROOT, 2)), jax.random.key_data(indexed_keys(ROOT, 5))[:2]
+    )
+
+
+@pytest.mark.parametrize("at_once", [0, 1, 2, 3, 5, 6, 100])
+def test_chunks_give_what_one_batch_gives(at_once):
+    xs = {"a": np.arange(6.0), "b": np.arange(12.0).reshape(6, 2)}
+    ys = map_chunks(lambda x: x["a"] + x["b"], xs, at_once)
+    np.testing.assert_array_equal(ys, xs["a"][:, None] + xs["b"])
+
+
+def test_chunks_are_equal_divisors():
+    assert [largest_divisor(12, n) for n in (0, 1, 5, 6, 7, 12, 50)] == [12, 1, 4, 6, 6, 12, 12]
+
+
+def test_each_policy_plays_the_episodes_of_its_own_key():
+    params = np.array([-1.0, 0.5, 1.0], np.float32)
+    act_for = lambda p: lambda key, obs: p[None]  # noqa: E731
+    episodes = jax.jit(lambda p: play(ROOT, POINT, act_for, p, 2, at_once=2))(params)
+    assert episodes.returns.shape == episodes.lengths.shape == (3, 2)
+    for i, p in enumerate(params):
+        alone = rollout(jax.random.fold_in(ROOT, i), POINT, act_for(p), 2)
+        np.testing.assert_allclose(episodes.returns[i], alone.returns, rtol=1e-5)

@@ -1,0 +1,177 @@
+"""Rollouts equal a loop written by hand, stop early, and store nothing per step."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hades.environments.gymnax import Gymnax
+from hades.environments.point import Point
+from hades.environments.rollout import (
+    random_policy,
+    record_episode,
+    rollout,
+    rollout_window,
+    visited_observations,
+)
+
+KEY = jax.random.key(5)
+CARTPOLE = Gymnax("CartPole-v1", params={"max_steps_in_episode": 40})
+POINT = Point(max_episode_steps=6, radius=0.4)
+ENVIRONMENTS = {"CartPole": CARTPOLE, "point": POINT}
+E = 5
+
+
+def by_hand(key, env, act, num_episodes):
+    """[(return, length, terminated, observations acted on, largest info)] of episodes played one step at a time."""
+    reset, step = jax.jit(env.reset), jax.jit(env.step)
+    episodes = []
+    for e in range(num_episodes):
+        k_episode = jax.random.fold_in(key, e)
+        state, obs = reset(jax.random.fold_in(k_episode, 0))
+        total, seen, infos, t = 0.0, [], [], 0
+        while True:
+            k_act, k_step = jax.random.split(jax.random.fold_in(k_episode, t + 1))
+            seen.append(np.asarray(obs))
+            state, outcome = step(k_step, state, act(k_act, obs))
+            obs, t = outcome.obs, t + 1
+            total += float(outcome.reward)
+            infos.append({k: float(v) for k, v in outcome.info.items()})
+            if outcome.terminated or outcome.truncated:
+                break
+        largest = {name: max(info[name] for info in infos) for name in infos[0]}
+        episodes.append((total, t, bool(outcome.terminated), np.array(seen), largest))
+    return episodes
+
+
+@pytest.fixture(scope="module", params=ENVIRONMENTS)
+def played(request):
+    env = ENVIRONMENTS[request.param]
+    act = jax.jit(random_policy(env.spec))
+    episodes = jax.jit(lambda k: rollout(k, env, act, E, with_moments=True))(KEY)
+    return env, episodes, by_hand(KEY, env, act, E)
+
+
+def test_returns_lengths_and_endings_equal_a_loop_written_by_hand(played):
+    _, episodes, expected = played
+    returns, lengths, terminated, _, infos = zip(*expected, strict=True)
+    np.testing.assert_allclose(episodes.returns, returns, rtol=1e-5)
+    np.testing.assert_array_equal(episodes.lengths, lengths)
+    np.testing.assert_array_equal(episodes.terminated, terminated)
+    for name, largest in episodes.info_max.items():
+        np.testing.assert_allclose(largest, [info[name] for info in infos], rtol=1e-5)
+    assert len(set(lengths)) > 1
+
+
+def test_moments_are_those_of_the_observations_acted_on(played):
+    _, episodes, expected = played
+    seen = np.concatenate([episode[3] for episode in expected])
+    np.testing.assert_allclose(episodes.moments.count, len(seen))
+    np.testing.assert_allclose(episodes.moments.mean, seen.mean(0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(episodes.moments.variance, seen.var(0), rtol=1e-3, atol=1e-6)
+
+
+def test_a_rollout_stops_when_its_last_episode_has_ended(played):
+    env, episodes, _ = played
+    assert episodes.executed == E * episodes.lengths.max()
+    assert episodes.executed < E * env.spec.max_episode_steps or env is POINT
+
+
+def linear(weights):
+    return lambda key, obs: (weights @ obs > 0).astype(jnp.int32)
+
+
+@pytest.fixture(scope="module")
+def batch():
+    """Three CartPole policies together, and each alone."""
+    weights = jnp.array([[0.0, 0.0, 1.0, 0.5], [0.0, 0.0, 0.1, -1.0], [1.0, 0.0, 1.0, 0.0]])
+    play = lambda w: rollout(KEY, CARTPOLE, linear(w), E, with_moments=True)  # noqa: E731
+    single = jax.jit(play)
+    return jax.jit(jax.vmap(play))(weights), [single(w) for w in weights]
+
+
+def test_policies_rolled_out_together_play_as_they_play_alone(batch):
+    together, alone = batch
+    for i, episodes in enumerate(alone):
+        np.testing.assert_array_equal(together.lengths[i], episodes.lengths)
+        np.testing.assert_allclose(together.returns[i], episodes.returns, rtol=1e-5)
+        np.testing.assert_array_equal(together.terminated[i], episodes.terminated)
+        np.testing.assert_allclose(together.moments.mean[i], episodes.moments.mean, atol=1e-5)
+
+
+def test_a_lockstep_batch_stops_with_its_longest_episode(batch):
+    together, alone = batch
+    assert together.lengths.max() > together.lengths[1].max()
+    np.testing.assert_array_equal(together.executed, E * together.lengths.max())
+    assert [int(episodes.executed) for episodes in alone] == [E * int(length.max()) for length in together.lengths]
+
+
+def test_an_episode_does_not_depend_on_how_many_are_played():
+    play = lambda n: rollout(KEY, POINT, random_policy(POINT.spec), n).returns  # noqa: E731
+    np.testing.assert_allclose(play(5)[:2], play(2), rtol=1e-6)
+
+
+def temporary_bytes(steps: int) -> int:
+    env = Point(max_episode_steps=steps)
+    compiled = jax.jit(lambda k: rollout(k, env, random_policy(env.spec), 64)).lower(KEY).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+
+def test_memory_does_not_grow_with_the_length_of_an_episode():
+    assert temporary_bytes(5000) <= temporary_bytes(50) < 64 * 50 * 4
+
+
+def test_the_length_of_an_episode_is_bounded_by_the_spec():
+    class Endless(Point):
+        """Never says that it has ended."""
+
+        def step(self, key, state, action):
+            state, step = super().step(key, state, action)
+            return state, step.replace(truncated=jnp.zeros((), bool))
+
+    env = Endless(max_episode_steps=3)
+    assert (rollout(KEY, env, random_policy(env.spec), 2).lengths == 3).all()
+
+
+def test_a_recorded_episode_is_the_rollouts(played):
+    env, episodes, expected = played
+    act = random_policy(env.spec)
+    steps, actions, observations = jax.jit(lambda k: record_episode(k, env, act))(jax.random.fold_in(KEY, 1))
+    total, length, _, seen, _ = expected[1]
+    np.testing.assert_allclose(steps.reward[:length].sum(), total, rtol=1e-5)
+    np.testing.assert_allclose(observations[:length], seen, rtol=1e-5)
+    assert (steps.terminated | steps.truncated)[length - 1]
+    assert len(actions) == len(observations) == env.spec.max_episode_steps
+    assert episodes.lengths[1] == length
+
+
+def test_visited_observations_come_from_live_steps_of_many_episodes():
+    observations = np.asarray(jax.jit(lambda k: visited_observations(k, CARTPOLE, 30))(KEY))
+    assert observations.shape == (30, 4)
+    assert (np.abs(observations[:, 2]) <= 12 * np.pi / 180 + 1e-6).all()  # none after the fall
+    assert len(np.unique(observations[:, 0])) == 30
+    assert np.abs(observations[:, 2]).max() > 0.05  # not only first ones
+
+
+def test_a_window_counts_completed_episodes_only():
+    env = Point(max_episode_steps=4)
+    stay = lambda key, obs: jnp.zeros(1)  # noqa: E731
+    total, count = jax.jit(lambda k: rollout_window(k, env, stay, 2, 10))(KEY)
+    assert count == 4  # two each; the last two steps belong to unfinished ones
+    expected = 0.0
+    for e in range(2):
+        k_env = jax.random.fold_in(KEY, e)
+        k_resets = [jax.random.fold_in(k_env, 0), jax.random.split(jax.random.fold_in(k_env, 4), 3)[2]]
+        for k_reset in k_resets:
+            position, goal = env.reset(k_reset)[1]
+            expected -= 4 * abs(float(goal - position))
+    np.testing.assert_allclose(total, expected, rtol=1e-5)
+
+
+def test_random_policies_are_uniform():
+    keys = jax.random.split(KEY, 3000)
+    box = jax.vmap(lambda k: random_policy(POINT.spec)(k, jnp.zeros(2)))(keys)
+    assert box.shape == (3000, 1)
+    assert -1.0 <= box.min() < -0.99 < 0.99 < box.max() <= 1.0
+    discrete = jax.vmap(lambda k: random_policy(CARTPOLE.spec)(k, jnp.zeros(4)))(keys)
+    np.testing.assert_allclose(np.bincount(discrete) / 3000, 0.5, atol=0.05)

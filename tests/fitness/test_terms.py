@@ -1,0 +1,59 @@
+"""Weighted sums and terms on the dataset."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hades.environments.gymnax import Gymnax
+from hades.environments.rollout import random_policy
+from hades.errors import ConfigError
+from hades.fitness.episodic_return import EpisodicReturn
+from hades.fitness.regularizers import CloningLoss, DatasetL2
+from hades.fitness.weighted_sum import WeightedSum
+from hades.fitness.windowed_return import WindowedReturn
+from hades.types import Candidate
+from tests.support import POINT
+
+KEY = jax.random.key(2)
+ACT = random_policy(POINT.spec)
+GENOME = {"observations": jnp.array([[3.0, 0.0]]), "targets": jnp.array([4.0])}
+CANDIDATE = Candidate(genome=GENOME, params=(), metrics={"loss/final": jnp.asarray(0.25)})
+
+
+def test_dataset_l2_is_minus_the_mean_square_of_the_genome():
+    score = DatasetL2()(KEY, POINT, ACT, CANDIDATE)
+    np.testing.assert_allclose(score.value, -25.0 / 3.0)
+    assert (score.episodes, score.env_steps) == (0, 0)
+    np.testing.assert_allclose(score.metrics["dataset_l2"], score.value)
+
+
+def test_cloning_loss_is_minus_the_final_loss():
+    assert CloningLoss()(KEY, POINT, ACT, CANDIDATE).value == -0.25
+    with pytest.raises(ConfigError, match="Identity has no cloning loss"):
+        CloningLoss()(KEY, POINT, ACT, CANDIDATE.replace(metrics={}))
+
+
+def test_a_weighted_sum_adds_values_and_counts_and_keeps_all_metrics():
+    terms = (EpisodicReturn(2), DatasetL2(), CloningLoss())
+    total = WeightedSum(terms, (1.0, 0.1, 2.0))(KEY, POINT, ACT, CANDIDATE, with_moments=True)
+    played = EpisodicReturn(2)(jax.random.fold_in(KEY, 0), POINT, ACT, CANDIDATE, with_moments=True)
+    np.testing.assert_allclose(total.value, played.value - 2.5 / 3.0 - 0.5, rtol=1e-5)
+    assert (total.episodes, total.env_steps) == (2, played.env_steps)
+    np.testing.assert_allclose(total.moments.mean, played.moments.mean)
+    assert set(total.metrics) == {*played.metrics, "dataset_l2", "cloning_loss"}
+    assert WeightedSum(terms, (1.0, 0.1, 2.0)).max_env_steps(POINT.spec) == 8
+
+
+def test_terms_of_a_sum_play_different_episodes_and_moments_of_both_count():
+    one = EpisodicReturn(2)
+    both = WeightedSum((one, one), (1.0, -1.0))(KEY, POINT, ACT, CANDIDATE, with_moments=True)
+    assert both.value != 0.0
+    np.testing.assert_allclose(both.moments.count, both.env_steps)
+    first = one(jax.random.fold_in(KEY, 0), POINT, ACT, CANDIDATE)
+    np.testing.assert_allclose(both.metrics["return"], first.value, rtol=1e-6)  # the first term of a name wins
+
+
+def test_a_sum_checks_its_terms():
+    with pytest.raises(ConfigError, match="num_steps is 1024"):
+        WeightedSum((EpisodicReturn(), WindowedReturn()), (1.0, 1.0)).check(Gymnax("Freeway-MinAtar").spec)
