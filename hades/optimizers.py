@@ -14,16 +14,19 @@ Options = tuple[tuple[str, Any], ...]
 def optimizer_names() -> tuple[str, ...]:
     """optax functions that make an optimiser from a learning rate alone."""
 
-    def serves(value: object) -> bool:
+    def serves(name: str) -> bool:
+        value = getattr(optax, name)
+        if name == "lbfgs" or name.startswith("scale_by_"):  # a line search asks for the loss; a part is no optimiser
+            return False
         if not inspect.isfunction(value) or not value.__module__.startswith("optax"):
             return False
         parameters = inspect.signature(value).parameters
         return "learning_rate" in parameters and all(
-            p.default is not p.empty or name == "learning_rate" or p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
-            for name, p in parameters.items()
+            p.default is not p.empty or argument == "learning_rate" or p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+            for argument, p in parameters.items()
         )
 
-    return tuple(sorted(name for name in dir(optax) if serves(getattr(optax, name))))
+    return tuple(sorted(name for name in dir(optax) if serves(name)))
 
 
 def make_optimizer(

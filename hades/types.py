@@ -122,11 +122,11 @@ class Moments:
         )
 
     def merge_axis(self) -> "Moments":
-        """Merge a stack of moments along its leading axis."""
-        count = self.count.sum(0)
+        """Merge a stack of moments along its leading axis; further axes of `count` are a batch."""
         weights = self.count.reshape(self.count.shape + (1,) * (self.mean.ndim - self.count.ndim))
-        mean = (weights * self.mean).sum(0) / jnp.maximum(count, 1.0)
-        return Moments(count=count, mean=mean, m2=(self.m2 + weights * jnp.square(self.mean - mean)).sum(0))
+        mean = (weights * self.mean).sum(0) / jnp.maximum(weights.sum(0), 1.0)
+        m2 = (self.m2 + weights * jnp.square(self.mean - mean)).sum(0)
+        return Moments(count=self.count.sum(0), mean=mean, m2=m2)
 
     @property
     def variance(self) -> Array:

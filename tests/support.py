@@ -28,6 +28,7 @@ from hades.outer.evosax import Evosax
 from hades.outer.snes import SNES
 from hades.policies.cnn import CNN
 from hades.policies.mlp import MLP
+from hades.train.experiment import Experiment
 from hades.types import Box, Discrete, EnvSpec
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +58,7 @@ EXAMPLES: dict[str, Any] = {
     "MLP": SMALL,
     "CNN": CNN(features=(2,), width=4),
     "Evolution": EVOLUTION,
+    "Experiment": Experiment(algorithm=EVOLUTION, generations=3),
 }
 """Components that cannot be built from their defaults, or would be slow to test with them."""
 

@@ -38,6 +38,14 @@ def test_moments_merged_along_an_axis_equal_numpy_on_concatenated_data():
     assert_moments_of(stack.merge_axis(), DATA)
 
 
+def test_a_batch_of_stacks_is_merged_stack_by_stack():
+    rows = DATA.reshape(3, 5, 2, 2)  # three stacks of five pairs
+    moments = jax.vmap(jax.vmap(of))(rows)
+    merged = jax.tree.map(lambda x: x.swapaxes(0, 1), moments).merge_axis()
+    for i in range(3):
+        assert_moments_of(jax.tree.map(lambda x, i=i: x[i], merged), rows[i].reshape(10, 2))
+
+
 def test_moments_of_images_keep_their_shape():
     images = DATA.reshape(5, 3, 2, 2)
     moments = Moments.of(jnp.asarray(images), jnp.ones(5, bool))

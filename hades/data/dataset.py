@@ -100,9 +100,12 @@ class DistilledDataset:
                 f"The dataset's targets are for {kind} actions, but {spec.name} has {spec.action_space}: "
                 f"it was distilled for {self.metadata['spec']['name']}."
             )
-        for name, array in (("observations", self.observations), ("targets", self.targets)):
-            if not np.isfinite(array).all():
-                raise DatasetError(f"{name} hold {int((~np.isfinite(array)).sum())} non-finite numbers.")
+        for name in ("observations", "targets", "obs_mean", "obs_std"):
+            finite = np.isfinite(getattr(self, name))
+            if not finite.all():
+                raise DatasetError(f"{name} hold {int((~finite).sum())} non-finite numbers.")
+        if not (self.obs_std > 0).all():
+            raise DatasetError(f"obs_std is {self.obs_std.min()} somewhere; a standard deviation must be above 0.")
 
     def save(self, path: str | Path) -> Path:
         """Write the file atomically: an existing one is replaced only by a complete one."""
@@ -129,15 +132,11 @@ def load_dataset(path: str | Path) -> DistilledDataset:
         raise DatasetError(f"There is no dataset file at {path}.")
     try:
         with safetensors.safe_open(str(path), framework="numpy") as file:
-            metadata = json.loads((file.metadata() or {})[HEADER])
+            metadata = dict(json.loads((file.metadata() or {})[HEADER]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        version = metadata.pop("format_version")
-    except (safetensors.SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
-        raise DatasetError(
-            f"{path} is not a complete hades dataset file ({type(error).__name__}: {error}). It may be truncated or "
-            f"written "
-            "by another program: copy or export it again."
-        ) from error
+        version = int(metadata.pop("format_version"))
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        raise _damaged(path, error) from error
     if version > FORMAT_VERSION:
         raise DatasetError(
             f"{path} has dataset format {version}, but this hades reads up to {FORMAT_VERSION}: pip install -U "
@@ -147,13 +146,23 @@ def load_dataset(path: str | Path) -> DistilledDataset:
     if missing:
         raise DatasetError(f"{path} lacks {', '.join(missing)}.")
     init = {name.removeprefix("init/"): tensor for name, tensor in tensors.items() if name.startswith("init/")}
-    return DistilledDataset(
-        observations=tensors["observations"],
-        targets=tensors["targets"],
-        obs_mean=tensors["normalizer/mean"],
-        obs_std=tensors["normalizer/std"],
-        metadata=metadata,
-        init=init,
+    try:
+        return DistilledDataset(
+            observations=tensors["observations"],
+            targets=tensors["targets"],
+            obs_mean=tensors["normalizer/mean"],
+            obs_std=tensors["normalizer/std"],
+            metadata=metadata,
+            init=init,
+        )
+    except (KeyError, TypeError, AttributeError) as error:  # a header of another form
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DatasetError:
+    return DatasetError(
+        f"{path} is not a complete hades dataset file ({type(error).__name__}: {error}). It may be truncated or written "
+        "by another program: copy or export it again."
     )
 
 

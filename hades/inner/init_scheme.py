@@ -4,11 +4,14 @@ import dataclasses
 
 import jax
 
-from hades.errors import ConfigError
+from hades.errors import ConfigError, offer
 from hades.inner.base import InitScheme
 from hades.policies.base import Policy
 from hades.registry import register
 from hades.types import EnvSpec, Key, Params
+
+KEY_IMPLS = ("threefry2x32", "rbg", "unsafe_rbg")
+"""JAX's own random bit generators."""
 
 
 @register("InitScheme", "FixedInit")
@@ -24,6 +27,10 @@ class FixedInit(InitScheme):
 
     num_inits = 1
     is_fixed = True
+
+    def __post_init__(self) -> None:
+        if self.key_impl not in KEY_IMPLS:
+            raise ConfigError(f'FixedInit.key_impl is "{self.key_impl}". {offer(self.key_impl, KEY_IMPLS)}')
 
     def init(self, key: Key, policy: Policy, spec: EnvSpec) -> Params:
         del key

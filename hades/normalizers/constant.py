@@ -41,11 +41,7 @@ class ConstantNormalizer(Normalizer):
             raise ConfigError(
                 f"ConstantNormalizer.mean has {len(self.mean)} numbers and .std has {len(self.std)}; they must match."
             )
-        if self.floor <= 0 or self.clip < 0:
-            raise ConfigError(
-                f"ConstantNormalizer.floor is {self.floor} and .clip is {self.clip}; "
-                "the floor must be above 0 and the clip at least 0 (0 turns it off)."
-            )
+        check_estimate("ConstantNormalizer", self.episodes, self.floor, self.clip)
 
     def init(self, key: Key, env: Environment) -> NormalizerState:
         shape, size = env.spec.obs_shape, env.spec.obs_size
@@ -65,6 +61,17 @@ class ConstantNormalizer(Normalizer):
 
     def apply(self, state: NormalizerState, obs: Array) -> Array:
         return standardize(obs, state.mean, state.std, self.clip)
+
+
+def check_estimate(name: str, episodes: int, floor: float, clip: float) -> None:
+    """Raise ConfigError for settings that no statistics can be estimated or used with."""
+    if episodes < 1:
+        raise ConfigError(f"{name}.episodes is {episodes}; it must be at least 1.")
+    if floor <= 0 or clip < 0:
+        raise ConfigError(
+            f"{name}.floor is {floor} and .clip is {clip}; "
+            "the floor must be above 0 and the clip at least 0 (0 turns it off)."
+        )
 
 
 def standardize(obs: Array, mean: Array, std: Array, clip: float) -> Array:

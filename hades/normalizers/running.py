@@ -8,7 +8,7 @@ from jax import Array
 from hades.environments.base import Environment
 from hades.errors import ConfigError
 from hades.normalizers.base import Normalizer, NormalizerState
-from hades.normalizers.constant import ConstantNormalizer, standardize
+from hades.normalizers.constant import ConstantNormalizer, check_estimate, standardize
 from hades.registry import register
 from hades.types import Key, Moments
 
@@ -32,6 +32,7 @@ class RunningNormalizer(Normalizer):
     wants_moments = True
 
     def __post_init__(self) -> None:
+        check_estimate("RunningNormalizer", self.episodes, self.floor, self.clip)
         if self.max_count < 1:
             raise ConfigError(f"RunningNormalizer.max_count is {self.max_count}; it must be at least 1.")
 

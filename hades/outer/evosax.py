@@ -28,6 +28,9 @@ from hades.types import Genome, Key, Metrics, PyTree
 NUM_POPULATIONS = ("SV_CMA_ES", "SV_Open_ES")
 """Strategies of several populations; the option `num_populations` (default 2) divides our population_size."""
 
+_OURS = ("self", "population_size", "solution", "fitness_shaping_fn", "metrics_fn")
+"""Arguments of a strategy's class that the adapter gives itself."""
+
 
 @struct.dataclass
 class EvosaxState:
@@ -68,7 +71,8 @@ class Evosax(OuterOptimizer):
         known = strategies()
         if self.strategy not in known:
             raise ConfigError(f'evosax has no strategy "{self.strategy}". {offer(self.strategy, known)}')
-        accepted = inspect.signature(_classes()[self.strategy].__init__).parameters
+        parameters = inspect.signature(_classes()[self.strategy].__init__).parameters
+        accepted = [name for name in parameters if name not in _OURS]
         for name, _ in self.constructor:
             if name not in accepted:
                 raise ConfigError(f'evosax {self.strategy} takes no "{name}". {offer(name, accepted)}')

@@ -87,8 +87,8 @@ class OpenES(OuterOptimizer):
 
 
 def sample_noise(key: Key, population_size: int, n: int, antithetic: bool) -> Array:
-    """Standard normal f32[P, n]; the second half mirrors the first where antithetic."""
+    """Standard normal f32[P, n]; neighbours mirror each other where antithetic, so that a shard holds whole pairs."""
     if not antithetic:
         return jax.random.normal(key, (population_size, n))
     half = jax.random.normal(key, (population_size // 2, n))
-    return jnp.concatenate([half, -half])
+    return jnp.stack([half, -half], axis=1).reshape(population_size, n)

@@ -160,8 +160,10 @@ def build(description: Mapping[str, Any]) -> Any:
     """The component that `describe` described.
 
     Raises:
-        ConfigError: for unknown names or fields, naming what is known.
+        ConfigError: for unknown names or fields, naming what is known, and for missing ones.
     """
+    if "interface" not in description or "name" not in description:
+        raise ConfigError(f"A component is described by its interface and name, but there is only {dict(description)}.")
     cls = get(description["interface"], description["name"])
     known = {f.name for f in dataclasses.fields(cls)}
     fields = {k: v for k, v in description.items() if k not in ("interface", "name")}
@@ -171,7 +173,14 @@ def build(description: Mapping[str, Any]) -> Any:
             f"{description['name']} has no field {', '.join(unknown)}. {offer(unknown[0], known)}"
             " The description may come from a newer version of hades."
         )
+    lacking = [f.name for f in dataclasses.fields(cls) if _is_required(f) and f.name not in fields]
+    if lacking:
+        raise ConfigError(f"The description of {description['name']} lacks {', '.join(lacking)}.")
     return cls(**{k: _build_value(v) for k, v in fields.items()})
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.init and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _build_value(value: Any) -> Any:

@@ -23,7 +23,6 @@ class Canvas:
     def __init__(self, size: int, half: float, centre: Point = (0.0, 0.0), background: str = SCENE):
         from PIL import Image, ImageDraw
 
-        self._size = size
         self._side = size * SUPERSAMPLE
         self._half, self._centre = half, centre
         self._image = Image.new("RGB", (self._side, self._side), background)
@@ -31,9 +30,7 @@ class Canvas:
 
     def image(self) -> "Image.Image":
         """The finished picture, `size` pixels a side."""
-        from PIL import Image
-
-        return self._image.resize((self._size, self._size), Image.Resampling.LANCZOS)
+        return self._image.reduce(SUPERSAMPLE)
 
     def line(self, points: Iterable[Point], colour: str, width: float = 2.0) -> None:
         """A polyline with round ends and corners."""

@@ -38,18 +38,20 @@ def fitness_curve(
         steps, mean, best = (column(metrics, name) for name in ("env_steps_total", "fitness/mean", "fitness/max"))
         band = ax.fill_between(steps, mean, best, color=BLUE, alpha=0.16, linewidth=0)
         (line,) = ax.plot(steps, mean, color=BLUE, linewidth=1.6)
+        also_returns = _draw_population_return(ax, metrics)
         _draw_evaluations(ax, evaluations)
         if report is not None:
             _draw_report(ax, report)
         ax.set_xlabel("environment steps of the search")
-        ax.set_ylabel("return of an episode")
+        ax.set_ylabel("fitness, return" if also_returns else "return of an episode")
         ax.xaxis.set_major_locator(MaxNLocator(4 if narrow else 7))
         ax.xaxis.set_major_formatter(EngFormatter(sep=" "))
         ax.yaxis.set_major_locator(MaxNLocator(5))
         ax.margins(x=0.02, y=0.08)
         _generation_axis(ax, metrics, 4 if narrow else 8)
         handles, labels = ax.get_legend_handles_labels()
-        handles, labels = [(line, band), *handles], ["population: mean, shaded up to the best", *labels]
+        handles = [(line, band), *handles]  # type: ignore[list-item]  # matplotlib lays a tuple's marks over each other
+        labels = ["population: mean fitness, shaded up to the best", *labels]
         fig.legend(handles, labels, loc="outside lower left", ncols=1 if narrow else 4)
         fig.set_layout_engine("constrained", h_pad=0.04, w_pad=0.04)
         return render(fig, image_format)
@@ -71,7 +73,7 @@ def report_returns(report: Row, unit: str = "one policy", *, narrow: bool = Fals
     total = tall + 0.75
     with figure(width, total) as fig:
         ax = fig.add_axes((0.25 / width, 0.65 / total, 1 - 0.5 / width, tall / total))
-        at = low + (np.arange(bins) + 0.5) / bins * (high - low)
+        at = np.bincount(position, weights=values, minlength=bins) / np.maximum(counts, 1)
         if stacked:
             level = np.concatenate([np.arange(c) for c in counts if c])
             size = pitch * 72 * 0.82
@@ -90,6 +92,17 @@ def report_returns(report: Row, unit: str = "one policy", *, narrow: bool = Fals
 def column(rows: Sequence[Row], name: str) -> np.ndarray:
     """f64[rows]; NaN where a row lacks the name or holds null."""
     return np.array([np.nan if row.get(name) is None else float(row[name]) for row in rows])
+
+
+def _draw_population_return(ax: "Axes", metrics: Sequence[Row]) -> bool:
+    """The population's mean return, where fitness is something else (it has a regulariser); whether it was drawn."""
+    fitness, returns = column(metrics, "fitness/mean"), column(metrics, "population/return")
+    same = np.isclose(fitness, returns, rtol=1e-3, atol=1e-3) | ~np.isfinite(returns) | ~np.isfinite(fitness)
+    if same.all():
+        return False
+    steps = column(metrics, "env_steps_total")
+    ax.plot(steps, returns, color=BLUE, linewidth=1.0, linestyle=(0, (2, 2)), label="population mean return")
+    return True
 
 
 def _draw_counts(ax: "Axes", at: np.ndarray, counts: np.ndarray, width: float, tall: float) -> None:

@@ -15,7 +15,21 @@ from hades.types import EnvSpec, Key
 from hades.visualize.canvas import font
 from hades.visualize.figures import WIDE, figure, render, return_text
 from hades.visualize.pairs import action_names, describe_action, names_or_numbers
-from hades.visualize.palette import BLUE, GRID, INK, MUTED, VERMILION, channel_colours
+from hades.visualize.palette import (
+    BLUE,
+    GREEN,
+    GRID,
+    INK,
+    MUTED,
+    ORANGE,
+    PAPER,
+    SCENE,
+    SKY,
+    SLATE,
+    VERMILION,
+    channel_colours,
+    rgb,
+)
 from hades.visualize.scenes import can_draw, draw
 
 if TYPE_CHECKING:
@@ -24,6 +38,8 @@ if TYPE_CHECKING:
 MAX_FRAMES = 120
 _FRAME_MS, _LAST_MS = 60, 1800
 _MOST_CURVES = 8
+_COLOURS, _FREQUENT = 64, 14
+_DRAWN = (BLUE, SKY, ORANGE, VERMILION, GREEN, SLATE, INK, MUTED, SCENE, PAPER)
 
 
 class Actor(Protocol):
@@ -122,10 +138,12 @@ def episode_gif(episode: Episode, size: int = 320) -> bytes:
     Raises:
         ValueError: where the environment cannot be drawn.
     """
+    from PIL import Image
+
     shown = [*range(0, len(episode), frame_stride(len(episode))), len(episode)]
     frames = [_frame(episode, t, size) for t in shown]
     palette = _common_palette(frames)
-    frames = [frame.quantize(palette=palette, dither=0) for frame in frames]
+    frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     buffer = io.BytesIO()
     durations = [_FRAME_MS] * (len(frames) - 1) + [_LAST_MS]
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=False)
@@ -147,22 +165,37 @@ def _frame(episode: Episode, t: int, size: int) -> "Image.Image":
     pen.rectangle((0, scene.height, round(scene.width * t / len(episode)), scene.height + 2), fill=BLUE)
     middle, text = (scene.height + 2 + bottom) / 2, font(0.042 * size)
     last = t == len(episode)
-    action = "end" if last else describe_action(episode.spec, episode.actions[t])
+    action = "end" if last else describe_action(episode.spec, _applied(episode, t))
     pen.text((0.02 * size, middle), f"step {t}", fill=MUTED, font=text, anchor="lm")
     pen.text((scene.width / 2, middle), action, fill=VERMILION if last else INK, font=text, anchor="mm")
     pen.text((scene.width - 0.02 * size, middle), f"return {episode.earned(t)}", fill=MUTED, font=text, anchor="rm")
     return frame
 
 
+def _applied(episode: Episode, t: int) -> np.ndarray:
+    """The action of step t as the environment takes it: a Box action is clipped to [-1, 1]."""
+    action = episode.actions[t]
+    return action if episode.spec.is_discrete else np.clip(action, -1.0, 1.0)
+
+
 def _common_palette(frames: "list[Image.Image]") -> "Image.Image":
-    """64 colours for all frames, from a sheet of a few of them: nothing flickers, and unchanged pixels cost nothing."""
+    """One palette for all frames, from a sheet of a few of them: nothing flickers, and unchanged pixels cost nothing.
+
+    The colours of scenes and the most frequent ones are in it as they are; the rest is shared out over the others.
+    """
     from PIL import Image
 
     some = frames[:: max(1, len(frames) // 8)]
     sheet = Image.new("RGB", (some[0].width, some[0].height * len(some)))
     for i, frame in enumerate(some):
         sheet.paste(frame, (0, i * frame.height))
-    return sheet.quantize(64, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    colours, counts = np.unique(np.asarray(sheet).reshape(-1, 3), axis=0, return_counts=True)
+    exact = [channel for colour in _DRAWN for channel in rgb(colour)]
+    exact += colours[np.argsort(-counts, kind="stable")[:_FREQUENT]].ravel().tolist()
+    others = sheet.quantize(_COLOURS - len(exact) // 3, method=Image.Quantize.MAXCOVERAGE).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*exact, *others][: 3 * _COLOURS])
+    return palette
 
 
 def episode_curves(episode: Episode) -> bytes:

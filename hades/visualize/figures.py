@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 WIDE, NARROW = 9.0, 3.8
 """Inches: a text column on a desk, and on a phone. With 9 pt type both come out at about 12 px on the screen."""
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
     "svg.fonttype": "none",
@@ -80,12 +80,14 @@ class Sheet:
         """Text; `ha` and `va` as in matplotlib, vertically centred by default. A dollar sign stays one."""
         self.axes.text(x, y, text, fontsize=size, color=colour, parse_math=False, **{"va": "center", **style})
 
-    def bar(self, x: float, y: float, width: float, height: float, colour: str) -> None:
+    def bar(self, x: float, y: float, width: float, height: float, colour: str, opacity: float = 1.0) -> None:
         """A rectangle from x (to the left where `width` is negative), vertically centred on y."""
         from matplotlib.patches import Rectangle
 
         left, extent = (x, width) if width >= 0 else (x + width, -width)
-        self.axes.add_patch(Rectangle((left, y - height / 2), extent, height, facecolor=colour, linewidth=0))
+        self.axes.add_patch(
+            Rectangle((left, y - height / 2), extent, height, facecolor=colour, alpha=opacity, linewidth=0)
+        )
 
     def rule(self, x0: float, y0: float, x1: float, y1: float, colour: str = GRID, width: float = 0.8) -> None:
         self.axes.plot([x0, x1], [y0, y1], color=colour, linewidth=width)
@@ -98,8 +100,8 @@ def number(x: float) -> str:
 
 
 def return_text(x: float) -> str:
-    """A return as the report prints it: two decimals below 10, one below 1000, none above; "unknown" if not finite."""
+    """A return in the report: two decimals below 10, one below 10,000, none above; "unknown" where it is not finite."""
     if not math.isfinite(x):
         return "unknown"
-    decimals = 2 if abs(x) < 10 else 1 if abs(x) < 1000 else 0
+    decimals = 2 if abs(x) < 10 else 1 if abs(x) < 10_000 else 0
     return f"{x:,.{decimals}f}".replace("-", "−")

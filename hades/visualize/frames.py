@@ -30,7 +30,7 @@ def draw_frame(env_name: str, image: np.ndarray, size: int = 240) -> "Image.Imag
     height, width, channels = image.shape
     cell = max(6, round(size * _SUPERSAMPLE / max(height, width)))
     colours = np.array([rgb(c) for c in channel_colours(env_name, channels)], np.float64)
-    image = np.nan_to_num(np.asarray(image, np.float64))
+    image = np.asarray(image, np.float64)
     background = np.array(rgb(SCENE), np.float64)
     canvas = _checkered(height, width, cell)
     at = np.argsort(-image, -1, kind="stable")

@@ -43,7 +43,7 @@ class Pairs:
         target = self.targets[row]
         if self.spec.is_discrete:
             best = int(target.argmax())
-            return self.actions[best] if target[best] > 0.995 else f"{self.actions[best]} {target[best]:.2f}"
+            return self.actions[best] if target[best] > 0.995 else f"{self.actions[best]} ({target[best]:.2f})"
         return describe_action(self.spec, target)
 
 

@@ -56,16 +56,27 @@ class RunRecord:
 
     @property
     def environment(self) -> str:
-        return self.result.get("environment") or (self.spec.name if self.spec else "an environment")
+        return self.result.get("environment") or (self.spec.name if self.spec else "Unknown environment")
 
     @property
     def method(self) -> str:
-        return self.result.get("method", "hades")
+        """The paper's name of the method; empty where the run has not finished."""
+        return self.result.get("method", "")
+
+    @property
+    def title(self) -> str:
+        return f"{self.method} on {self.environment}" if self.method else self.environment
 
 
 def read_run(workdir: str | Path) -> RunRecord:
-    """Read whatever files there are; incomplete last lines are left out."""
+    """Read whatever files there are; incomplete last lines are left out.
+
+    Raises:
+        HadesError: when there is no such directory.
+    """
     paths = WorkDir(workdir)
+    if not paths.path.is_dir():
+        raise HadesError(f"There is no work directory at {paths.path}: give the --workdir of a run.")
     dataset, problem = None, ""
     if paths.dataset.exists():
         try:

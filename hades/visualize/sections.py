@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hades.visualize.figures import number, return_text
-from hades.visualize.html import details, escape, paragraph, section, table
+from hades.visualize.markup import details, escape, paragraph, section, table
 from hades.visualize.run_record import RunRecord
 
 SOLVED = {
@@ -29,9 +29,11 @@ def headline(run: RunRecord) -> str:
     if count:
         pairs = "one observation–action pair" if count == 1 else f"{count} observation–action pairs"
         title = f"{run.environment}, distilled into {pairs}"
-    else:
+    elif run.result:
         title = f"{run.environment}: a policy found by {run.method}"
-    parts = [f'<p class="eyebrow">{escape(run.method)} on {escape(run.environment)}</p>', f"<h1>{escape(title)}</h1>"]
+    else:
+        title = f"{run.environment}: an unfinished run"
+    parts = [f'<p class="eyebrow">{escape(run.title)}</p>', f"<h1>{escape(title)}</h1>"]
     report = run.report
     if report is None or report.get("mean") is None:
         parts.append(paragraph("This run has not reported yet: there is no result.json with a measured return."))
@@ -52,7 +54,7 @@ def protocol(run: RunRecord) -> str:
     each = f"{episodes} whole episode{'s' if episodes != 1 else ''}"
     if is_fixed_policy(run):
         what = "the policy that the pairs train from its fixed initial weights" if run.dataset else "the policy"
-        return f"Mean over {inits} × {each} of {what}; {once}."
+        return f"Mean over {f'{inits} × ' if inits != 1 else ''}{each} of {what}; {once}."
     policies = f"{inits} freshly initialised policies" if inits != 1 else "one freshly initialised policy"
     return f"Mean over {policies}, each trained on these pairs alone and then played for {each}; {once}."
 
@@ -175,6 +177,8 @@ def flat(description: Any, name: str = "") -> list[tuple[str, str]]:
         return rows
     if isinstance(description, list) and any(isinstance(item, Mapping) for item in description):
         return [row for i, item in enumerate(description) for row in flat(item, f"{name}[{i}]")]
+    if isinstance(description, float):
+        return [(name, f"{description:g}")]
     return [(name, "–" if description in (None, "", []) else str(description))]
 
 

@@ -111,7 +111,7 @@ def _target(sheet: Sheet, pairs: Pairs, row: int, x: float, middle: float, width
         sheet.text(x, y, name, 8.5, colour)
         if pairs.spec.is_discrete:
             sheet.bar(x + label, y, room, 0.13, TRACK)
-            sheet.bar(x + label, y, room * float(value), 0.13, BLUE if chosen else mix(BLUE, "#ffffff", 0.5))
+            sheet.bar(x + label, y, room * float(value), 0.13, BLUE, 1.0 if chosen else 0.45)
         else:
             _signed_bar(sheet, x + label + room / 2, y, room / 2, float(value), 0.13)
         sheet.text(
@@ -154,9 +154,11 @@ def dataset_heat_map(pairs: Pairs, *, narrow: bool = False, image_format: str = 
         return render(fig, image_format)
 
 
-def _panel(fig: "Figure", box: tuple[float, ...], values: np.ndarray, names: Sequence[str], *, numbered: bool) -> None:
+def _panel(
+    fig: "Figure", box: tuple[float, float, float, float], values: np.ndarray, names: Sequence[str], *, numbered: bool
+) -> None:
     """f[N, columns] in [-1, 1] as colours, with names above and, where `numbered`, points counted at the left."""
-    ax = fig.add_axes(box)  # type: ignore[call-overload]
+    ax = fig.add_axes(box)
     ax.imshow(diverging(values), aspect="auto", interpolation="none", extent=(0, values.shape[1], values.shape[0], 0))
     ax.grid(False)
     ax.xaxis.tick_top()

@@ -17,13 +17,8 @@ def bits(key):
 
 
 def test_streams_generations_steps_and_indices_never_share_a_key():
-    keys = [
-        bits(key)
-        for stream in Stream
-        for index in range(4)
-        for step in Step
-        for key in (step_key(stream_key(ROOT, stream, index), step), *indexed_keys(step_key(stream_key(ROOT, stream, index), step), 3))
-    ]  # fmt: skip
+    purposes = [step_key(stream_key(ROOT, stream, i), step) for stream in Stream for i in range(4) for step in Step]
+    keys = [bits(key) for purpose in purposes for key in (purpose, *indexed_keys(purpose, 3))]
     assert len(set(keys)) == len(keys) == len(Stream) * 4 * len(Step) * 4
 
 

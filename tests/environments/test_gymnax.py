@@ -44,7 +44,7 @@ def test_the_time_limit_and_params_are_the_environments_own():
     assert Gymnax("CartPole-v1").spec.max_episode_steps == 500
     assert SHORT.spec.max_episode_steps == 20
     assert Gymnax("Freeway-MinAtar").spec.max_episode_steps == 2500
-    assert SHORT == Gymnax("CartPole-v1", params=(("max_steps_in_episode", 20),))
+    assert Gymnax("CartPole-v1", params=(("max_steps_in_episode", 20),)) == SHORT
 
 
 def test_unit_actions_are_mapped_to_the_environments_bounds(key):

@@ -59,7 +59,7 @@ def test_published_open_es_equals_evosax(published):
 def test_populations_are_mirrored_where_antithetic(antithetic, key):
     outer = dataclasses.replace(PUBLISHED, antithetic=antithetic)
     population, _ = outer.ask(key, outer.init(key, MEAN + 2.0, lambda x: x))
-    mirrored = np.allclose(population[: P // 2] + population[P // 2 :], 4.0, rtol=1e-6)
+    mirrored = np.allclose(population[::2] + population[1::2], 4.0, rtol=1e-6)
     assert mirrored == antithetic
     assert len(np.unique(population)) == P * N
 
@@ -71,7 +71,7 @@ def test_sigma_decays_to_its_floor_and_belongs_to_its_generation():
     second = jax.tree.map(lambda x: x[1], states)
     population, _ = outer.ask(KEYS[1], second)
     half = jax.random.normal(KEYS[1], (P // 2, N))
-    np.testing.assert_allclose(population[: P // 2], second.mean + 0.2 * half, rtol=1e-5)
+    np.testing.assert_allclose(population[::2], second.mean + 0.2 * half, rtol=1e-5)
 
 
 def test_any_optax_optimiser_drives_it():

@@ -1,0 +1,164 @@
+"""Where a generation's time goes: the whole against cloning, policy inference and environment steps, each alone.
+
+All four are measured in turn within one process, so that their ratio holds on a shared machine.
+"""
+
+import dataclasses
+import resource
+import statistics
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from hades.algorithms.evolution import Evolution
+from hades.algorithms.keys import indexed_keys
+from hades.algorithms.playing import largest_divisor, map_chunks, sequential
+from hades.fitness.windowed_return import WindowedReturn
+from hades.train.mesh import make_mesh
+from hades.types import ActFn, Candidate, Discrete, Key, Params, PyTree
+
+
+@dataclasses.dataclass(frozen=True)
+class Costs:
+    """Median seconds of a generation and of its parts, and what it did."""
+
+    generation: float
+    cloning: float
+    inference: float
+    environment: float
+    compile: float
+    cpu_seconds: float
+    live_steps: int
+    executed_steps: int
+    peak_rss_mib: float
+
+    @property
+    def ratio(self) -> float:
+        """The generation over the sum of its parts."""
+        return self.generation / (self.cloning + self.inference + self.environment)
+
+    def __str__(self) -> str:
+        parts = self.cloning + self.inference + self.environment
+        return (
+            f"generation {self.generation:.2f} s = {self.ratio:.2f} × ({self.cloning:.2f} cloning + "
+            f"{self.inference:.2f} inference + {self.environment:.2f} environment = {parts:.2f} s); "
+            f"{self.live_steps:,} live of {self.executed_steps:,} executed steps; "
+            f"{self.live_steps / self.generation / 1e3:.0f} k steps/s, "
+            f"{self.live_steps / self.cpu_seconds / 1e3:.1f} k steps per CPU-second; "
+            f"compile {self.compile:.1f} s; peak memory {self.peak_rss_mib:.0f} MiB"
+        )
+
+
+def generation_costs(algorithm: Evolution, repeats: int = 5) -> Costs:
+    """Measure an algorithm whose fitness is a WindowedReturn, so that every policy takes the same steps."""
+    window = algorithm.fitness
+    assert isinstance(window, WindowedReturn)
+    mesh = make_mesh()
+    state = jax.jit(lambda: algorithm.init(jax.random.key(0)))()
+    began = time.monotonic()
+    step = jax.jit(lambda s: algorithm.step(s, mesh)).lower(state).compile()
+    seconds_to_compile = time.monotonic() - began
+    key = jax.random.key(1)
+    population = algorithm.outer.ask(key, state.outer)[0]
+    functions: dict[str, Callable[[], PyTree]] = {
+        "generation": lambda: step(state),
+        "cloning": _bound(jax.jit(lambda p: _clone(algorithm, key, p)), population),
+        "inference": _bound(jax.jit(lambda k: _infer(algorithm, k)), key),
+        "environment": _bound(jax.jit(lambda k: _play(algorithm, k)), key),
+    }
+    for function in functions.values():
+        jax.block_until_ready(function())
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    cpu = []
+    for _ in range(repeats):
+        for name, function in functions.items():
+            cpu_before, before = time.process_time(), time.monotonic()
+            jax.block_until_ready(function())
+            times[name].append(time.monotonic() - before)
+            if name == "generation":
+                cpu.append(time.process_time() - cpu_before)
+    live = int(step(state)[1]["env_steps"])
+    return Costs(
+        **{name: statistics.median(values) for name, values in times.items()},
+        compile=seconds_to_compile,
+        cpu_seconds=statistics.median(cpu),
+        live_steps=live,
+        executed_steps=live,
+        peak_rss_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    )
+
+
+def _bound(function: Callable[[PyTree], PyTree], argument: PyTree) -> Callable[[], PyTree]:
+    return lambda: function(argument)
+
+
+def _policies(algorithm: Evolution, key: Key) -> tuple[Params, int]:
+    """One chunk of policies, k stacked outside chunk, and the number of chunks."""
+    size, count = algorithm.outer.population_size, algorithm.num_inits
+    chunk = largest_divisor(size, algorithm.rollout_batch)
+    inits = sequential(lambda k: algorithm.learner.init_params(k, algorithm.spec), indexed_keys(key, count))
+    stacked = jax.tree.map(lambda x: jnp.broadcast_to(x[:, None], (count, chunk, *x.shape[1:])) + 0.0, inits)
+    return stacked, size // chunk
+
+
+def _clone(algorithm: Evolution, key: Key, population: Array) -> Array:
+    """Every network of a generation; a number that depends on all of their weights."""
+    count, learner = algorithm.num_inits, algorithm.learner
+    inits = sequential(lambda k: learner.init_params(k, algorithm.spec), indexed_keys(key, count))
+    keys = indexed_keys(key, count)
+
+    def one(genome: Array) -> Array:
+        trained = jax.vmap(lambda k, p: learner.learn(k, algorithm.unravel(genome), p, algorithm.spec)[0])(keys, inits)
+        return jnp.stack([leaf.sum() for leaf in jax.tree.leaves(trained)]).sum()
+
+    return map_chunks(one, population, max(1, algorithm.learn_batch // count) if algorithm.learn_batch else 0)
+
+
+def _infer(algorithm: Evolution, key: Key) -> Array:
+    """As many actions as a generation takes, on observations that change a little each time."""
+    window, spec, policy = algorithm.fitness, algorithm.spec, algorithm.learner.policy
+    assert isinstance(window, WindowedReturn)
+    params, chunks = _policies(algorithm, key)
+    obs = jax.random.normal(key, (*jax.tree.leaves(params)[0].shape[:2], window.num_envs, *spec.obs_shape))
+
+    def act(params: Params, obs: Array, key: Key) -> Array:
+        action = policy.act(key, params, obs, spec)
+        drift = action if isinstance(spec.action_space, Discrete) else action.sum(-1)
+        return obs + 1e-6 * drift.reshape(drift.shape + (1,) * len(spec.obs_shape))
+
+    def step(obs: Array, t: Array) -> tuple[Array, None]:
+        return jax.vmap(jax.vmap(act, in_axes=(0, 0, None)), in_axes=(0, 0, None))(
+            params, obs, jax.random.fold_in(key, t)
+        ), None
+
+    return lax.map(
+        lambda i: lax.scan(step, obs + i, jnp.arange(window.num_steps))[0].sum(), jnp.arange(chunks, dtype=float)
+    )
+
+
+def _play(algorithm: Evolution, key: Key) -> Array:
+    """A generation's environment steps with an action that costs nothing but looks at the observation."""
+    spec = algorithm.spec
+    size, count = algorithm.outer.population_size, algorithm.num_inits
+    chunk = largest_divisor(size, algorithm.rollout_batch)
+
+    def act_for(offset: Array) -> ActFn:
+        def act(key: Key, obs: Array) -> Array:
+            del key
+            total = jnp.abs(obs).sum() + offset
+            if isinstance(spec.action_space, Discrete):
+                return total.astype(jnp.int32) % spec.action_space.n
+            return jnp.full(spec.action_space.size, jnp.sin(total))
+
+        return act
+
+    def one(key: Key, offset: Array) -> Array:
+        candidate = Candidate(genome=(), params=(), metrics={})
+        return algorithm.fitness(key, algorithm.environment, act_for(offset), candidate).value
+
+    offsets = jnp.arange(size, dtype=jnp.float32).reshape(size // chunk, chunk)
+    play = jax.vmap(jax.vmap(one, in_axes=(None, 0)), in_axes=(0, None))
+    return lax.map(lambda o: play(indexed_keys(key, count), o), offsets)

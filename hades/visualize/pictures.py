@@ -1,0 +1,176 @@
+"""The sections of the report that hold pictures."""
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+
+from hades.errors import HadesError
+from hades.train.policies import train_policy
+from hades.visualize.action_field import action_field, can_show_field, field_legend, measure_field
+from hades.visualize.channels import channel_maps
+from hades.visualize.curves import fitness_curve, report_returns
+from hades.visualize.episodes import Actor, episode_picture, record
+from hades.visualize.figures import return_text
+from hades.visualize.frames import legend
+from hades.visualize.markup import captioned, details, escape, image, paragraph, responsive, section
+from hades.visualize.pairs import Pairs, pairs_of
+from hades.visualize.run_record import RunRecord
+from hades.visualize.scenes import can_draw, draw, explanation
+from hades.visualize.sections import is_fixed_policy
+from hades.visualize.tables import dataset_table, fits_table
+
+MOST_SCENES = 64
+
+
+def dataset(run: RunRecord) -> str:
+    """The pairs as a picture."""
+    if run.dataset is None:
+        return section("The dataset", paragraph(run.dataset_problem)) if run.dataset_problem else ""
+    pairs = pairs_of(run.dataset)
+    if pairs.spec.is_image:
+        return section("The dataset", _reading_frames(pairs), _scene_cards(pairs), _channels(pairs))
+    if fits_table(pairs):
+        note = (
+            "All of it. A bar is the value that the policy network is given, in standard deviations from the mean of "
+            "the observations; the number is the same value in the environment’s own units."
+        )
+    else:
+        note = (
+            "All of it. A row is a point; colours are the values that the policy network is given, in standard "
+            "deviations from the mean of the observations."
+        )
+    wide, narrow = dataset_table(pairs), dataset_table(pairs, narrow=True)
+    return section("The dataset", paragraph(note), responsive(wide, narrow, "dataset", "The points of the dataset"))
+
+
+def states(run: RunRecord) -> str:
+    """The synthetic states of a vector environment as scenes."""
+    if run.dataset is None:
+        return ""
+    pairs = pairs_of(run.dataset)
+    if pairs.spec.is_image or not can_draw(pairs.spec.name, pairs.spec.obs_shape):
+        return ""
+    note = "The synthetic states as the environment would show them, with the action that each one teaches. "
+    return section("The states", paragraph(note + explanation(pairs.spec.name)), _scene_cards(pairs))
+
+
+def _scene_cards(pairs: Pairs) -> str:
+    """One picture for each point with its label beneath."""
+    cards = []
+    for i in range(min(len(pairs), MOST_SCENES)):
+        picture = draw(pairs.spec.name, pairs.raw[i], 240)
+        assert picture is not None
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG", optimize=True)
+        label = pairs.label(i)
+        shown = image(buffer.getvalue(), "image/png", f"State of point {i + 1}; target: {label}")
+        cards.append(f"<figure>{shown}<figcaption><b>{i + 1}</b>{escape(label)}</figcaption></figure>")
+    more = len(pairs) - len(cards)
+    rest = paragraph(f"The first {len(cards)} points; {more} more are in the file.", "note") if more else ""
+    return f'<div class="cards">{"".join(cards)}</div>{rest}'
+
+
+def _reading_frames(pairs: Pairs) -> str:
+    """How to read frames, and the colours of the channels."""
+    colours = legend(pairs.spec.name, pairs.spec.observation_names, pairs.spec.obs_shape[-1])
+    note = (
+        "All of it, in the environment’s own units, each frame with the action that it teaches. A cell has the colour "
+        "of its strongest channel, full at 1 and empty at 0; a square inside is a second one, a ring a negative one."
+    )
+    return paragraph(note) + _legend(colours)
+
+
+def _channels(pairs: Pairs) -> str:
+    note = "Every channel by itself, normalised: the values that the policy network is given."
+    maps = responsive(channel_maps(pairs), channel_maps(pairs, narrow=True), "channels", note)
+    return details("Every channel by itself", paragraph(note, "note"), maps)
+
+
+def policy(run: RunRecord, given: Actor | None) -> str:
+    """One policy that was trained on the dataset: an episode of it, and its actions over two features."""
+    title = "A policy trained on it" if run.dataset is not None else "The policy"
+    try:
+        actor = given or (train_policy(run.dataset, seed=0) if run.dataset is not None else None)
+    except HadesError as error:
+        return section(title, paragraph(f"No policy could be trained from the dataset here: {error}"))
+    if actor is None:
+        return section(title, paragraph("There is no dataset to train a policy from, so no episode is shown."))
+    picture = episode_picture(record(actor))
+    shown = image(picture.content, picture.mime, picture.description)
+    kind = "episode" if picture.mime == "image/gif" else "episode curves"
+    how = (
+        "It was trained on the pairs above with seed 0; this is its first episode, not a chosen one. "
+        if not given
+        else ""
+    )
+    return section(title, captioned(shown, how + picture.caption, kind), _field(run, actor))
+
+
+def _field(run: RunRecord, policy: Actor) -> str:
+    """The policy's actions over two features."""
+    if run.dataset is None or not can_show_field(policy.environment.spec):
+        return ""
+    pairs = pairs_of(run.dataset)
+    note = (
+        "What the same policy does over the two features that change its actions most, the others held at their mean. "
+    )
+    if pairs.spec.is_discrete:
+        note += "Colours are shares of actions. "
+    else:
+        note += f"Colours are {pairs.actions[0]}: orange −1, white 0, blue +1. "
+    note += "Discs are the points of the dataset in the colours of their targets; their other features differ."
+    measured = measure_field(policy, run.dataset)
+    wide, narrow = (action_field(measured, pairs, narrow=n) for n in (False, True))
+    field = responsive(wide, narrow, "field", "The policy's actions over two features of the observation")
+    return (
+        f'<h3>Its actions</h3><div class="field">{field}</div>'
+        + _legend(field_legend(pairs.spec, pairs.actions))
+        + paragraph(note, "note")
+    )
+
+
+def _legend(colours: Mapping[str, str]) -> str:
+    """Names with swatches of their colours."""
+    items = "".join(f'<li><i style="background:{c}"></i>{escape(name)}</li>' for name, c in colours.items())
+    return f'<ul class="legend">{items}</ul>' if items else ""
+
+
+def search(run: RunRecord) -> str:
+    """Fitness over the search."""
+    title = "The search"
+    if not run.metrics:
+        return section(title, paragraph("There is no metrics.jsonl, so the course of the search is not known."))
+    wide, narrow = (fitness_curve(run.metrics, run.evaluations, run.report, narrow=n) for n in (False, True))
+    parts = [responsive(wide, narrow, "search", "Fitness over environment steps")]
+    chosen, selected = run.result.get("best_generation"), run.result.get("selection_return")
+    if not run.evaluations:
+        parts.append(paragraph("The solution was not evaluated on selection keys during the search.", "note"))
+    elif chosen is not None and selected is not None:
+        note = (
+            f"The solution of generation {chosen} was selected for its {return_text(selected)} on selection keys. That "
+            "is the best of many measurements, so it flatters; the report measured the selected solution anew."
+        )
+        parts.append(paragraph(note, "note"))
+    lost = sum(int(row.get("fitness/nonfinite") or 0) for row in run.metrics)
+    if lost:
+        parts.append(paragraph(f"{lost} candidates had a fitness that was not finite and were ranked last.", "note"))
+    return section(title, *parts)
+
+
+def returns(run: RunRecord) -> str:
+    """The returns behind the reported mean."""
+    title, report = "Behind the reported return", run.report
+    values = [] if report is None else [v for v in report.get("per_init", ()) if v is not None and np.isfinite(v)]
+    if report is None or not values:
+        return section(title, paragraph("The returns of single policies are not known: the run has not reported yet."))
+    report = {**report, "per_init": values}
+    if len(values) == 1:
+        return section(title, paragraph(f"One policy was measured: {return_text(values[0])}."))
+    unit = f"{report['num_episodes']} episodes" if is_fixed_policy(run) else "one policy"
+    wide, narrow = (report_returns(report, unit, narrow=n) for n in (False, True))
+    note = (
+        f"Worst {return_text(report['worst_init'])}, best {return_text(report['best_init'])}, standard deviation "
+        f"{return_text(report['std_over_inits'])}. Green: the mean and its 95 % interval."
+    )
+    return section(title, responsive(wide, narrow, "returns", "Returns on report keys"), paragraph(note, "note"))

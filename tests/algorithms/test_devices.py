@@ -1,0 +1,61 @@
+"""One device and eight give the same search, and large genomes are never gathered."""
+
+import dataclasses
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from hades.outer.open_es import OpenES
+from hades.outer.snes import SNES
+from tests.algorithms.search import run
+from tests.support import EVOLUTION, run_python
+
+OUTER = {"SNES": SNES(population_size=16), "OpenES": OpenES(population_size=16, sigma=0.3)}
+GENERATIONS = 8
+CODE = """
+import dataclasses, jax, json, re
+from tests.algorithms.search import run
+from tests.algorithms.test_devices import GENERATIONS, OUTER
+from tests.support import EVOLUTION
+assert len(jax.devices()) == 8
+mesh = jax.make_mesh((8,), ("population",), axis_types=(jax.sharding.AxisType.Auto,))
+found = {}
+for name, outer in OUTER.items():
+    evolution = dataclasses.replace(EVOLUTION, outer=outer)
+    state, metrics = run(evolution, jax.random.key(3), GENERATIONS, mesh)
+    step = jax.jit(lambda s: evolution.step(s, mesh)).lower(evolution.init(jax.random.key(3))).compile()
+    found[name] = {
+        "mean": state.outer.mean.tolist(),
+        "fitness": metrics["fitness/mean"].tolist(),
+        "steps": metrics["env_steps"].tolist(),
+        "moves": [line for line in step.as_text().splitlines() if re.search("= .* (all-|collective-)", line)],
+    }
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def eight():
+    return run_python(CODE, XLA_FLAGS="--xla_force_host_platform_device_count=8")
+
+
+@pytest.mark.parametrize("name", OUTER)
+def test_eight_devices_search_as_one(eight, name):
+    state, metrics = run(dataclasses.replace(EVOLUTION, outer=OUTER[name]), jax.random.key(3), GENERATIONS)
+    np.testing.assert_allclose(eight[name]["fitness"], metrics["fitness/mean"], atol=1e-5)
+    np.testing.assert_allclose(eight[name]["mean"], state.outer.mean, atol=1e-5)
+    np.testing.assert_array_equal(eight[name]["steps"], metrics["env_steps"])
+    assert np.ptp(metrics["fitness/mean"]) > 0.01
+
+
+@pytest.mark.parametrize("name", OUTER)
+def test_candidates_never_leave_their_device(eight, name):
+    """What devices exchange is a number per candidate, or sums over the population: never rows of it."""
+    size = jax.eval_shape(EVOLUTION.init, jax.random.key(0)).outer.mean.size
+    assert eight[name]["moves"]
+    for line in eight[name]["moves"]:
+        moved = re.search(r"= (.*?) (all-|collective-)", line).group(1)
+        for shape in re.findall(r"\[([\d,]*)\]", moved):
+            assert "all-reduce" in line or str(size) not in shape.split(","), line

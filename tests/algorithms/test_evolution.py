@@ -1,0 +1,228 @@
+"""One generation: shared inits and episodes, no key that depends on chunks, and NaN that poisons nothing."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hades.algorithms.keys import Step, Stream, indexed_keys, step_key, stream_key
+from hades.environments.point import Point
+from hades.errors import ConfigError
+from hades.fitness.episodic_return import EpisodicReturn
+from hades.inner.identity import Identity
+from hades.inner.init_scheme import FixedInit, RandomInit
+from hades.normalizers.constant import ConstantNormalizer
+from hades.normalizers.running import RunningNormalizer
+from hades.outer.open_es import OpenES
+from hades.outer.snes import SNES
+from hades.policies.mlp import MLP
+from tests.algorithms.search import FirstKernel, FirstNumber, run
+from tests.support import CLONING, EVOLUTION, POINT, assert_equal, assert_finite, run_python
+
+KEY = jax.random.key(11)
+CHUNKS = [(0, 0), (1, 0), (2, 2), (8, 4)]
+
+
+@pytest.fixture(scope="module")
+def chunked():
+    """Runs that differ in their chunks only."""
+    return [run(dataclasses.replace(EVOLUTION, learn_batch=n, rollout_batch=m), KEY, 6) for n, m in CHUNKS]
+
+
+@pytest.mark.parametrize("other", range(1, len(CHUNKS)), ids=[f"learn {n} rollout {m}" for n, m in CHUNKS[1:]])
+def test_chunks_change_no_key(chunked, other):
+    (state, metrics), (other_state, other_metrics) = chunked[0], chunked[other]
+    for name in ("fitness/mean", "fitness/std", "population/loss/final"):
+        np.testing.assert_allclose(other_metrics[name], metrics[name], rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(other_metrics["env_steps"], metrics["env_steps"])
+    np.testing.assert_allclose(other_state.outer.mean, state.outer.mean, atol=1e-5)
+    assert np.ptp(metrics["fitness/mean"]) > 0.01
+
+
+def test_a_generation_counts_and_reports(chunked):
+    state, metrics = chunked[0]
+    assert (int(state.generation), int(state.failures)) == (6, 0)
+    assert_equal(state.key, KEY)
+    np.testing.assert_array_equal(metrics["env_steps"], 8 * 2 * 2 * 4)  # candidates, inits, episodes, steps
+    np.testing.assert_array_equal(metrics["episodes"], 8 * 2 * 2)
+    np.testing.assert_array_equal(metrics["fitness/nonfinite"], 0)
+    assert (metrics["fitness/min"] < metrics["fitness/mean"]).all()
+    assert (metrics["fitness/mean"] < metrics["fitness/max"]).all()
+    np.testing.assert_allclose(metrics["population/return"], metrics["fitness/mean"], rtol=1e-5)
+    assert_finite(metrics)
+
+
+def test_runs_are_deterministic_in_the_key(chunked):
+    again, other = (run(dataclasses.replace(EVOLUTION, learn_batch=0), key, 6) for key in (KEY, jax.random.key(12)))
+    assert_equal(again, chunked[0])
+    assert not np.allclose(other[0].outer.mean, again[0].outer.mean)
+
+
+def scores_of(evolution, population, mesh, generation=0):
+    state = jax.jit(evolution.init)(KEY)
+    key = stream_key(KEY, Stream.SEARCH, generation)
+    return jax.jit(lambda p: evolution._scores(key, p, state.normalizer, mesh))(population)
+
+
+def test_equal_genomes_of_a_generation_get_equal_fitness(mesh):
+    population = jax.random.normal(KEY, (8, 9)).at[5].set(jnp.arange(9.0)).at[2].set(jnp.arange(9.0))
+    first = np.asarray(scores_of(EVOLUTION, population, mesh).value)
+    assert first[5] == pytest.approx(first[2], rel=1e-6)
+    assert len(np.unique(first.round(4))) == 7
+    later = np.asarray(scores_of(EVOLUTION, population, mesh, generation=1).value)
+    assert later[5] == pytest.approx(later[2], rel=1e-6)
+    assert later[5] != pytest.approx(first[5], rel=1e-3)
+
+
+@pytest.mark.parametrize("scheme", [FixedInit(), RandomInit(2)], ids=["HaDES-F", "HaDES-R"])
+def test_hades_f_keeps_its_initial_policy_and_hades_r_draws_new_ones(scheme):
+    learner = dataclasses.replace(CLONING, init_scheme=scheme, num_updates=0)
+    evolution = dataclasses.replace(EVOLUTION, learner=learner, fitness=FirstKernel())
+    _, metrics = run(evolution, KEY, 3)
+    expected = []
+    for generation in range(3):
+        keys = indexed_keys(step_key(stream_key(KEY, Stream.SEARCH, generation), Step.INITS), scheme.num_inits)
+        inits = [learner.init_params(key, POINT.spec)["layers_0"]["kernel"].sum() for key in keys]
+        expected.append(np.mean(inits))
+    np.testing.assert_allclose(metrics["fitness/mean"], expected, rtol=1e-4)
+    np.testing.assert_allclose(metrics["fitness/std"], 0.0, atol=1e-5)  # shared by all candidates
+    assert (np.ptp(expected) == 0.0) == (scheme == FixedInit())
+
+
+@pytest.mark.parametrize(
+    "outer", [SNES(population_size=8), OpenES(population_size=8, sigma=0.5)], ids=["SNES", "OpenES"]
+)
+def test_a_candidate_that_is_not_a_number_ranks_last_and_is_counted(outer, mesh):
+    evolution = dataclasses.replace(EVOLUTION, outer=outer, fitness=FirstNumber())
+    state = jax.jit(evolution.init)(KEY)
+    next_state, metrics = jax.jit(lambda s: evolution.step(s, mesh))(state)
+    key = stream_key(KEY, Stream.SEARCH, 0)
+    population, asked = outer.ask(step_key(key, Step.ASK), state.outer)
+    fitness = np.array([float(evolution.unravel(genome).observations[0, 0]) for genome in population])
+    bad = fitness > 0
+    assert 1 < bad.sum() < 7
+    usable = np.where(bad, fitness[~bad].min(), fitness)
+    expected, _ = outer.tell(step_key(key, Step.TELL), asked, population, jnp.asarray(usable, jnp.float32))
+    np.testing.assert_allclose(next_state.outer.mean, expected.mean, atol=1e-5)
+    assert metrics["fitness/nonfinite"] == bad.sum()
+    np.testing.assert_allclose(metrics["fitness/mean"], fitness[~bad].mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["fitness/max"], fitness[~bad].max(), rtol=1e-5)
+    assert next_state.failures == 0
+
+
+def test_a_generation_without_any_number_leaves_the_search_as_it_is_and_is_counted(mesh):
+    normalizer = ConstantNormalizer(episodes=2)
+    hopeless, hopeful = (
+        dataclasses.replace(EVOLUTION, fitness=FirstNumber(limit), normalizer=normalizer) for limit in (-100.0, 100.0)
+    )
+    first = jax.jit(hopeless.init)(KEY)
+    fail, work = (jax.jit(lambda s, e=e: e.step(s, mesh)) for e in (hopeless, hopeful))
+    second, metrics = fail(first)
+    third, _ = fail(second)
+    assert_equal((third.outer, third.normalizer), (first.outer, first.normalizer))
+    assert [int(s.failures) for s in (first, second, third)] == [0, 1, 2]
+    assert [int(s.generation) for s in (first, second, third)] == [0, 1, 2]
+    assert metrics["fitness/nonfinite"] == 8
+    assert np.isnan(metrics["fitness/mean"])
+    assert np.isnan(metrics["fitness/max"])
+    recovered, _ = work(third)
+    assert recovered.failures == 0
+    assert_finite(recovered.outer)
+    assert not np.allclose(recovered.outer.mean, first.outer.mean)
+
+
+def test_a_running_normaliser_counts_every_observation_of_a_generation():
+    evolution = dataclasses.replace(EVOLUTION, normalizer=RunningNormalizer(episodes=3))
+    state, metrics = run(evolution, KEY, 2)
+    np.testing.assert_allclose(state.normalizer.moments.count, 3 * 4 + np.sum(metrics["env_steps"]))
+    start = jax.jit(evolution.init)(KEY).normalizer
+    assert not np.allclose(start.mean, state.normalizer.mean)
+
+
+def test_policies_see_normalised_observations():
+    """A constant shift of all observations, undone by the normaliser, changes nothing."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Shifted(Point):
+        def reset(self, key):
+            state, obs = super().reset(key)
+            return state, obs + 100.0
+
+        def step(self, key, state, action):
+            state, step = super().step(key, state, action)
+            return state, step.replace(obs=step.obs + 100.0)
+
+    plain = dataclasses.replace(EVOLUTION, normalizer=ConstantNormalizer(mean=(0.0, 0.0), std=(1.0, 1.0)))
+    shifted = dataclasses.replace(
+        EVOLUTION,
+        environment=Shifted(max_episode_steps=4),
+        normalizer=ConstantNormalizer(mean=(100.0, 100.0), std=(1.0, 1.0)),
+    )
+    curves = [run(evolution, KEY, 3)[1]["fitness/mean"] for evolution in (plain, shifted)]
+    np.testing.assert_allclose(*curves, atol=1e-3)
+
+
+def test_a_population_that_the_devices_cannot_share_is_refused():
+    mesh = jax.sharding.AbstractMesh((3,), ("population",))
+    with pytest.raises(ConfigError, match="population_size 8 is not divisible by 3 devices: use 9, or fewer devices"):
+        jax.eval_shape(lambda k: EVOLUTION.step(EVOLUTION.init(k), mesh), KEY)
+
+
+def test_more_steps_than_the_counter_holds_are_refused():
+    with pytest.raises(ConfigError, match=r"could take 3,200,000,000 environment steps, more than its int32 counter"):
+        dataclasses.replace(EVOLUTION, fitness=EpisodicReturn(50_000_000))
+
+
+def test_components_that_do_not_fit_are_refused_at_construction():
+    with pytest.raises(ConfigError, match=r"MSE is a loss for Box actions, but point-discrete has Discrete\(n=3\)"):
+        dataclasses.replace(EVOLUTION, environment=Point(discrete=True))
+
+
+def test_evaluations_of_an_init_do_not_depend_on_how_many_there_are(chunked):
+    solution = EVOLUTION.solution(chunked[0][0])
+    few, many = (jax.jit(lambda s, n=n: EVOLUTION.evaluate(KEY, s, n, 3))(solution) for n in (2, 4))
+    assert many.returns.shape == many.lengths.shape == (4, 3)
+    np.testing.assert_allclose(few.returns, many.returns[:2], rtol=1e-4)
+    assert len(np.unique(many.returns)) == 12
+    assert (many.lengths == 4).all()
+    assert many.metrics["loss/final"].shape == (4,)
+
+
+def test_direct_es_evaluates_its_one_policy(mesh):
+    evolution = dataclasses.replace(EVOLUTION, learner=Identity(MLP(width=4, depth=1, acting="greedy")))
+    state, metrics = run(evolution, KEY, 2)
+    assert_finite(metrics)
+    solution = evolution.solution(state)
+    evaluation = evolution.evaluate(KEY, solution, 3, 2)
+    assert evaluation.returns.shape == (3, 2)
+    act = evolution.policy(KEY, solution)
+    expected = evolution.learner.policy.act(KEY, solution.genome, jnp.ones(2), POINT.spec)
+    np.testing.assert_array_equal(act(KEY, jnp.ones(2)), expected)
+
+
+def test_the_policy_is_cloned_from_the_solution(chunked):
+    solution = EVOLUTION.solution(chunked[0][0])
+    params = CLONING.init_params(step_key(KEY, Step.INITS), POINT.spec)
+    dataset = CLONING.dataset(solution.genome, POINT.spec)
+    params, _ = CLONING.clone(step_key(KEY, Step.LEARN), dataset, params, POINT.spec)
+    expected = CLONING.policy.act(KEY, params, jnp.ones(2), POINT.spec)
+    np.testing.assert_allclose(EVOLUTION.policy(KEY, solution)(KEY, jnp.ones(2)), expected, rtol=1e-4)
+
+
+def test_initialising_many_wide_policies_does_not_hang():
+    """A vmapped orthogonal initialisation waits for ever on a CPU of few cores (batched QR)."""
+    code = """
+import dataclasses, jax, json
+from hades.inner.init_scheme import RandomInit
+from hades.outer.snes import SNES
+from hades.policies.mlp import MLP
+from tests.support import CLONING, EVOLUTION, one_device_mesh
+learner = dataclasses.replace(CLONING, policy=MLP(width=512), init_scheme=RandomInit(4), num_updates=1)
+evolution = dataclasses.replace(EVOLUTION, learner=learner, outer=SNES(population_size=2))
+key = jax.random.key(0)
+metrics = jax.jit(lambda k: evolution.step(evolution.init(k), one_device_mesh())[1])(key)
+print(json.dumps(float(metrics["fitness/mean"])))
+"""
+    assert np.isfinite(run_python(code, timeout=120.0))

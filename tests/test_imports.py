@@ -1,0 +1,151 @@
+"""Who may import whom, as docs/architecture.md says, and what `import hades` leaves alone."""
+
+import ast
+
+import pytest
+
+from tests.support import ROOT, run_python
+
+COMPONENTS = ("environments", "policies", "normalizers", "inner", "outer", "fitness", "data")
+LAYERS = {
+    "errors": 0,
+    "types": 1,
+    "optimizers": 1,
+    "registry": 2,
+    **dict.fromkeys(COMPONENTS, 3),
+    "algorithms": 4,
+    "train": 5,
+    "analysis": 6,
+    "visualize": 7,
+    "launch": 8,
+}
+SHARED = {f"hades.{room}.base" for room in COMPONENTS} | {"hades.environments.rollout", "hades.policies.distributions"}
+"""Modules of a component package that other component packages may import."""
+ONLY_IN = {
+    "gin": ("hades/registry/", "hades/train/", "launch/"),
+    "orbax": ("hades/train/checkpoint.py",),
+    "gymnax": ("hades/environments/gymnax.py", "hades/visualize/"),
+    "brax": ("hades/environments/brax.py", "hades/visualize/"),
+    "mujoco": ("hades/environments/brax.py", "hades/visualize/"),
+    "evosax": ("hades/outer/evosax.py",),
+}
+LAZY = ("gymnax", "brax", "mujoco", "evosax")
+FILES = sorted(str(p.relative_to(ROOT)) for folder in ("hades", "launch") for p in (ROOT / folder).rglob("*.py"))
+
+
+def imports(tree: ast.AST, lazy: bool = False) -> list[tuple[str, bool]]:
+    """(module, is it imported inside a function) of everything imported at run time."""
+    found = []
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            continue
+        if isinstance(node, ast.Import):
+            found += [(alias.name, lazy) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            found += [(f"{node.module}.{alias.name}", lazy) for alias in node.names]
+        inside = lazy or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        found += imports(node, inside)
+    return found
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    return "launch" if parts[0] == "launch" else parts[1] if len(parts) > 1 else ""
+
+
+def is_refused(module: str, imported: str) -> bool:
+    """Whether a module of ours may not import another one of ours."""
+    here, there = room_of(module), room_of(imported)
+    if here == there or imported == "hades":
+        return False
+    if LAYERS[there] == LAYERS[here]:
+        return here not in COMPONENTS or not any(imported == m or imported.startswith(m + ".") for m in SHARED)
+    return LAYERS[there] > LAYERS[here]
+
+
+def violations(path: str, source: str) -> list[str]:
+    """What a file imports although it may not."""
+    module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    found = []
+    for imported, lazy in imports(ast.parse(source)):
+        package = imported.split(".")[0]
+        if package in ("hades", "launch") and module != "hades" and is_refused(module, imported):
+            found.append(f"{path} imports {imported}")
+        if package in ONLY_IN and not path.startswith(ONLY_IN[package]):
+            found.append(f"{path} imports {package}")
+        if package in LAZY and not lazy and "visualize" not in path:
+            found.append(f"{path} imports {package} before it is needed")
+    return found
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_imports_point_one_way(path):
+    assert violations(path, (ROOT / path).read_text()) == []
+
+
+def test_every_room_has_its_layer():
+    rooms = {p.stem for p in (ROOT / "hades").iterdir() if (p.suffix == ".py" or (p / "__init__.py").exists())}
+    assert rooms - {"__init__"} <= set(LAYERS)
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("hades/outer/x.py", "from hades.inner.identity import Identity"),
+        ("hades/outer/x.py", "from hades.algorithms.base import State"),
+        ("hades/outer/x.py", "import hades.train.loop"),
+        ("hades/outer/x.py", "from hades.environments.rollout_of_mine import f"),
+        ("hades/registry/__init__.py", "from hades.outer.base import OuterOptimizer"),
+        ("hades/types.py", "from hades.registry import register"),
+        ("hades/algorithms/x.py", "def f():\n    from hades.train.loop import run"),
+        ("hades/train/x.py", "from hades.visualize.report import write_report"),
+        ("hades/outer/x.py", "import gin"),
+        ("hades/train/loop.py", "import orbax.checkpoint as ocp"),
+        ("hades/environments/point.py", "def f():\n    import gymnax"),
+        ("hades/environments/gymnax.py", "import gymnax"),
+        ("hades/outer/evosax.py", "from evosax.algorithms import algorithms"),
+        ("hades/algorithms/x.py", "try:\n    import hades.train\nexcept ImportError:\n    pass"),
+    ],
+)
+def test_the_rules_refuse_what_they_should(path, source):
+    assert violations(path, source)
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("hades/outer/x.py", "from hades.inner.base import InnerLearner"),
+        ("hades/fitness/x.py", "from hades.environments.rollout import rollout"),
+        ("hades/inner/x.py", "from hades.policies.distributions import Categorical"),
+        ("hades/normalizers/running.py", "from hades.normalizers.constant import standardize"),
+        ("hades/outer/evosax.py", "def f():\n    import evosax"),
+        ("hades/outer/x.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import hades.train.loop"),
+        ("launch/train.py", "import hades.train.loop, gin"),
+    ],
+)
+def test_the_rules_allow_what_they_should(path, source):
+    assert violations(path, source) == []
+
+
+HEAVY = ["gymnax", "brax", "evosax", "mujoco", "orbax", "matplotlib", "gin"]
+
+
+def test_importing_hades_loads_no_library():
+    loaded = run_python("import hades, json, sys; dir(hades); print(json.dumps(sorted(sys.modules)))")
+    assert not set(HEAVY) & set(loaded)
+    assert "jax" not in loaded
+
+
+def test_knowing_every_component_loads_no_environment_library():
+    code = "from hades import registry; import json, sys; registry.discover(); print(json.dumps(sorted(sys.modules)))"
+    assert not {"gymnax", "brax", "evosax", "mujoco", "matplotlib"} & set(run_python(code))
+
+
+def test_public_names_are_those_of_their_modules():
+    import hades
+
+    for name in hades.__all__:
+        assert getattr(hades, name).__name__ == name
+    with pytest.raises(AttributeError, match=r"no attribute 'evolve'; it offers .*Evolution"):
+        _ = hades.evolve
