@@ -8,7 +8,6 @@ fails to restore or to match is passed over for the one before it.
 import dataclasses
 import hashlib
 import json
-import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -21,8 +20,6 @@ import orbax.checkpoint as ocp
 from hades.data.files import explained
 from hades.errors import CheckpointError
 from hades.types import PyTree
-
-logging.getLogger("absl").setLevel(logging.ERROR)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 
 from absl import app, flags
+from absl import logging as absl_logging
 
 from hades.errors import HadesError
 from hades.train.compilation_cache import enable_compilation_cache
@@ -21,6 +22,8 @@ def start(module: str, main: Callable[[], int | None]) -> None:
         if len(argv) > 1:
             raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
         enable_compilation_cache()
+        if flags.FLAGS["verbosity"].using_default_value:
+            absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax reports each of its steps at INFO
         try:
             return main()
         except HadesError as error:

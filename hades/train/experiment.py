@@ -6,7 +6,7 @@ from hades.algorithms.base import Algorithm
 from hades.errors import ConfigError
 from hades.registry import register
 
-FREE_FIELDS = ("generations", "checkpoint_every", "target_return")
+FREE_FIELDS = ("generations", "checkpoint_every", "target_return", "max_seconds")
 """Fields that may change when a run continues: they decide how far it goes, not where."""
 
 
@@ -24,6 +24,7 @@ class Experiment:
         report_inits, report_episodes: of the one report at the end, on report keys.
         checkpoint_every: generations between checkpoints.
         target_return: stop once the solution earns this much on selection keys; None: never.
+        max_seconds: stop after so many seconds of search and selection, compilation excluded; None: never.
     """
 
     algorithm: Algorithm
@@ -36,6 +37,7 @@ class Experiment:
     report_episodes: int = 4
     checkpoint_every: int = 50
     target_return: float | None = None
+    max_seconds: float | None = None
 
     def __post_init__(self) -> None:
         for name in (

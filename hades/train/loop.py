@@ -50,6 +50,7 @@ class Progress:
     selection_steps: int = 0
     best_return: float | None = None
     best_generation: int = 0
+    selected_generation: int = 0
     seconds: dict[str, float] = dataclasses.field(
         default_factory=lambda: {"compile": 0.0, "search": 0.0, "inside": 0.0, "selection": 0.0}
     )
@@ -88,9 +89,13 @@ class _Session:
         self._best: Solution = None  # type: ignore[assignment]
 
     def run(self) -> RunResult:
+        with _signals() as stop_requested:
+            return self._run(stop_requested)
+
+    def _run(self, stop_requested: Callable[[], bool]) -> RunResult:
         began = time.monotonic()
         self._start_or_resume()
-        if self._host.generation < self._experiment.generations and not self._reached_target():
+        if not self._is_done():
             self._report.say("Compiling one generation …")
             self._host.seconds["compile"] += self._compiled.compile(self._state)
         at = self._host.generation
@@ -98,11 +103,12 @@ class _Session:
         self._evaluations = JsonLines(self._directory.evaluations, at)
         self._timing = JsonLines(self._directory.timing, at)
         self._tensorboard = TensorBoard(self._directory.tensorboard, at)
-        with _signals() as stop_requested:
-            while self._host.generation < self._experiment.generations and not self._reached_target():
-                self._advance()
-                if stop_requested():
-                    return self._interrupted()
+        while not self._is_done():
+            if stop_requested():
+                return self._interrupted()
+            self._advance()
+        if self._host.selected_generation != self._host.generation:  # stopped by the clock between two evaluations
+            self._select()
         self._save()
         self._checkpoints.close()
         self._tensorboard.close()
@@ -189,6 +195,7 @@ class _Session:
         host = self._host
         host.seconds["selection"] += seconds
         host.seconds["inside"] += seconds
+        host.selected_generation = host.generation
         host.selection_steps += round(summary.mean_length * summary.num_inits * summary.num_episodes)
         is_best = bool(np.isfinite(summary.mean)) and (host.best_return is None or summary.mean > host.best_return)
         if is_best:
@@ -210,9 +217,14 @@ class _Session:
         summary = summarize(np.asarray(evaluation.returns), np.asarray(evaluation.lengths))
         return summary, time.monotonic() - began
 
-    def _reached_target(self) -> bool:
-        target, best = self._experiment.target_return, self._host.best_return
-        return target is not None and best is not None and best >= target
+    def _is_done(self) -> bool:
+        host, experiment = self._host, self._experiment
+        target, seconds = experiment.target_return, experiment.max_seconds
+        if target is not None and host.best_return is not None and host.best_return >= target:
+            return True
+        if seconds is not None and host.seconds["search"] + host.seconds["selection"] >= seconds:
+            return True
+        return host.generation >= experiment.generations
 
     def _save(self) -> None:
         tree = {"state": self._state, "best": self._best}

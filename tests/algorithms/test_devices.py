@@ -16,7 +16,7 @@ OUTER = {"SNES": SNES(population_size=16), "OpenES": OpenES(population_size=16, 
 GENERATIONS = 8
 CODE = """
 import dataclasses, jax, json, re
-from tests.algorithms.search import run
+from tests.algorithms.search import compiled
 from tests.algorithms.test_devices import GENERATIONS, OUTER
 from tests.support import EVOLUTION
 assert len(jax.devices()) == 8
@@ -24,13 +24,13 @@ mesh = jax.make_mesh((8,), ("population",), axis_types=(jax.sharding.AxisType.Au
 found = {}
 for name, outer in OUTER.items():
     evolution = dataclasses.replace(EVOLUTION, outer=outer)
-    state, metrics = run(evolution, jax.random.key(3), GENERATIONS, mesh)
-    step = jax.jit(lambda s: evolution.step(s, mesh)).lower(evolution.init(jax.random.key(3))).compile()
+    search = compiled(evolution, GENERATIONS, mesh)
+    state, metrics = search(jax.random.key(3))
     found[name] = {
         "mean": state.outer.mean.tolist(),
         "fitness": metrics["fitness/mean"].tolist(),
         "steps": metrics["env_steps"].tolist(),
-        "moves": [line for line in step.as_text().splitlines() if re.search("= .* (all-|collective-)", line)],
+        "moves": [line for line in search.as_text().splitlines() if re.search("= .* (all-|collective-)", line)],
     }
 print(json.dumps(found))
 """

@@ -149,9 +149,9 @@ def test_an_environment_may_first_be_met_inside_a_trace():
     """gymnax computes constants and spaces with jax: made in a trace and kept, they would leak out of it."""
     code = """
 import jax, json, jax.numpy as jnp
-from hades.environments.gymnax import Gymnax, env_ids
+from hades.environments.gymnax import Gymnax
 key = jax.random.key(0)
-for env_id in env_ids():
+for env_id in %r:
     jax.eval_shape(lambda k: Gymnax(env_id).reset(k)[1], key)
     env = Gymnax(env_id)
     size = () if env.spec.is_discrete else (env.spec.action_space.size,)
@@ -160,4 +160,12 @@ for env_id in env_ids():
         jax.eval_shape(lambda k, a: env.step(k, env.reset(k)[0], a), key, action)
 print(json.dumps(True))
 """
-    assert run_python(code) is True
+    ids = (
+        "FourRooms-misc",
+        "MetaMaze-misc",
+        "PointRobot-misc",
+        "DiscountingChain-bsuite",
+        "DeepSea-bsuite",
+        "Pendulum-v1",
+    )
+    assert run_python(code % (ids,)) is True

@@ -1,6 +1,7 @@
 """Cloning recovers what the data say, and a genome stands for the dataset and recipe that it should."""
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -28,10 +29,14 @@ LINEAR = BehaviourCloning(
 BINARY = dataclasses.replace(BOX_SPEC, obs_shape=(2,), action_space=Discrete(2))
 
 
+@functools.cache
+def compiled(learner, spec):
+    return jax.jit(lambda key, dataset, start: learner.clone(key, dataset, start, spec))
+
+
 def clone(learner, dataset, spec, key=None):
     key = jax.random.key(0) if key is None else key
-    start = learner.policy.init(jax.random.key(7), spec)
-    return jax.jit(lambda k: learner.clone(k, dataset, start, spec))(key)
+    return compiled(learner, spec)(key, dataset, learner.policy.init(jax.random.key(7), spec))
 
 
 def test_cloning_recovers_a_linear_policy():
@@ -164,12 +169,9 @@ def test_a_code_multiplies_positive_scalars_and_shifts_those_of_the_unit_interva
 
 def test_cloning_uses_the_evolved_scalars():
     dataset = Dataset(jnp.asarray(RNG.normal(size=(3, 2)), jnp.float32), jnp.ones((3, 1)))
-    evolved, metrics = RECIPE.learn(
-        jax.random.key(0),
-        CloningGenome(dataset.observations, dataset.targets, {k: jnp.asarray(0.7) for k in RECIPE.evolve}),
-        SMALL.init(jax.random.key(7), POINT.spec),
-        POINT.spec,
-    )
+    genome = CloningGenome(dataset.observations, dataset.targets, {k: jnp.asarray(0.7) for k in RECIPE.evolve})
+    learn = jax.jit(lambda p: RECIPE.learn(jax.random.key(0), genome, p, POINT.spec))
+    evolved, metrics = learn(SMALL.init(jax.random.key(7), POINT.spec))
     recipe = {name: float(metrics[f"recipe/{name}"]) for name in RECIPE.evolve}
     assert recipe["learning_rate"] == pytest.approx(0.02 * math.exp(0.7), rel=1e-5)
     plain = RECIPE.with_recipe(recipe)

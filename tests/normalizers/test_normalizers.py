@@ -20,7 +20,7 @@ KEY = jax.random.key(0)
 
 @pytest.fixture(scope="module")
 def estimated():
-    return ConstantNormalizer(episodes=5, floor=1e-3).init(KEY, POINT)
+    return jax.jit(lambda k: ConstantNormalizer(episodes=5, floor=1e-3).init(k, POINT))(KEY)
 
 
 def test_given_statistics_are_used_floored_and_clipped():
@@ -38,7 +38,8 @@ def test_clip_zero_is_no_clip():
 
 def test_estimated_statistics_are_those_of_a_random_policys_episodes(estimated):
     keys = [jax.random.fold_in(KEY, e) for e in range(5)]
-    observations = np.concatenate([record_episode(k, POINT, random_policy(POINT.spec))[2] for k in keys])
+    record = jax.jit(lambda k: record_episode(k, POINT, random_policy(POINT.spec))[2])
+    observations = np.concatenate([record(k) for k in keys])
     assert observations.shape == (5 * POINT.max_episode_steps, 2)
     np.testing.assert_allclose(estimated.moments.count, len(observations))
     np.testing.assert_allclose(estimated.mean, observations.mean(0), rtol=1e-4, atol=1e-6)
@@ -47,7 +48,7 @@ def test_estimated_statistics_are_those_of_a_random_policys_episodes(estimated):
 
 def test_observations_after_an_episodes_end_do_not_count():
     env = Point(max_episode_steps=6, radius=0.9)
-    state = ConstantNormalizer(episodes=8).init(KEY, env)
+    state = jax.jit(lambda k: ConstantNormalizer(episodes=8).init(k, env))(KEY)
     assert 8 <= float(state.moments.count) < 48
 
 
@@ -74,7 +75,7 @@ def test_running_statistics_merge_what_each_generation_saw(estimated):
     normalizer = RunningNormalizer(episodes=5, floor=1e-3)
     assert normalizer.wants_moments
     assert not ConstantNormalizer().wants_moments
-    first = normalizer.init(KEY, POINT)
+    first = jax.jit(lambda k: normalizer.init(k, POINT))(KEY)
     np.testing.assert_allclose(first.mean, estimated.mean, rtol=1e-6)
     seen = np.random.default_rng(0).normal(5.0, 3.0, (60, 2)).astype(np.float32)
     second = normalizer.update(first, Moments.of(jnp.asarray(seen), jnp.ones(60, bool)))
@@ -86,10 +87,11 @@ def test_running_statistics_merge_what_each_generation_saw(estimated):
 
 def test_running_statistics_remember_no_more_than_max_count():
     normalizer = RunningNormalizer(max_count=10.0)
-    state = normalizer.init(KEY, POINT)
+    state = jax.jit(lambda k: normalizer.init(k, POINT))(KEY)
     rows = jnp.asarray(np.random.default_rng(0).normal(2.0, 1.0, (100, 2)), jnp.float32)
+    update = jax.jit(lambda s: normalizer.update(s, Moments.of(rows, jnp.ones(100, bool))))
     for _ in range(30):
-        state = normalizer.update(state, Moments.of(rows, jnp.ones(100, bool)))
+        state = update(state)
     np.testing.assert_allclose(state.moments.count, 10.0, rtol=1e-5)
     np.testing.assert_allclose(state.mean, rows.mean(0), rtol=1e-3)
     np.testing.assert_allclose(state.std, rows.std(0), rtol=1e-3)

@@ -1,0 +1,85 @@
+"""One folder in which the documentation happens: its run first, then the other commands and the Python of each page."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.docs.pages import SMALL_BINDINGS, blocks, commands, pages_with_python, smaller
+from tests.support import ROOT
+
+REAL_WORKDIR = "runs/demo"
+"""The run that other snippets use. Other training commands are parsed, resolved and planned (`--dry_run`), and what
+reads another run is only parsed."""
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Of subprocesses: one compilation cache for all, and fast compiling in place of fast code."""
+    return {
+        **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        "JAX_PLATFORMS": "cpu",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("xla")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+
+
+@pytest.fixture(scope="session")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder, with the gin files of the pages in it."""
+    folder = tmp_path_factory.mktemp("docs")
+    for block in blocks("gin"):
+        (folder / block.title).write_text(block.text)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def outcomes(scene: Path, environment: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """What every documented command, and the Python of every page, came to (the extension pages excepted)."""
+    documented = commands()
+    documented.sort(key=lambda c: not _is_real_run(shlex.split(c)))  # a run before what reads it
+    steps: dict[str, dict[str, Any]] = {}
+    for command in documented:
+        only_parse = _reads_another_run(shlex.split(command))
+        steps[command] = {"command": small_arguments(command), "only_parse": only_parse}
+    for page in pages_with_python():
+        code = [(block.line, smaller(block.text)) for block in blocks("python", pages=(page,))]
+        steps[page.name] = {"page": str(page), "blocks": code}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests/docs/run_steps.py")],
+        input=json.dumps(list(steps.values())),
+        cwd=scene,
+        env=environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return dict(zip(steps, json.loads(done.stdout.splitlines()[-1]), strict=True))
+
+
+def small_arguments(command: str) -> list[str]:
+    """The words of a command, with what makes it small appended."""
+    words = shlex.split(command)
+    if words[0] == "hades-train":
+        is_real = _is_real_run(words)
+        words += [f"--gin_bindings={line}" for line in SMALL_BINDINGS]
+        words += ["--noprogress"] if is_real else ["--dry_run"]
+    if words[0] == "hades-evaluate":
+        words += ["--num_inits=2", "--num_episodes=1"]
+    return words
+
+
+def _is_real_run(words: list[str]) -> bool:
+    return words[0] == "hades-train" and f"--workdir={REAL_WORKDIR}" in words
+
+
+def _reads_another_run(words: list[str]) -> bool:
+    workdirs = [word for word in words if word.startswith("--workdir=")]
+    return words[0] == "hades-export-dataset" and bool(workdirs) and workdirs != [f"--workdir={REAL_WORKDIR}"]
