@@ -72,7 +72,8 @@ class OpenES(OuterOptimizer):
     def tell(self, key: Key, state: OpenESState, population: Array, fitness: Array) -> tuple[OpenESState, Metrics]:
         del key
         noise = (population - state.mean) / state.sigma
-        ascent = SHAPINGS[self.shaping](fitness) @ noise / (self.population_size * state.sigma)
+        weights = SHAPINGS[self.shaping](fitness)
+        ascent = weighted_sum(weights, noise) / (self.population_size * state.sigma)
         updates, optimizer = self._optimizer.update(-ascent, state.optimizer, state.mean)
         sigma = jnp.maximum(state.sigma * self.sigma_decay, self.sigma_min)
         metrics = {"outer/sigma": state.sigma, "outer/update_norm": optax.tree.norm(updates)}
@@ -84,6 +85,11 @@ class OpenES(OuterOptimizer):
     @property
     def _optimizer(self) -> optax.GradientTransformation:
         return make_optimizer(self.optimizer, self.learning_rate, self.optimizer_options)
+
+
+def weighted_sum(weights: Array, rows: Array) -> Array:
+    """Σ weights[p] · rows[p]: f32[n]. A fused sum, because a matrix product would first write `rows` to memory."""
+    return jnp.sum(weights[:, None] * rows, axis=0)
 
 
 def sample_noise(key: Key, population_size: int, n: int, antithetic: bool) -> Array:

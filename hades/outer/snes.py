@@ -16,7 +16,7 @@ from jax import Array
 
 from hades.errors import ConfigError
 from hades.outer.base import OuterOptimizer, check_population
-from hades.outer.open_es import sample_noise
+from hades.outer.open_es import sample_noise, weighted_sum
 from hades.outer.shaping import average_over_ties
 from hades.registry import register
 from hades.types import Genome, Key, Metrics
@@ -76,9 +76,9 @@ class SNES(OuterOptimizer):
         noise = (population - state.mean) / state.std
         utilities = average_over_ties(fitness, self.utilities())
         rate = self.sigma_learning_rate or (3.0 + math.log(n)) / (5.0 * math.sqrt(n))
-        mean = state.mean + self.learning_rate * state.std * (utilities @ noise)
+        mean = state.mean + self.learning_rate * state.std * weighted_sum(utilities, noise)
         mean = mean + self.pull * (state.prior - mean)
-        std = state.std * jnp.exp(0.5 * rate * (utilities @ (jnp.square(noise) - 1.0)))
+        std = state.std * jnp.exp(0.5 * rate * weighted_sum(utilities, jnp.square(noise) - 1.0))
         metrics = {"outer/sigma": std.mean(), "outer/update_norm": jnp.linalg.norm(mean - state.mean)}
         return SNESState(mean=mean, std=std, prior=state.prior), metrics
 

@@ -16,17 +16,15 @@ MIB = 2**20
 
 @dataclasses.dataclass(frozen=True)
 class MemoryPlan:
-    """Bytes that one generation keeps alive on one device, by what they hold."""
+    """Bytes that one generation keeps alive on one device: the population, and the larger of its two phases."""
 
     population: int
-    policies: int
-    learning: int
-    rollout: int
+    cloning: int
+    stepping: int
 
     @property
     def total(self) -> int:
-        """Cloning and stepping take turns, so the larger of the two counts."""
-        return self.population + self.policies + max(self.learning, self.rollout)
+        return self.population + max(self.cloning, self.stepping)
 
     def __str__(self) -> str:
         rows = [f"  {f.name:<12}{getattr(self, f.name) / MIB:>10.1f} MiB" for f in dataclasses.fields(self)]
@@ -36,9 +34,9 @@ class MemoryPlan:
 def memory_plan(algorithm: Evolution, num_devices: int = 1) -> MemoryPlan:
     """The arrays of a generation by their shapes; what XLA adds on top is small for large runs.
 
-    Population: the candidates, their noise and one temporary. Policies: what `learn` returned for the candidates that
-    roll out together, in two layouts. Learning: weights, gradients, updates and optimiser state of the networks
-    cloned together. Rollout: states and observations of their episodes, old and new, and activations.
+    Population: the candidates, their noise and one temporary. Cloning: weights, gradients and optimiser state of the
+    networks cloned together, beside those already done. Stepping: the policies that roll out together, in two layouts, and
+    the states, observations and activations of their episodes.
     """
     spec, learner, count = algorithm.spec, algorithm.learner, algorithm.num_inits
     local = algorithm.outer.population_size // num_devices
@@ -49,17 +47,17 @@ def memory_plan(algorithm: Evolution, num_devices: int = 1) -> MemoryPlan:
     params = jax.eval_shape(lambda k: learner.init_params(k, spec), key)
     genome = algorithm.genome_shapes
     trained = jax.eval_shape(lambda k, g, p: learner.learn(k, g, p, spec)[0], key, genome, params)
-    learning = 0
+    policies = networks * _bytes(trained)
+    cloning = policies
     if isinstance(learner, BehaviourCloning):
         optimizer = jax.eval_shape(lambda p: learner.make_optimizer().init(p), trained)
-        learning = cloned * (3 * _bytes(trained) + _bytes(optimizer))
+        cloning = cloned * (2 * _bytes(trained) + _bytes(optimizer)) + (policies if networks > cloned else 0)
     episodes = networks * getattr(algorithm.fitness, "num_episodes", getattr(algorithm.fitness, "num_envs", 1))
     state = jax.eval_shape(algorithm.environment.reset, key)
     return MemoryPlan(
         population=3 * local * size_of(genome) * 4,
-        policies=2 * networks * _bytes(trained) if chunk != cloned // count else networks * _bytes(trained),
-        learning=learning,
-        rollout=episodes * (2 * _bytes(state) + 4 * _activations(params)),
+        cloning=cloning,
+        stepping=2 * policies + episodes * (2 * _bytes(state) + 4 * _activations(params)),
     )
 
 

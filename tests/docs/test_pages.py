@@ -1,4 +1,7 @@
-"""Every documented command is parsed by its program; those that others build on are run, the others planned."""
+"""Every Python block runs, and every command is run or planned: see SMALL and REAL_WORKDIR for what is made small.
+
+One file, because all of it happens in one process (`outcomes`), and files are what parallel test workers share out.
+"""
 
 import re
 from pathlib import Path
@@ -6,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.docs.pages import PAGES, blocks, commands
+import hades
+from hades.train.experiment import FREE_FIELDS
+from tests.docs.pages import PAGES, blocks, commands, pages_with_python
 from tests.support import ROOT
 
 
@@ -49,3 +54,23 @@ def test_no_shell_line_escapes() -> None:
     for block in blocks("bash", "console", "sh", "shell"):
         for line in block.text.splitlines():
             assert known.match(line), f"{block}: nothing checks {line!r}"
+
+
+@pytest.mark.parametrize("page", pages_with_python(), ids=lambda page: page.name)
+def test_blocks_run_in_turn(page: Path, outcomes: dict[str, dict[str, Any]]) -> None:
+    outcome = outcomes[page.name]
+    assert not outcome["failure"], outcome["failure"] + outcome["output"]
+
+
+def test_readme_and_shipped_config_are_the_same_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README says that its Python run is the run of `make demo`."""
+    (block,) = (b for b in blocks("python", pages=(ROOT / "README.md",)) if "hades.run(" in b.text)
+    built: list[hades.Experiment] = []
+    monkeypatch.setattr("hades.run", lambda experiment, workdir: built.append(experiment), raising=False)
+    exec(block.text.split("\nprint(")[0], {})
+    assert built == [hades.load_experiment("cartpole_hades_r")], "README.md and configs/gin/runs/cartpole_hades_r.gin"
+
+
+def test_free_fields_are_those_of_the_table() -> None:
+    section = (ROOT / "docs/configuring.md").read_text().split("## What may change")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `Experiment\.(\w+)` ", section, re.MULTILINE)) == set(FREE_FIELDS)
