@@ -1,7 +1,7 @@
 """Time one generation against its parts, and measure the memory it takes.
 
-    python launch/benchmark.py                                   # the published Breakout network, population 16 × 2
-    python launch/benchmark.py --gin_bindings='SNES.population_size = 256' --repeats=1
+python launch/benchmark.py                                   # the published Breakout network, population 16 × 2
+python launch/benchmark.py --gin_bindings='SNES.population_size = 256' --repeats=1
 """
 
 import resource
@@ -26,7 +26,9 @@ def main() -> int:
     experiment = load_experiment(CONFIG.value, BINDINGS.value)
     algorithm = experiment.algorithm
     if not isinstance(algorithm, Evolution) or not isinstance(algorithm.fitness, WindowedReturn):
-        raise ConfigError("The benchmark needs Evolution with WindowedReturn, so that every policy takes the same steps.")
+        raise ConfigError(
+            "The benchmark needs Evolution with WindowedReturn, so that every policy takes the same steps."
+        )
     print(describe_plan(experiment), flush=True)
     costs = generation_costs(algorithm, REPEATS.value)
     print(costs)

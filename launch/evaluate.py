@@ -4,6 +4,7 @@ python launch/evaluate.py --dataset=runs/demo/dataset.safetensors
 python launch/evaluate.py --dataset=runs/demo/dataset.safetensors --policy='MLP(width=256, depth=1)' --num_updates=64
 """
 
+import importlib
 import json
 import time
 
@@ -21,12 +22,15 @@ SEED = flags.DEFINE_integer("seed", 1, "Seed of the initial policies and episode
 POLICY = flags.DEFINE_string("policy", None, "Another policy, such as 'MLP(width=256, depth=1)'.")
 LEARNING_RATE = flags.DEFINE_float("learning_rate", None, "Another learning rate.")
 UPDATES = flags.DEFINE_integer("num_updates", None, "Another number of updates.")
+IMPORTS = flags.DEFINE_multi_string("import_module", [], "A module that registers components of your own; repeatable.")
 OUTPUT = flags.DEFINE_string("output", None, "Also write the figures into this JSON file.")
 
 
 def main() -> int:
     if DATASET.value is None:
         raise app.UsageError("give --dataset")
+    for module in IMPORTS.value:
+        importlib.import_module(module)
     dataset = load_dataset(DATASET.value)
     asked = {
         "policy": parse_policy(POLICY.value) if POLICY.value else None,

@@ -7,7 +7,6 @@ python launch/train.py --config=freeway_hades_f --dry_run
 
 from absl import app, flags
 
-from hades.data.files import write_bytes
 from hades.train.command_line import start
 from hades.train.gin_config import config_names, load_experiment, operative_config
 from hades.train.loop import run as run_experiment
@@ -27,18 +26,16 @@ def main() -> int:
     if CONFIG.value is None:
         raise app.UsageError("give --config")
     experiment = load_experiment(CONFIG.value, BINDINGS.value)
-    config = operative_config()
     if DRY_RUN.value:
-        print(config)
+        print(operative_config())
         print(describe_plan(experiment, compile_too=COMPILE.value))
         return 0
     if WORKDIR.value is None:
         raise app.UsageError("give --workdir (or --dry_run)")
     directory = WorkDir(WORKDIR.value)
-    result = run_experiment(experiment, directory.path, progress=PROGRESS.value)
+    result = run_experiment(experiment, directory.path, progress=PROGRESS.value, config=operative_config())
     if result.interrupted:
         return 0
-    write_bytes(directory.config, config.encode())
     report = write_report(directory.path)
     print(f"{result.details['method']} on {result.details['environment']}: return {result.returns}")
     if result.dataset is not None:

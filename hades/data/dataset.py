@@ -161,8 +161,8 @@ def load_dataset(path: str | Path) -> DistilledDataset:
 
 def _damaged(path: Path, error: Exception) -> DatasetError:
     return DatasetError(
-        f"{path} is not a complete hades dataset file ({type(error).__name__}: {error}). It may be truncated or written "
-        "by another program: copy or export it again."
+        f"{path} is not a complete hades dataset file ({type(error).__name__}: {error}). It may be truncated or "
+        "written by another program: copy or export it again."
     )
 
 

@@ -64,7 +64,7 @@ def load_experiment(config: str, bindings: Sequence[str] = ()) -> Experiment:
     gin.clear_config()
     _add_search_path(str(config_root()))
     try:
-        with gin.unlock_config(), _quiet_search():
+        with gin.unlock_config(), _quiet_search(), _files_only():
             gin.parse_config_files_and_bindings([str(path)], list(bindings), finalize_config=True)
         return gin.get_configurable(Experiment)()
     except HadesError as error:
@@ -91,6 +91,18 @@ def _quiet_search() -> Iterator[None]:
         yield
     finally:
         logging.disable(logging.NOTSET)
+
+
+@contextmanager
+def _files_only() -> Iterator[None]:
+    """gin also looks for `runs/x.gin` in a package `runs`, and fails where a plain folder `runs` is on the path."""
+    readers = gin.config._FILE_READERS
+    known = readers[:]
+    readers[:] = known[:1]
+    try:
+        yield
+    finally:
+        readers[:] = known
 
 
 def _hades_class(error: HadesError) -> type[HadesError]:

@@ -56,13 +56,14 @@ class Progress:
     )
 
 
-def run(experiment: Experiment, workdir: str | Path, *, progress: bool = True) -> RunResult:
+def run(experiment: Experiment, workdir: str | Path, *, progress: bool = True, config: str = "") -> RunResult:
     """Run an experiment in a work directory, or continue the one that lives there.
 
     Args:
         experiment: what to run.
         workdir: receives checkpoints, metrics, the dataset file and `result.json`.
         progress: show a progress bar on stderr.
+        config: the gin text that the experiment came from, kept beside the run as `config.gin`.
 
     Returns:
         The result; `interrupted` where a signal ended it early, after a checkpoint.
@@ -73,7 +74,7 @@ def run(experiment: Experiment, workdir: str | Path, *, progress: bool = True) -
     """
     directory = WorkDir(workdir)
     with directory.locked(), ProgressReport(experiment.generations, progress) as report:
-        directory.claim(experiment)
+        directory.claim(experiment, config)
         return _Session(experiment, directory, report).run()
 
 

@@ -48,8 +48,8 @@ class WorkDir:
                 ) from error
             yield
 
-    def claim(self, experiment: Experiment) -> None:
-        """Write down which run lives here, or check that it is this one.
+    def claim(self, experiment: Experiment, config: str = "") -> None:
+        """Write down which run lives here, or check that it is this one; `config` is its gin text, if it has one.
 
         Raises:
             CheckpointError: when the directory holds a different configuration, naming the fields that differ.
@@ -66,6 +66,8 @@ class WorkDir:
                     "Choose another --workdir for this one, or give the old values to continue it."
                 )
         write_bytes(self.experiment, json.dumps(described, indent=1, sort_keys=True).encode())
+        if config:
+            write_bytes(self.config, config.encode())
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:
