@@ -31,8 +31,7 @@ class Costs:
     environment: float
     compile: float
     cpu_seconds: float
-    live_steps: int
-    executed_steps: int
+    env_steps: int
     peak_rss_mib: float
 
     @property
@@ -45,10 +44,9 @@ class Costs:
         return (
             f"generation {self.generation:.2f} s = {self.ratio:.2f} × ({self.cloning:.2f} cloning + "
             f"{self.inference:.2f} inference + {self.environment:.2f} environment = {parts:.2f} s); "
-            f"{self.live_steps:,} live of {self.executed_steps:,} executed steps; "
-            f"{self.live_steps / self.generation / 1e3:.0f} k steps/s, "
-            f"{self.live_steps / self.cpu_seconds / 1e3:.1f} k steps per CPU-second; "
-            f"compile {self.compile:.1f} s; peak memory {self.peak_rss_mib:.0f} MiB"
+            f"{self.env_steps:,} environment steps, "
+            f"{self.env_steps / self.generation / 1e3:.0f} k steps/s, "
+            f"{self.env_steps / self.cpu_seconds / 1e3:.1f} k steps per CPU-second; compile {self.compile:.1f} s"
         )
 
 
@@ -61,6 +59,10 @@ def generation_costs(algorithm: Evolution, repeats: int = 5) -> Costs:
     began = time.monotonic()
     step = jax.jit(lambda s: algorithm.step(s, mesh)).lower(state).compile()
     seconds_to_compile = time.monotonic() - began
+    env_steps = int(step(state)[1]["env_steps"])
+    peak = (
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    )  # of compiling and one generation, not of its parts
     key = jax.random.key(1)
     population = algorithm.outer.ask(key, state.outer)[0]
     functions: dict[str, Callable[[], PyTree]] = {
@@ -80,14 +82,12 @@ def generation_costs(algorithm: Evolution, repeats: int = 5) -> Costs:
             times[name].append(time.monotonic() - before)
             if name == "generation":
                 cpu.append(time.process_time() - cpu_before)
-    live = int(step(state)[1]["env_steps"])
     return Costs(
         **{name: statistics.median(values) for name, values in times.items()},
         compile=seconds_to_compile,
         cpu_seconds=statistics.median(cpu),
-        live_steps=live,
-        executed_steps=live,
-        peak_rss_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        env_steps=env_steps,
+        peak_rss_mib=peak,
     )
 
 
