@@ -38,10 +38,18 @@ def main() -> int:
         return 0
     report = write_report(directory.path)
     print(f"{result.details['method']} on {result.details['environment']}: return {result.returns}")
+    print(f"time:    {time_line(result.details['seconds'])}")
     if result.dataset is not None:
         print(f"dataset: {directory.dataset} ({directory.dataset.stat().st_size / 1024:.1f} kB)")
     print(f"report:  {report}")
     return 0
+
+
+def time_line(seconds: dict[str, float]) -> str:
+    """Where the time went, and how much of it after compilation was inside compiled code."""
+    share = seconds["inside"] / max(seconds["total"] - seconds["compile"], 1e-9)
+    phases = ", ".join(f"{name} {seconds[name]:.1f} s" for name in ("compile", "search", "selection", "report"))
+    return f"{phases}; {share:.0%} of the time after compilation inside compiled code"
 
 
 def run() -> None:

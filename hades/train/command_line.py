@@ -22,8 +22,7 @@ def start(module: str, main: Callable[[], int | None]) -> None:
         if len(argv) > 1:
             raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
         enable_compilation_cache()
-        if flags.FLAGS["verbosity"].using_default_value:
-            absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax reports each of its steps at INFO
+        absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax reports each of its steps at INFO
         try:
             return main()
         except HadesError as error:

@@ -52,7 +52,7 @@ class Progress:
     best_generation: int = 0
     selected_generation: int = 0
     seconds: dict[str, float] = dataclasses.field(
-        default_factory=lambda: {"compile": 0.0, "search": 0.0, "inside": 0.0, "selection": 0.0}
+        default_factory=lambda: {"compile": 0.0, "search": 0.0, "inside": 0.0, "selection": 0.0, "total": 0.0}
     )
 
 
@@ -94,8 +94,8 @@ class _Session:
             return self._run(stop_requested)
 
     def _run(self, stop_requested: Callable[[], bool]) -> RunResult:
-        began = time.monotonic()
         self._start_or_resume()
+        self._began = time.monotonic() - self._host.seconds["total"]
         if not self._is_done():
             self._report.say("Compiling one generation …")
             self._host.seconds["compile"] += self._compiled.compile(self._state)
@@ -115,7 +115,8 @@ class _Session:
         self._tensorboard.close()
         summary, seconds = self._evaluate(self._best, Stream.REPORT)
         self._host.seconds["report"] = seconds
-        self._host.seconds["total_this_start"] = time.monotonic() - began
+        self._host.seconds["inside"] += seconds
+        self._host.seconds["total"] = time.monotonic() - self._began
         result = write_result(self._directory, self._experiment, self._host, self._best, summary)
         return result
 
@@ -228,6 +229,7 @@ class _Session:
         return host.generation >= experiment.generations
 
     def _save(self) -> None:
+        self._host.seconds["total"] = time.monotonic() - self._began
         tree = {"state": self._state, "best": self._best}
         self._checkpoints.save(self._host.generation, tree, dataclasses.asdict(self._host))
 
