@@ -15,6 +15,7 @@ from hades.inner.identity import Identity
 from hades.inner.init_scheme import FixedInit, RandomInit
 from hades.normalizers.constant import ConstantNormalizer
 from hades.normalizers.running import RunningNormalizer
+from hades.outer.open_es import OpenES
 from hades.policies.mlp import MLP
 from tests.algorithms.search import FirstKernel, FirstNumber, run
 from tests.support import CLONING, EVOLUTION, POINT, assert_equal, assert_finite, one_device_mesh, run_python
@@ -87,8 +88,10 @@ def test_hades_f_keeps_its_initial_policy_and_hades_r_draws_new_ones(scheme):
 @pytest.fixture(scope="module")
 def first_number():
     """A search for a small first number, its first state, and a compiled generation."""
-    normalizer = ConstantNormalizer(episodes=2)
-    evolution = dataclasses.replace(EVOLUTION, fitness=FirstNumber(), normalizer=normalizer)
+    outer = OpenES(population_size=8, sigma=0.5, shaping="raw")  # passes on whatever is not a number
+    evolution = dataclasses.replace(
+        EVOLUTION, outer=outer, fitness=FirstNumber(), normalizer=ConstantNormalizer(episodes=2)
+    )
     return evolution, jax.jit(evolution.init)(KEY), jax.jit(lambda s: evolution.step(s, one_device_mesh()))
 
 

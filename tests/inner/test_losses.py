@@ -15,7 +15,7 @@ RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(5, 3)).astype(np.float32)
 PROBABILITIES = np.exp(LOGITS) / np.exp(LOGITS).sum(-1, keepdims=True)
 MEAN, TARGETS = RNG.normal(size=(2, 5, 3)).astype(np.float32) * 2
-STD = np.array([0.5, 1.0, 2.0], np.float32)
+STD = np.array([0.5, 1.0, 3.0], np.float32)
 GAUSSIAN = DiagonalGaussian(jnp.asarray(MEAN), jnp.log(STD))
 
 

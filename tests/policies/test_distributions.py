@@ -11,7 +11,7 @@ from hades.policies.distributions import Categorical, DiagonalGaussian
 LOGITS = np.array([[0.5, -1.0, 2.0], [0.0, 0.0, 0.0]], np.float32)
 PROBABILITIES = np.exp(LOGITS) / np.exp(LOGITS).sum(-1, keepdims=True)
 MEAN = np.array([[0.5, -1.0], [2.0, 0.0]], np.float32)
-STD = np.array([0.5, 2.0], np.float32)
+STD = np.array([0.5, 3.0], np.float32)
 
 
 def test_categorical_equals_its_formulas():
