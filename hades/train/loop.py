@@ -252,7 +252,7 @@ class CompiledRun:
         self._mesh = make_mesh()
         self._replicated = NamedSharding(self._mesh, PartitionSpec())
         self._block: Any = None
-        self._evaluations: dict[Stream, Any] = {}
+        self._evaluations: dict[tuple[int, int], Any] = {}
         self.seconds_per_generation: float | None = None
 
     @property
@@ -295,18 +295,24 @@ class CompiledRun:
     def compile_evaluation(self, solution: Solution, stream: Stream) -> float:
         """Compile the evaluation on a stream's keys, unless that is done; seconds it took."""
         began = time.monotonic()
-        if stream not in self._evaluations:
-            is_report = stream == Stream.REPORT
-            inits = self._experiment.report_inits if is_report else self._experiment.eval_inits
-            episodes = self._experiment.report_episodes if is_report else self._experiment.eval_episodes
+        inits, episodes = self._protocol(stream)
+        if (inits, episodes) not in self._evaluations:
             evaluate = jax.jit(lambda key, s: self.algorithm.evaluate(key, s, inits, episodes))
-            self._evaluations[stream] = evaluate.lower(self._stream_key(stream), solution).compile()
+            self._evaluations[inits, episodes] = evaluate.lower(self._stream_key(stream), solution).compile()
         return time.monotonic() - began
 
     def evaluate(self, solution: Solution, stream: Stream) -> Evaluation:
         """On the keys of a stream, with the inits and episodes that the experiment has for it."""
         self.compile_evaluation(solution, stream)
-        return jax.block_until_ready(self._evaluations[stream](self._stream_key(stream), solution))
+        evaluate = self._evaluations[self._protocol(stream)]
+        return jax.block_until_ready(evaluate(self._stream_key(stream), solution))
+
+    def _protocol(self, stream: Stream) -> tuple[int, int]:
+        """Inits and episodes of a stream; streams with equal ones share a compilation."""
+        experiment = self._experiment
+        if stream == Stream.REPORT:
+            return experiment.report_inits, experiment.report_episodes
+        return experiment.eval_inits, experiment.eval_episodes
 
     def _stream_key(self, stream: Stream) -> Array:
         key = jax.jit(lambda: stream_key(jax.random.key(self._experiment.seed), stream), out_shardings=self._replicated)

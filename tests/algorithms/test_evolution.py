@@ -211,12 +211,13 @@ def test_initialising_many_wide_policies_does_not_hang():
     """A vmapped orthogonal initialisation waits for ever on a CPU of few cores (batched QR)."""
     code = """
 import dataclasses, jax, json
+from hades.environments.gymnax import Gymnax
 from hades.inner.init_scheme import RandomInit
-from hades.outer.snes import SNES
 from hades.policies.mlp import MLP
-from tests.support import CLONING, EVOLUTION
-learner = dataclasses.replace(CLONING, policy=MLP(width=512), init_scheme=RandomInit(4), num_updates=1)
-evolution = dataclasses.replace(EVOLUTION, learner=learner, outer=SNES(population_size=2))
+from tests.support import CLASSIFYING, EVOLUTION
+env = Gymnax("Catch-bsuite", params={"max_steps_in_episode": 2})  # 50 inputs and 3 outputs: small ones do not hang
+learner = dataclasses.replace(CLASSIFYING, policy=MLP(width=512), init_scheme=RandomInit(4), num_updates=1)
+evolution = dataclasses.replace(EVOLUTION, environment=env, learner=learner)
 evaluate = jax.jit(lambda k: evolution.evaluate(k, evolution.solution(evolution.init(k)), 4, 1))
 print(json.dumps(evaluate(jax.random.key(0)).returns.tolist()))
 """
