@@ -80,6 +80,11 @@ def structure(tree: Any) -> Any:
     return jax.tree.structure(tree), [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)]
 
 
+def weak_types(tree: Any) -> list[bool]:
+    """Of every leaf; where they change from one step to the next, the next one is compiled anew."""
+    return [leaf.weak_type for leaf in jax.tree.leaves(tree)]
+
+
 def key_data(tree: Any) -> Any:
     """Typed keys replaced by their bits, so that numpy can compare a whole state."""
     is_key = lambda x: isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)  # noqa: E731

@@ -10,15 +10,16 @@ import pytest
 from hades.outer.open_es import OpenES
 from hades.outer.snes import SNES
 from tests.algorithms.search import run
-from tests.support import EVOLUTION, run_python
+from tests.support import CLONING, run_python
+from tests.support import EVOLUTION as FULL_BATCH
 
+EVOLUTION = dataclasses.replace(FULL_BATCH, learner=dataclasses.replace(CLONING, batch_size=2))  # uses cloning keys
 OUTER = {"SNES": SNES(population_size=16), "OpenES": OpenES(population_size=16, sigma=0.3)}
 GENERATIONS = 8
 CODE = """
 import dataclasses, jax, json, re
 from tests.algorithms.search import compiled
-from tests.algorithms.test_devices import GENERATIONS, OUTER
-from tests.support import EVOLUTION
+from tests.algorithms.test_devices import EVOLUTION, GENERATIONS, OUTER
 assert len(jax.devices()) == 8
 mesh = jax.make_mesh((8,), ("population",), axis_types=(jax.sharding.AxisType.Auto,))
 found = {}

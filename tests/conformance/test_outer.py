@@ -12,7 +12,7 @@ from hades.outer.base import OuterOptimizer
 from hades.outer.evosax import Evosax, strategies
 from hades.outer.open_es import OpenES
 from hades.outer.snes import SNES
-from tests.support import assert_equal, assert_finite, structure
+from tests.support import assert_equal, assert_finite, structure, weak_types
 
 P, N = 8, 6
 EVERY: dict[str, OuterOptimizer] = {
@@ -38,6 +38,7 @@ def test_ask_and_tell_keep_their_shapes(name, key):
     assert (population.shape, population.dtype) == ((P, N), jnp.float32)
     assert structure(asked) == structure(state)
     assert structure(told) == structure(state)
+    assert weak_types(told) == weak_types(state)
     assert all(value.shape == () for value in metrics.values())
     solution = jax.eval_shape(outer.solution, told)
     assert (solution.shape, solution.dtype) == ((N,), jnp.float32)
