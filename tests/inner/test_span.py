@@ -25,9 +25,11 @@ PLAIN = BehaviourCloning(
 MOMENTUM = {"momentum": 0.9, "nesterov": True}
 
 
-@pytest.mark.parametrize("batch_size", [0, 2])
-@pytest.mark.parametrize("options", [{}, MOMENTUM], ids=["plain", "momentum"])
-@pytest.mark.parametrize("spec", [IMAGE_SPEC, BOX_SPEC], ids=lambda spec: spec.name)
+@pytest.mark.parametrize(
+    ("spec", "options", "batch_size"),
+    [(IMAGE_SPEC, {}, 0), (IMAGE_SPEC, MOMENTUM, 2), (BOX_SPEC, {}, 2), (BOX_SPEC, MOMENTUM, 0)],
+    ids=["image", "image, momentum, mini-batch", "box, mini-batch", "box, momentum"],
+)
 def test_the_span_trajectory_equals_sgd(spec, options, batch_size, key):
     loss = CrossEntropy() if spec.is_discrete else GaussianNLL()
     plain = dataclasses.replace(PLAIN, loss=loss, optimizer_options=options, batch_size=batch_size)
