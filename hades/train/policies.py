@@ -20,14 +20,13 @@ from hades.algorithms.keys import Step, Stream, indexed_keys, step_key, stream_k
 from hades.algorithms.playing import map_chunks, play, sequential
 from hades.data.dataset import DistilledDataset
 from hades.environments.base import Environment
-from hades.environments.rollout import rollout
 from hades.errors import ConfigError, DatasetError, offer
 from hades.inner.behaviour_cloning import BehaviourCloning
 from hades.normalizers.base import Normalizer, NormalizerState
 from hades.policies.base import Policy
 from hades.train.fingerprint import mismatch, unflat_params
 from hades.train.statistics import ReturnSummary, summarize
-from hades.types import ActFn, Dataset, EnvSpec, Key, Moments, Params
+from hades.types import Dataset, EnvSpec, Key, Moments, Params
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,10 +85,11 @@ def train_policy(dataset: DistilledDataset, seed: int = 0, **changes: Any) -> Tr
 def evaluate(policy: TrainedPolicy, num_episodes: int = 64, seed: int = 0) -> ReturnSummary:
     """Returns of whole episodes of one policy; every episode is its own unit in the interval."""
     key = step_key(stream_key(jax.random.key(seed), Stream.REPORT), Step.EPISODES)
-    episodes = _play_one(
-        policy.learner, policy.normalizer, policy.environment, num_episodes, key, policy.params, policy.normalizer_state
+    params = jax.tree.map(lambda x: x[None], policy.params)
+    episodes = _play(
+        policy.learner, policy.normalizer, policy.environment, num_episodes, key, params, policy.normalizer_state
     )
-    return summarize(np.asarray(episodes.returns)[:, None], np.asarray(episodes.lengths))
+    return summarize(np.asarray(episodes.returns).T, np.asarray(episodes.lengths))
 
 
 def evaluate_dataset(
@@ -101,7 +101,7 @@ def evaluate_dataset(
     inits = initial_policies(dataset, learner, step_key(key, Step.INITS), num_inits)
     keys = indexed_keys(step_key(key, Step.LEARN), num_inits)
     params, _ = _clone(learner, dataset.environment.spec, keys, inits, _pairs(dataset))
-    episodes = _play_many(
+    episodes = _play(
         learner,
         dataset.normalizer,
         dataset.environment,
@@ -202,21 +202,7 @@ def _clone(learner: BehaviourCloning, spec: EnvSpec, keys: Key, inits: Params, p
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _play_one(
-    learner: BehaviourCloning,
-    normalizer: Normalizer,
-    env: Environment,
-    num_episodes: int,
-    key: Key,
-    params: Params,
-    state: NormalizerState,
-) -> Any:
-    act: ActFn = _act_for(learner, normalizer, state, env.spec)(params)
-    return rollout(key, env, act, num_episodes)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _play_many(
+def _play(
     learner: BehaviourCloning,
     normalizer: Normalizer,
     env: Environment,
