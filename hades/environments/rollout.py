@@ -25,7 +25,8 @@ class Episodes:
     returns: Array  # f32[E], undiscounted
     lengths: Array  # i32[E], live steps
     terminated: Array  # bool[E], False where the time limit ended the episode
-    info_max: dict[str, Array]  # f32[E] each
+    info_max: dict[str, Array]  # f32[E] each, largest value of the episode
+    info_sum: dict[str, Array]  # f32[E] each
     executed: Array  # i32[], steps computed, live or not
     moments: Moments | None  # of the raw observations acted on
 
@@ -42,7 +43,9 @@ def _any_in_lockstep_rule(axis_size: int, in_batched: list[bool], x: Array) -> t
     return _any_in_lockstep(jnp.any(x, axis=0) if in_batched[0] else x), False
 
 
-def rollout(key: Key, env: Environment, act: ActFn, num_episodes: int, *, with_moments: bool = False) -> Episodes:
+def rollout(
+    key: Key, env: Environment, act: ActFn, num_episodes: int, *, with_moments: bool = False, max_steps: int = 0
+) -> Episodes:
     """Play `num_episodes` whole episodes, each from its own `fold_in` of the key.
 
     Args:
@@ -51,7 +54,9 @@ def rollout(key: Key, env: Environment, act: ActFn, num_episodes: int, *, with_m
         act: called on raw observations.
         num_episodes: E.
         with_moments: also reduce the moments of the observations.
+        max_steps: break episodes off after so many steps; 0: never.
     """
+    limit = min(max_steps, env.spec.max_episode_steps) if max_steps else env.spec.max_episode_steps
     keys = jax.vmap(lambda e: jax.random.fold_in(key, e))(jnp.arange(num_episodes))
     state, obs = jax.vmap(env.reset)(_fold(keys, 0))
     info = jax.eval_shape(jax.vmap(env.step), keys, state, _actions(act, keys, obs))[1].info
@@ -66,6 +71,7 @@ def rollout(key: Key, env: Environment, act: ActFn, num_episodes: int, *, with_m
             lengths=jnp.zeros(num_episodes, jnp.int32),
             terminated=jnp.zeros(num_episodes, bool),
             info_max={name: jnp.full(num_episodes, -jnp.inf) for name in info},
+            info_sum={name: jnp.zeros(num_episodes) for name in info},
             executed=jnp.zeros((), jnp.int32),
             moments=Moments.zeros(shape) if with_moments else None,
         ),
@@ -75,7 +81,7 @@ def rollout(key: Key, env: Environment, act: ActFn, num_episodes: int, *, with_m
         k_act, k_step = jax.vmap(lambda k: jax.random.split(k, 2), out_axes=1)(_fold(keys, loop.t + 1))
         action = jax.vmap(act)(k_act, loop.obs)
         state, step = jax.vmap(env.step)(k_step, loop.state, action)
-        return loop.after(state, step, env.spec.max_episode_steps)
+        return loop.after(state, step, limit)
 
     return lax.while_loop(lambda loop: _any_in_lockstep(loop.alive.any()), advance, first).episodes
 
@@ -168,6 +174,7 @@ class _Loop:
             lengths=done.lengths + alive,
             terminated=done.terminated | (alive & step.terminated),
             info_max={k: jnp.where(alive, jnp.maximum(v, step.info[k]), v) for k, v in done.info_max.items()},
+            info_sum={k: v + jnp.where(alive, step.info[k], 0.0) for k, v in done.info_sum.items()},
             executed=done.executed + alive.size,
             moments=None if done.moments is None else done.moments.merge(Moments.of(self.obs, alive)),
         )

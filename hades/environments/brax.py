@@ -1,0 +1,210 @@
+"""Adapter to every registered Brax environment (Freeman et al., 2021, github.com/google/brax).
+
+Steps the raw environment, without Brax's wrappers, so that nothing resets itself and the last observation is the true
+one. Brax no longer maintains its `envs`; MuJoCo Playground (`environments/playground.py`) is their successor, with
+other tasks. Both adapters share `RigidBodyEnv`, which guards against physics that turn non-finite.
+"""
+
+import dataclasses
+import functools
+import importlib.metadata
+import importlib.util
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from hades.environments.base import Environment, EnvState
+from hades.environments.physics import PhysicsState, body_info, guarded_step, quiet
+from hades.errors import ConfigError, MissingPackageError, offer
+from hades.registry import options, register
+from hades.types import Box, EnvSpec, Key, TimeStep
+
+BACKENDS = ("positional", "generalized", "spring", "mjx")
+EXCLUDED = {"fast": "it is a test double of Brax's own, without physics"}
+"""Registered Brax environments that are not offered, with the reason."""
+
+TIME_LIMIT_ONLY = frozenset({"halfcheetah", "humanoidstandup", "pusher", "reacher", "swimmer"})
+"""Environments whose episodes only the time limit ends."""
+
+_HIDDEN_POSITIONS = {
+    "ant": 2,
+    "halfcheetah": 1,
+    "hopper": 1,
+    "humanoid": 2,
+    "humanoidstandup": 2,
+    "inverted_pendulum": 0,
+}
+_HIDDEN_POSITIONS |= {"swimmer": 2, "walker2d": 1}
+"""Leading entries of q that an observation leaves out, where it is (q, qd, …)."""
+
+_ROOTS = {"rootx": "x", "rootz": "height", "rooty": "torso angle", "slider": "cart position", "hinge": "pole angle"}
+_ROOT_VELOCITIES = {
+    "x": "velocity x",
+    "height": "velocity z",
+    "torso angle": "torso angular velocity",
+    "cart position": "cart velocity",
+    "pole angle": "pole angular velocity",
+}
+_SPECIAL_NAMES = {
+    "inverted_double_pendulum": (
+        *("cart position", "sin lower pole", "sin upper pole", "cos lower pole", "cos upper pole"),
+        *("cart velocity", "lower pole velocity", "upper pole velocity"),
+    ),
+    "reacher": (
+        *("cos θ₁", "cos θ₂", "sin θ₁", "sin θ₂", "target x", "target y", "tip velocity x", "tip velocity y"),
+        *("tip to target x", "tip to target y", "tip to target z"),
+    ),
+    "pusher": (
+        *(f"joint {i} {kind}" for kind in ("angle", "velocity") for i in range(1, 8)),
+        *(f"{what} {c}" for what in ("tip", "object", "goal") for c in "xyz"),
+    ),
+}
+
+
+def env_names() -> tuple[str, ...]:
+    """Every Brax environment that the adapter offers."""
+    return tuple(sorted(set(_import_brax()._envs) - set(EXCLUDED)))
+
+
+@register("Environment", "Brax")
+@dataclasses.dataclass(frozen=True)
+class Brax(Environment):
+    """One Brax environment.
+
+    `info` holds `height` and `speed` (the highest and the fastest body, in m and m/s), `nonfinite` (1 where the physics
+    broke down, which ends the episode) and every scalar of Brax's own `metrics`, such as `reward_forward`.
+
+    Attributes:
+        env_name: Brax's name, such as "hopper".
+        backend: the physics: "positional" (the published one), "generalized", "spring" or "mjx".
+        episode_length: steps after which an episode is truncated; 1000 is Brax's own.
+        env_options: keyword arguments of the environment's constructor, as pairs or a mapping.
+
+    Raises:
+        ConfigError: for an unknown environment, backend or option, naming the known ones.
+        MissingPackageError: where the package of the environment or backend is not installed.
+    """
+
+    env_name: str
+    backend: str = "positional"
+    episode_length: int = 1000
+    env_options: tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "env_options", options(self.env_options))
+        if self.backend not in BACKENDS:
+            raise ConfigError(f'Brax.backend is "{self.backend}". {offer(self.backend, BACKENDS)}')
+        if self.episode_length < 1:
+            raise ConfigError(f"Brax.episode_length is {self.episode_length}; it must be at least 1.")
+        if self.env_name in EXCLUDED:
+            raise ConfigError(f'Brax\'s "{self.env_name}" is not offered: {EXCLUDED[self.env_name]}.')
+        if self.backend == "mjx" and importlib.util.find_spec("mujoco.mjx") is None:
+            raise MissingPackageError(
+                'Brax.backend "mjx" needs the package "mujoco-mjx": pip install mujoco-mjx, or use another backend.'
+            )
+
+    @property
+    def native(self) -> Any:
+        """Brax's own environment, for viewers."""
+        return _make(self.env_name, self.backend, self.env_options)
+
+    @cached_property
+    def spec(self) -> EnvSpec:
+        env = self.native
+        size = int(env.observation_size)
+        names = _observation_names(self.env_name, env.sys.mj_model)
+        return EnvSpec(
+            name=self.env_name,
+            obs_shape=(size,),
+            action_space=Box(int(env.action_size)),
+            max_episode_steps=self.episode_length,
+            observation_names=names if len(names) == size else (),
+            action_names=_actuator_names(env.sys.mj_model),
+            can_terminate=self.env_name not in TIME_LIMIT_ONLY,
+        )
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        packages = ("brax", "mujoco", "mujoco-mjx") if self.backend == "mjx" else ("brax", "mujoco")
+        return {name: importlib.metadata.version(name) for name in packages} | {"brax backend": self.backend}
+
+    def reset(self, key: Key) -> tuple[EnvState, Array]:
+        state = self.native.reset(jax.random.wrap_key_data(jax.random.key_data(key)))
+        return PhysicsState(native=state, time=jnp.zeros((), jnp.int32)), jnp.asarray(state.obs, jnp.float32)
+
+    def step(self, key: Key, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
+        del key
+        before = state.native.replace(metrics=dict(state.native.metrics), info=dict(state.native.info))
+        after = self.native.step(before, jnp.clip(action, -1.0, 1.0))
+        bodies = after.pipeline_state
+        info = body_info(bodies.x.pos, bodies.xd.vel) | after.metrics
+        return guarded_step(state, after, info, self.episode_length)
+
+    def pose(self, state: EnvState) -> tuple[Array, Array]:
+        """Positions f32[L, 3] and rotations (quaternions) f32[L, 4] of the bodies, for pictures."""
+        x = state.native.pipeline_state.x
+        return x.pos, x.rot
+
+
+@functools.cache
+def _make(env_name: str, backend: str, env_options: tuple[tuple[str, Any], ...]) -> Any:
+    envs = _import_brax()
+    known = env_names()
+    if env_name not in known:
+        raise ConfigError(f'Brax has no environment "{env_name}". {offer(env_name, known)}')
+    try:
+        with jax.ensure_compile_time_eval(), quiet():
+            return envs.get_environment(env_name, backend=backend, **dict(env_options))
+    except TypeError as error:
+        raise ConfigError(f'Brax\'s "{env_name}" does not take env_options {dict(env_options)}: {error}.') from error
+    except ValueError as error:
+        raise ConfigError(f'Brax\'s "{env_name}" with backend "{backend}": {error}') from error
+
+
+def _observation_names(env_name: str, model: Any) -> tuple[str, ...]:
+    """In the order of Brax's `_get_obs`; empty where hades does not know it."""
+    if env_name in _SPECIAL_NAMES:
+        return _SPECIAL_NAMES[env_name]
+    if env_name not in _HIDDEN_POSITIONS:
+        return ()
+    positions: list[str] = []
+    velocities: list[str] = []
+    for i in range(model.njnt):
+        joint = model.joint(i)
+        name = _plain(joint.name)
+        if int(joint.type[0]) == 0:  # free
+            positions += ["x", "y", "height", *(f"orientation {c}" for c in "wxyz")]
+            velocities += [f"velocity {c}" for c in "xyz"] + [f"angular velocity {c}" for c in "xyz"]
+        else:
+            positions.append(name)
+            velocities.append(_ROOT_VELOCITIES.get(name, f"{name} velocity"))
+    names = positions[_HIDDEN_POSITIONS[env_name] :] + velocities
+    if env_name.startswith("humanoid"):
+        bodies = [_plain(model.body(i).name) for i in range(1, model.nbody)]
+        names += [f"{body} inertia {i}" for body in bodies for i in range(10)]
+        names += [f"{body} {kind} {c}" for body in bodies for kind in ("velocity", "spin") for c in "xyz"]
+        names += [f"actuator force {i}" for i in range(model.nv)]
+    return tuple(names)
+
+
+def _actuator_names(model: Any) -> tuple[str, ...]:
+    return tuple(f"{_plain(model.joint(int(model.actuator_trnid[i, 0])).name)} torque" for i in range(model.nu))
+
+
+def _plain(name: str) -> str:
+    plain = name.removesuffix("_joint").removesuffix("_link").replace("_", " ")
+    return _ROOTS.get(plain, plain)
+
+
+def _import_brax() -> Any:
+    try:
+        with quiet():
+            import brax.envs
+    except ImportError as error:
+        raise MissingPackageError(
+            f'The Brax environments need the package "brax" ({error}): pip install brax'
+        ) from error
+    return brax.envs
