@@ -49,6 +49,8 @@ class EnvSpec:
     """What the rest of the package may know about an environment.
 
     `can_terminate` is False where only the time limit ends an episode, so that a shorter window never sees one end.
+    `plausible` holds bounds that no honest episode exceeds: on the largest value of an `info` entry, or on the absolute
+    "return".
     """
 
     name: str
@@ -58,6 +60,7 @@ class EnvSpec:
     observation_names: tuple[str, ...] = ()
     action_names: tuple[str, ...] = ()
     can_terminate: bool = True
+    plausible: tuple[tuple[str, float], ...] = ()
 
     @property
     def obs_size(self) -> int:
@@ -135,11 +138,12 @@ class Moments:
 
 @struct.dataclass
 class Candidate:
-    """One genome with what it led to: the policy cloned from it and the learner's metrics."""
+    """One genome with what it led to, the policy cloned from it and the learner's metrics, and when: its generation."""
 
     genome: Genome
     params: Params
     metrics: Metrics
+    generation: Array | int = 0  # i32[]
 
 
 @struct.dataclass

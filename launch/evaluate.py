@@ -2,6 +2,10 @@
 
 python launch/evaluate.py --dataset=runs/demo/dataset.safetensors
 python launch/evaluate.py --dataset=runs/demo/dataset.safetensors --policy='MLP(width=256, depth=1)' --num_updates=64
+python launch/evaluate.py --dataset=../shared/published/hadesR_hopper_D4_constnorm_seed0.npz
+
+A file is measured as its own returns were: over whole episodes, or by the protocol that it names, such as the
+fixed window of the released npz files.
 """
 
 import importlib
@@ -10,14 +14,16 @@ import time
 
 from absl import app, flags
 
-from hades.data.dataset import load_dataset
 from hades.data.files import write_bytes
+from hades.fitness.episodic_return import EpisodicReturn
 from hades.train.command_line import start
 from hades.train.policies import evaluate_dataset, parse_policy
+from hades.train.published import load_any_dataset, remeasured_text
 
-DATASET = flags.DEFINE_string("dataset", None, "A dataset file.")
+DATASET = flags.DEFINE_string("dataset", None, "A dataset file, or a released npz file with its index beside it.")
 INITS = flags.DEFINE_integer("num_inits", 64, "Policies to train.", lower_bound=1)
-EPISODES = flags.DEFINE_integer("num_episodes", 4, "Episodes to play with each.", lower_bound=1)
+EPISODES = flags.DEFINE_integer("num_episodes", 4, "Whole episodes to play with each.", lower_bound=1)
+WHOLE = flags.DEFINE_bool("whole_episodes", False, "Over whole episodes, whatever protocol the file names.")
 SEED = flags.DEFINE_integer("seed", 1, "Seed of the initial policies and episodes.", lower_bound=0)
 POLICY = flags.DEFINE_string("policy", None, "Another policy, such as 'MLP(width=256, depth=1)'.")
 LEARNING_RATE = flags.DEFINE_float("learning_rate", None, "Another learning rate.")
@@ -31,7 +37,7 @@ def main() -> int:
         raise app.UsageError("give --dataset")
     for module in IMPORTS.value:
         importlib.import_module(module)
-    dataset = load_dataset(DATASET.value)
+    dataset = load_any_dataset(DATASET.value)
     asked = {
         "policy": parse_policy(POLICY.value) if POLICY.value else None,
         "learning_rate": LEARNING_RATE.value,
@@ -42,12 +48,16 @@ def main() -> int:
     print(
         f"Training {INITS.value} policies from {len(dataset)} points for {dataset.environment.spec.name} …", flush=True
     )
-    returns = evaluate_dataset(dataset, INITS.value, EPISODES.value, SEED.value, **changes)
+    protocol = EpisodicReturn(EPISODES.value) if WHOLE.value else None
+    returns = evaluate_dataset(dataset, INITS.value, EPISODES.value, SEED.value, protocol, **changes)
     print(f"return:  {returns}")
     if "mean" in dataset.returns:
         print(f"in file: {dataset.returns['mean']:.1f} ({dataset.returns['protocol']}, original recipe)")
-        if changes and dataset.returns["mean"] > 0:
-            print(f"retention: {100 * returns.mean / dataset.returns['mean']:.0f} %")
+        if "remeasured" in dataset.returns:
+            print(f"today:   {remeasured_text(dataset)}")
+        original = dataset.returns.get("remeasured", dataset.returns)["mean"]
+        if changes and original > 0 and (dataset.protocol is None or not WHOLE.value):
+            print(f"retention: {100 * returns.mean / original:.0f} %")
     print(f"seconds: {time.monotonic() - began:.1f}, compilation included")
     if OUTPUT.value:
         write_bytes(OUTPUT.value, json.dumps(returns.describe(), indent=1).encode())

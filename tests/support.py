@@ -1,6 +1,7 @@
 """What several tests share: one small example of every registered component, and structural comparison."""
 
 import functools
+import importlib.util
 import json
 import os
 import subprocess
@@ -14,10 +15,14 @@ import numpy as np
 from hades import registry
 from hades.algorithms.evolution import Evolution
 from hades.environments.base import Environment
+from hades.environments.brax import Brax
 from hades.environments.gymnax import Gymnax
+from hades.environments.playground import Playground
 from hades.environments.point import Point
+from hades.fitness.curriculum import Curriculum
 from hades.fitness.episodic_return import EpisodicReturn
 from hades.fitness.regularizers import DatasetL2
+from hades.fitness.shaped_return import ShapedReturn
 from hades.fitness.weighted_sum import WeightedSum
 from hades.inner.behaviour_cloning import BehaviourCloning
 from hades.inner.identity import Identity
@@ -32,6 +37,8 @@ from hades.train.experiment import Experiment
 from hades.types import Box, Discrete, EnvSpec
 
 ROOT = Path(__file__).parents[1]
+HAS_PLAYGROUND = importlib.util.find_spec("mujoco_playground") is not None
+"""MuJoCo Playground is an optional extra."""
 POINT = Point(max_episode_steps=4)
 POINT_DISCRETE = Point(discrete=True, max_episode_steps=4)
 SMALL = MLP(width=8, depth=1)
@@ -50,8 +57,11 @@ EVOLUTION = Evolution(
 )
 
 EXAMPLES: dict[str, Any] = {
+    "Brax": Brax("inverted_pendulum", episode_length=12),
     "Gymnax": Gymnax("CartPole-v1"),
+    "Playground": Playground("CartpoleBalance"),
     "Evosax": Evosax("SimpleGA", population_size=8),
+    "Curriculum": Curriculum(stages=(ShapedReturn(2, horizon=2), ShapedReturn(2)), generations=(1,)),
     "WeightedSum": WeightedSum(terms=(EpisodicReturn(2), DatasetL2()), weights=(1.0, 0.1)),
     "BehaviourCloning": CLONING,
     "Identity": Identity(policy=SMALL),

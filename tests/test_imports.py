@@ -19,17 +19,22 @@ LAYERS = {
     "visualize": 7,
     "launch": 8,
 }
-SHARED = {f"hades.{room}.base" for room in COMPONENTS} | {"hades.environments.rollout", "hades.policies.distributions"}
+SHARED = {f"hades.{room}.base" for room in COMPONENTS} | {
+    "hades.environments.plausibility",
+    "hades.environments.rollout",
+    "hades.policies.distributions",
+}
 """Modules of a component package that other component packages may import."""
 ONLY_IN = {
     "gin": ("hades/registry/", "hades/train/", "launch/"),
     "orbax": ("hades/train/checkpoint.py",),
     "gymnax": ("hades/environments/gymnax.py", "hades/visualize/"),
     "brax": ("hades/environments/brax.py", "hades/visualize/"),
-    "mujoco": ("hades/environments/brax.py", "hades/visualize/"),
+    "mujoco": ("hades/environments/brax.py", "hades/environments/physics.py", "hades/visualize/"),
+    "mujoco_playground": ("hades/environments/playground.py", "hades/visualize/"),
     "evosax": ("hades/outer/evosax.py",),
 }
-LAZY = ("gymnax", "brax", "mujoco", "evosax")
+LAZY = ("gymnax", "brax", "mujoco", "mujoco_playground", "evosax")
 FILES = sorted(str(p.relative_to(ROOT)) for folder in ("hades", "launch") for p in (ROOT / folder).rglob("*.py"))
 
 
@@ -128,7 +133,7 @@ def test_the_rules_allow_what_they_should(path, source):
     assert violations(path, source) == []
 
 
-HEAVY = ["gymnax", "brax", "evosax", "mujoco", "orbax", "matplotlib", "gin"]
+HEAVY = ["gymnax", "brax", "evosax", "mujoco", "mujoco_playground", "orbax", "matplotlib", "gin"]
 
 
 def test_importing_hades_loads_no_library():
@@ -139,7 +144,7 @@ def test_importing_hades_loads_no_library():
 
 def test_knowing_every_component_loads_no_environment_library():
     code = "from hades import registry; import json, sys; registry.discover(); print(json.dumps(sorted(sys.modules)))"
-    assert not {"gymnax", "brax", "evosax", "mujoco", "matplotlib"} & set(run_python(code))
+    assert not {"gymnax", "brax", "evosax", "mujoco", "mujoco_playground", "matplotlib"} & set(run_python(code))
 
 
 def test_public_names_are_those_of_their_modules():

@@ -30,6 +30,7 @@ class Evaluation:
     returns: Array  # f32[I, E]
     lengths: Array  # i32[I, E]
     metrics: Metrics  # f32[I] each, of the inner loop
+    info_max: dict[str, Array]  # f32[I, E] each, largest value of the episode
 
 
 @runtime_checkable

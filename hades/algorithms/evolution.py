@@ -123,7 +123,7 @@ class Evolution:
         key = stream_key(state.key, Stream.SEARCH, state.generation)
         population, asked = self.outer.ask(step_key(key, Step.ASK), state.outer)
         population = lax.with_sharding_constraint(population, NamedSharding(mesh, PartitionSpec(POPULATION_AXIS)))
-        scores = self._scores(key, population, state.normalizer, mesh)
+        scores = self._scores(key, population, state, mesh)
         fitness = lax.with_sharding_constraint(scores.value, NamedSharding(mesh, PartitionSpec()))
         finite = jnp.isfinite(fitness)
         usable = jnp.where(finite, fitness, jnp.min(jnp.where(finite, fitness, jnp.inf)))
@@ -149,27 +149,31 @@ class Evolution:
         params, metrics = map_chunks(learn, (keys, inits), self.learn_batch)
         act_for = self._act_for(solution.normalizer)
         episodes = play(step_key(key, Step.EPISODES), self.environment, act_for, params, num_episodes)
-        return Evaluation(returns=episodes.returns, lengths=episodes.lengths, metrics=metrics)
+        return Evaluation(
+            returns=episodes.returns, lengths=episodes.lengths, metrics=metrics, info_max=episodes.info_max
+        )
 
     def policy(self, key: Key, solution: Solution) -> ActFn:
         init = self.learner.init_params(step_key(key, Step.INITS), self.spec)
         trained, _ = self.learner.learn(step_key(key, Step.LEARN), solution.genome, init, self.spec)
         return self._act_for(solution.normalizer)(self.learner.assemble(init, trained))
 
-    def _scores(self, key: Key, population: Array, normalizer: NormalizerState, mesh: Mesh) -> Score:
+    def _scores(self, key: Key, population: Array, state: EvolutionState, mesh: Mesh) -> Score:
         """Score[P] of f32[P, n], each device its own candidates, without communication."""
         inits = self._inits(step_key(key, Step.INITS), self.num_inits)
         replicated, sharded = PartitionSpec(), PartitionSpec(POPULATION_AXIS)
         score = jax.shard_map(
             self._score_chunks,
             mesh=mesh,
-            in_specs=(sharded, replicated, replicated, replicated),
+            in_specs=(sharded, replicated, replicated, replicated, replicated),
             out_specs=sharded,
             check_vma=False,
         )
-        return score(population, key, inits, normalizer)
+        return score(population, key, inits, state.normalizer, state.generation)
 
-    def _score_chunks(self, population: Array, key: Key, inits: Params, normalizer: NormalizerState) -> Score:
+    def _score_chunks(
+        self, population: Array, key: Key, inits: Params, normalizer: NormalizerState, generation: Array
+    ) -> Score:
         """Chunks of `rollout_batch` candidates, cloned `learn_batch` networks at a time and rolled out together."""
         count = self.num_inits
         k_learn = indexed_keys(step_key(key, Step.LEARN), count)
@@ -181,7 +185,7 @@ class Evolution:
 
         def score_one(k_episode: Key, genome: Array, init: Params, trained: Trained, metrics: Metrics) -> Score:
             params = self.learner.assemble(init, trained)
-            candidate = Candidate(genome=self.unravel(genome), params=params, metrics=metrics)
+            candidate = Candidate(genome=self.unravel(genome), params=params, metrics=metrics, generation=generation)
             wants = self.normalizer.wants_moments
             score = self.fitness(k_episode, self.environment, act_for(params), candidate, with_moments=wants)
             return dataclasses.replace(score, metrics=score.metrics | metrics)
@@ -206,9 +210,7 @@ class Evolution:
 
     def _act_for(self, normalizer: NormalizerState) -> Callable[[Params], ActFn]:
         policy = self.learner.policy
-        return lambda params: (
-            lambda key, obs: policy.act(key, params, self.normalizer.apply(normalizer, obs), self.spec)
-        )
+        return lambda params: self.normalizer.wrap(normalizer, lambda key, obs: policy.act(key, params, obs, self.spec))
 
     def _updated_normalizer(self, state: NormalizerState, scores: Score) -> NormalizerState:
         if scores.moments is None:

@@ -20,6 +20,7 @@ from hades import registry
 from hades.data.files import write_bytes
 from hades.environments.base import Environment
 from hades.errors import DatasetError
+from hades.fitness.base import Fitness
 from hades.inner.base import InnerLearner
 from hades.normalizers.base import Normalizer
 from hades.types import EnvSpec
@@ -37,7 +38,8 @@ class DistilledDataset:
         observations: f32[N, *obs_shape], normalised.
         targets: f32[N, A], class probabilities (discrete) or actions in [-1, 1] coordinates (Box).
         obs_mean, obs_std: f32[*obs_shape], statistics that turn raw observations into the dataset's.
-        metadata: the JSON header: environment, spec, learner, normalizer, init, returns, training, versions.
+        metadata: the JSON header: environment, spec, learner, normalizer, init, returns, evaluation, training and
+            versions.
         init: flat `{"layer/kernel": array}` of embedded initial weights, or empty.
     """
 
@@ -71,6 +73,12 @@ class DistilledDataset:
     @cached_property
     def normalizer(self) -> Normalizer:
         return registry.build(self.metadata["normalizer"])
+
+    @cached_property
+    def protocol(self) -> Fitness | None:
+        """The protocol that `returns` were measured under; None: whole episodes."""
+        description = self.metadata.get("evaluation")
+        return None if description is None else registry.build(description)
 
     @property
     def returns(self) -> Mapping[str, Any]:

@@ -64,6 +64,13 @@ _SPECIAL_NAMES = {
 }
 
 
+PLAUSIBLE: dict[tuple[str, str], tuple[float, float, float]] = {}
+"""Height (m), speed (m/s) and reward of one step that no honest episode exceeds, by environment and backend.
+
+Printed by `python -m hades.analysis.plausibility` (Brax 0.14.2).
+"""
+
+
 def env_names() -> tuple[str, ...]:
     """Every Brax environment that the adapter offers."""
     return tuple(sorted(set(_import_brax()._envs) - set(EXCLUDED)))
@@ -82,6 +89,8 @@ class Brax(Environment):
         backend: the physics: "positional" (the published one), "generalized", "spring" or "mjx".
         episode_length: steps after which an episode is truncated; 1000 is Brax's own.
         env_options: keyword arguments of the environment's constructor, as pairs or a mapping.
+        plausible: bounds of the exploit alarm, as in EnvSpec, as pairs or a mapping; None: those that
+            hades.analysis.plausibility derived from random and scripted play, where there are any for the backend.
 
     Raises:
         ConfigError: for an unknown environment, backend or option, naming the known ones.
@@ -92,9 +101,12 @@ class Brax(Environment):
     backend: str = "positional"
     episode_length: int = 1000
     env_options: tuple[tuple[str, Any], ...] = ()
+    plausible: tuple[tuple[str, float], ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "env_options", options(self.env_options))
+        if self.plausible is not None:
+            object.__setattr__(self, "plausible", options(self.plausible))
         if self.backend not in BACKENDS:
             raise ConfigError(f'Brax.backend is "{self.backend}". {offer(self.backend, BACKENDS)}')
         if self.episode_length < 1:
@@ -124,7 +136,18 @@ class Brax(Environment):
             observation_names=names if len(names) == size else (),
             action_names=_actuator_names(env.sys.mj_model),
             can_terminate=self.env_name not in TIME_LIMIT_ONLY,
+            plausible=self._bounds,
         )
+
+    @property
+    def _bounds(self) -> tuple[tuple[str, float], ...]:
+        if self.plausible is not None:
+            return self.plausible
+        measured = PLAUSIBLE.get((self.env_name, self.backend))
+        if measured is None:
+            return ()
+        height, speed, reward = measured
+        return (("height", height), ("speed", speed), ("return", reward * self.episode_length))
 
     @cached_property
     def versions(self) -> dict[str, str]:

@@ -65,8 +65,12 @@ def body_info(positions: Array, velocities: Array) -> dict[str, Array]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep a simulator's import messages and deprecation notes, from Python and from C, off the user's screen."""
+    """Keep a simulator's import messages and deprecation notes off the user's screen.
+
+    They come from Python and from C, and MuJoCo also appends its own to a file MUJOCO_LOG.TXT in the current folder.
+    """
     with (
+        _mujoco_warnings_off(),
         open(os.devnull, "w") as nowhere,
         contextlib.redirect_stdout(nowhere),
         contextlib.redirect_stderr(nowhere),
@@ -82,3 +86,18 @@ def quiet() -> Iterator[None]:
             for fd, copy in zip((1, 2), kept, strict=True):
                 os.dup2(copy, fd)
                 os.close(copy)
+
+
+@contextlib.contextmanager
+def _mujoco_warnings_off() -> Iterator[None]:
+    try:
+        import mujoco
+    except ImportError:
+        yield
+        return
+    handler = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(lambda message: None)
+    try:
+        yield
+    finally:
+        mujoco.set_mju_user_warning(handler)

@@ -6,6 +6,7 @@ faster than vmapping an ordinary while loop: the state needs no select a step, a
 common random numbers are drawn once for the whole population.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,8 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array, lax
 
-from hades.environments.base import Environment
+from hades.environments.base import Environment, EnvState
+from hades.errors import ConfigError
 from hades.types import ActFn, Discrete, EnvSpec, Key, Moments, PyTree, TimeStep
 
 
@@ -31,6 +33,52 @@ class Episodes:
     moments: Moments | None  # of the raw observations acted on
 
 
+@struct.dataclass
+class Window:
+    """What is left of the episodes that ended inside a window."""
+
+    returns: Array  # f32[], sum of theirs
+    steps: Array  # i32[], sum of their lengths
+    episodes: Array  # i32[], how many there were
+
+
+@dataclasses.dataclass(frozen=True)
+class RunningAct:
+    """An act with a memory that the environments of one rollout share, such as statistics gathered while playing.
+
+    It stands wherever an ActFn does: `rollout`, `rollout_window` and `record_episode` carry the memory, each from its
+    start. The observations of all environments are observed before any of them is acted on.
+
+    Attributes:
+        start: the memory before the first observation.
+        observe: the memory after raw observations f32[E, *obs_shape], those of live environments bool[E].
+        act_with: a memory to an ActFn on raw observations.
+    """
+
+    start: PyTree
+    observe: Callable[[PyTree, Array, Array], PyTree]
+    act_with: Callable[[PyTree], ActFn]
+
+    def __call__(self, key: Key, obs: Array) -> Array:
+        """A single call has no memory.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(
+            "This policy normalises by statistics that it gathers while it plays, so it cannot act on one observation "
+            "alone: play it with rollout, rollout_window or record_episode, or give the dataset constant statistics "
+            "(hades.train.policies.freeze_statistics)."
+        )
+
+
+def _running(act: ActFn) -> RunningAct:
+    """Any act as one with a memory, which is empty for a plain one."""
+    if isinstance(act, RunningAct):
+        return act
+    return RunningAct(start=(), observe=lambda memory, obs, live: memory, act_with=lambda memory: act)
+
+
 @jax.custom_batching.custom_vmap
 def _any_in_lockstep(x: Array) -> Array:
     """`x` itself for one rollout; any over every rollout that is vmapped together with it."""
@@ -44,26 +92,30 @@ def _any_in_lockstep_rule(axis_size: int, in_batched: list[bool], x: Array) -> t
 
 
 def rollout(
-    key: Key, env: Environment, act: ActFn, num_episodes: int, *, with_moments: bool = False, max_steps: int = 0
+    key: Key, env: Environment, act: ActFn, num_episodes: int, *, with_moments: bool = False, max_steps: Array | int = 0
 ) -> Episodes:
     """Play `num_episodes` whole episodes, each from its own `fold_in` of the key.
 
     Args:
         key: one key; episode e uses `fold_in(key, e)` whatever else is batched with it.
         env: steps without resetting itself.
-        act: called on raw observations.
+        act: called on raw observations; a RunningAct's memory is shared by the episodes that have not ended.
         num_episodes: E.
         with_moments: also reduce the moments of the observations.
         max_steps: break episodes off after so many steps; 0: never.
     """
-    limit = min(max_steps, env.spec.max_episode_steps) if max_steps else env.spec.max_episode_steps
+    longest = env.spec.max_episode_steps
+    limit = jnp.where(jnp.equal(max_steps, 0), longest, jnp.minimum(max_steps, longest))
     keys = jax.vmap(lambda e: jax.random.fold_in(key, e))(jnp.arange(num_episodes))
     state, obs = jax.vmap(env.reset)(_fold(keys, 0))
-    info = jax.eval_shape(jax.vmap(env.step), keys, state, _actions(act, keys, obs))[1].info
+    running = _running(act)
+    memory = running.observe(running.start, obs, jnp.ones(num_episodes, bool))
+    info = jax.eval_shape(jax.vmap(env.step), keys, state, _actions(running.act_with(memory), keys, obs))[1].info
     shape = env.spec.obs_shape
     first = _Loop(
         state=state,
         obs=obs,
+        memory=memory,
         alive=jnp.ones(num_episodes, bool),
         t=jnp.zeros((), jnp.int32),
         episodes=Episodes(
@@ -79,39 +131,50 @@ def rollout(
 
     def advance(loop: _Loop) -> _Loop:
         k_act, k_step = jax.vmap(lambda k: jax.random.split(k, 2), out_axes=1)(_fold(keys, loop.t + 1))
-        action = jax.vmap(act)(k_act, loop.obs)
+        action = jax.vmap(running.act_with(loop.memory))(k_act, loop.obs)
         state, step = jax.vmap(env.step)(k_step, loop.state, action)
-        return loop.after(state, step, limit)
+        after = loop.after(state, step, limit)
+        return after.replace(memory=running.observe(loop.memory, after.obs, after.alive))  # type: ignore[attr-defined]
 
     return lax.while_loop(lambda loop: _any_in_lockstep(loop.alive.any()), advance, first).episodes
 
 
-def rollout_window(key: Key, env: Environment, act: ActFn, num_envs: int, num_steps: int) -> tuple[Array, Array]:
+def rollout_window(key: Key, env: Environment, act: ActFn, num_envs: int, num_steps: int) -> Window:
     """The published protocol: a fixed number of steps in environments that start anew whenever an episode ends.
 
-    Returns:
-        Sum of the returns of the episodes that ended inside the window f32[], and their number i32[].
+    All environments step in lockstep and share a RunningAct's memory, which lasts over the ends of episodes.
     """
     keys = jax.vmap(lambda e: jax.random.fold_in(key, e))(jnp.arange(num_envs))
+    running, live = _running(act), jnp.ones(num_envs, bool)
 
-    def one(key: Key) -> tuple[Array, Array]:
-        def advance(carry: tuple[Any, ...], t: Array) -> tuple[tuple[Any, ...], None]:
-            state, obs, running, length, total, count = carry
-            k_act, k_step, k_reset = jax.random.split(jax.random.fold_in(key, t + 1), 3)
-            state, step = env.step(k_step, state, act(k_act, obs))
-            running, length = running + step.reward, length + 1
-            done = step.terminated | step.truncated | (length >= env.spec.max_episode_steps)
-            total, count = total + jnp.where(done, running, 0.0), count + done
-            fresh = env.reset(k_reset)
-            state, obs = jax.tree.map(lambda a, b: jnp.where(done, a, b), fresh, (state, step.obs))
-            return (state, obs, jnp.where(done, 0.0, running), jnp.where(done, 0, length), total, count), None
+    def begin_anew(done: Array, k_reset: Key, going_on: PyTree) -> PyTree:
+        def one(done: Array, k: Key, going_on: PyTree) -> PyTree:
+            return jax.tree.map(lambda a, b: jnp.where(done, a, b), env.reset(k), going_on)
 
-        start = (*env.reset(jax.random.fold_in(key, 0)), 0.0, 0, 0.0, 0)
-        carry, _ = lax.scan(advance, jax.tree.map(jnp.asarray, start), jnp.arange(num_steps))
-        return carry[-2], carry[-1]
+        # A reset can cost as much as a step, and most steps end no episode.
+        return lax.cond(
+            _any_in_lockstep(done.any()), jax.vmap(one), lambda done, k, going_on: going_on, done, k_reset, going_on
+        )
 
-    totals, counts = jax.vmap(one)(keys)
-    return totals.sum(), counts.sum()
+    def advance(carry: tuple[Any, ...], t: Array) -> tuple[tuple[Any, ...], None]:
+        state, obs, memory, earned, length, totals = carry
+        k_act, k_step, k_reset = jax.vmap(lambda k: jax.random.split(k, 3), out_axes=1)(_fold(keys, t + 1))
+        action = jax.vmap(running.act_with(memory))(k_act, obs)
+        state, step = jax.vmap(env.step)(k_step, state, action)
+        earned, length = earned + step.reward, length + 1
+        done = step.terminated | step.truncated | (length >= env.spec.max_episode_steps)
+        ended = Window(returns=jnp.where(done, earned, 0.0), steps=jnp.where(done, length, 0), episodes=done)
+        totals = jax.tree.map(jnp.add, totals, ended)
+        state, obs = begin_anew(done, k_reset, (state, step.obs))
+        memory = running.observe(memory, obs, live)
+        return (state, obs, memory, jnp.where(done, 0.0, earned), jnp.where(done, 0, length), totals), None
+
+    state, obs = jax.vmap(env.reset)(_fold(keys, 0))
+    none = jnp.zeros(num_envs, jnp.int32)
+    totals = Window(returns=jnp.zeros(num_envs), steps=none, episodes=none)
+    start = (state, obs, running.observe(running.start, obs, live), jnp.zeros(num_envs), none, totals)
+    totals = lax.scan(advance, start, jnp.arange(num_steps))[0][-1]
+    return jax.tree.map(lambda x: x.sum(0), totals)
 
 
 def record_episode(key: Key, env: Environment, act: ActFn) -> tuple[TimeStep, Array, Array]:
@@ -121,16 +184,29 @@ def record_episode(key: Key, env: Environment, act: ActFn) -> tuple[TimeStep, Ar
         Time steps stacked over T = max_episode_steps, the actions taken [T, ...] and the observations acted on
         f32[T, *obs_shape]. Steps behind the first `terminated | truncated` are not part of the episode.
     """
+    return record_episode_keeping(key, env, act, lambda state: None)[:3]
 
-    def advance(carry: tuple[Any, Array], t: Array) -> tuple[tuple[Any, Array], tuple[TimeStep, Array, Array]]:
-        state, obs = carry
+
+def record_episode_keeping(
+    key: Key, env: Environment, act: ActFn, keep: Callable[[EnvState], PyTree]
+) -> tuple[TimeStep, Array, Array, PyTree]:
+    """The same, with what `keep` takes from each state: stacked over T + 1, the last one behind the last step."""
+
+    running, live = _running(act), jnp.ones(1, bool)
+
+    def advance(carry: tuple[Any, ...], t: Array) -> tuple[tuple[Any, ...], tuple[TimeStep, Array, Array, PyTree]]:
+        state, obs, memory = carry
         k_act, k_step = jax.random.split(jax.random.fold_in(key, t + 1))
-        action = act(k_act, obs)
-        state, step = env.step(k_step, state, action)
-        return (state, step.obs), (step, action, obs)
+        action = running.act_with(memory)(k_act, obs)
+        after, step = env.step(k_step, state, action)
+        memory = running.observe(memory, step.obs[None], live)
+        return (after, step.obs, memory), (step, action, obs, keep(state))
 
-    start = env.reset(jax.random.fold_in(key, 0))
-    return lax.scan(advance, start, jnp.arange(env.spec.max_episode_steps))[1]
+    state, obs = env.reset(jax.random.fold_in(key, 0))
+    start = (state, obs, running.observe(running.start, obs[None], live))
+    (last, *_), (steps, actions, observations, kept) = lax.scan(advance, start, jnp.arange(env.spec.max_episode_steps))
+    kept = jax.tree.map(lambda rows, row: jnp.concatenate([rows, row[None]]), kept, keep(last))
+    return steps, actions, observations, kept
 
 
 def visited_observations(key: Key, env: Environment, num: int) -> Array:
@@ -162,11 +238,12 @@ def random_policy(spec: EnvSpec) -> ActFn:
 class _Loop:
     state: PyTree
     obs: Array
+    memory: PyTree  # of a RunningAct; shared by all episodes
     alive: Array  # bool[E]
     t: Array  # i32[]
     episodes: Episodes
 
-    def after(self, state: PyTree, step: TimeStep, max_steps: int) -> "_Loop":
+    def after(self, state: PyTree, step: TimeStep, max_steps: Array) -> "_Loop":
         done = self.episodes
         alive = self.alive
         episodes = Episodes(
@@ -179,7 +256,9 @@ class _Loop:
             moments=None if done.moments is None else done.moments.merge(Moments.of(self.obs, alive)),
         )
         ended = step.terminated | step.truncated | (self.t + 1 >= max_steps)
-        return _Loop(state=state, obs=step.obs, alive=alive & ~ended, t=self.t + 1, episodes=episodes)
+        return _Loop(
+            state=state, obs=step.obs, memory=self.memory, alive=alive & ~ended, t=self.t + 1, episodes=episodes
+        )
 
 
 def _fold(keys: Key, t: Array | int) -> Key:

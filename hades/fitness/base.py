@@ -2,8 +2,14 @@
 
 import abc
 
+import jax.numpy as jnp
+from jax import Array
+
 from hades.environments.base import Environment
-from hades.types import ActFn, Candidate, EnvSpec, Key, Score
+from hades.environments.plausibility import implausible
+from hades.environments.rollout import Episodes
+from hades.errors import ConfigError, offer
+from hades.types import ActFn, Candidate, EnvSpec, Key, Metrics, Score
 
 
 class Fitness(abc.ABC):
@@ -26,3 +32,44 @@ class Fitness(abc.ABC):
         """Most live environment steps that one call can take."""
         del spec
         return 0
+
+
+IMPLAUSIBLE = ("keep", "mask", "penalize")
+"""What a fitness may do with an episode that raises the exploit alarm."""
+
+
+def check_implausible(name: str, choice: str, spec: EnvSpec | None = None) -> None:
+    """Raise ConfigError for an unknown choice, or one that could do nothing in the environment."""
+    if choice not in IMPLAUSIBLE:
+        raise ConfigError(f'{name}.implausible is "{choice}". {offer(choice, IMPLAUSIBLE)}')
+    if spec is not None and choice != "keep" and not spec.plausible:
+        raise ConfigError(
+            f'{name}.implausible is "{choice}", but {spec.name} states no bounds of plausibility: give the environment '
+            'some (such as Brax.plausible = (("height", 3.0),)), or use "keep".'
+        )
+
+
+def plausible_mean(values: Array, episodes: Episodes, spec: EnvSpec, choice: str, penalty: float) -> Array:
+    """Mean of f32[E] over episodes, where implausible ones count as they are, not at all, or `penalty`.
+
+    NaN where all of them are masked, so that such a candidate is ranked last.
+    """
+    if choice == "keep":
+        return values.mean()
+    flags = implausible(episodes, spec)
+    if choice == "penalize":
+        return jnp.where(flags, penalty, values).mean()
+    left = (~flags).sum()
+    return jnp.where(left > 0, jnp.where(flags, 0.0, values).sum() / jnp.maximum(left, 1), jnp.nan)
+
+
+def episode_metrics(episodes: Episodes, spec: EnvSpec) -> Metrics:
+    """What every fitness that plays episodes reports of them."""
+    metrics: Metrics = {
+        "episode_length": episodes.lengths.mean(),
+        "terminated": episodes.terminated.mean(),
+        "live_share": episodes.lengths.sum() / episodes.executed,
+        **{f"info/{name}_max": value.mean() for name, value in episodes.info_max.items()},
+        **{f"info/{name}_sum": value.mean() for name, value in episodes.info_sum.items()},
+    }
+    return metrics | ({"implausible": implausible(episodes, spec).mean()} if spec.plausible else {})

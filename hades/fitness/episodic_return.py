@@ -7,41 +7,47 @@ import jax.numpy as jnp
 from hades.environments.base import Environment
 from hades.environments.rollout import rollout
 from hades.errors import ConfigError
-from hades.fitness.base import Fitness
+from hades.fitness.base import Fitness, check_implausible, episode_metrics, plausible_mean
 from hades.registry import register
-from hades.types import ActFn, Candidate, EnvSpec, Key, Metrics, Score
+from hades.types import ActFn, Candidate, EnvSpec, Key, Score
 
 
 @register("Fitness", "EpisodicReturn")
 @dataclasses.dataclass(frozen=True)
 class EpisodicReturn(Fitness):
-    """Play `num_episodes` episodes to their end; stops as soon as all of them have ended."""
+    """Play `num_episodes` episodes to their end; stops as soon as all of them have ended.
+
+    Attributes:
+        num_episodes: E.
+        implausible: an episode that raises the exploit alarm is counted as it is ("keep"), left out ("mask"; a
+            candidate without any other episode is ranked last), or counted as `penalty` ("penalize").
+        penalty: the return that a penalised episode counts as.
+    """
 
     num_episodes: int = 4
+    implausible: str = "keep"
+    penalty: float = 0.0
 
     def __post_init__(self) -> None:
         if self.num_episodes < 1:
             raise ConfigError(f"EpisodicReturn.num_episodes is {self.num_episodes}; it must be at least 1.")
+        check_implausible("EpisodicReturn", self.implausible)
 
     def __call__(
         self, key: Key, env: Environment, act: ActFn, candidate: Candidate, *, with_moments: bool = False
     ) -> Score:
         del candidate
         episodes = rollout(key, env, act, self.num_episodes, with_moments=with_moments)
-        lengths = episodes.lengths
-        metrics: Metrics = {
-            "return": episodes.returns.mean(),
-            "episode_length": lengths.mean(),
-            "terminated": episodes.terminated.mean(),
-            **{f"info/{name}_max": value.mean() for name, value in episodes.info_max.items()},
-        }
         return Score(
-            value=episodes.returns.mean(),
+            value=plausible_mean(episodes.returns, episodes, env.spec, self.implausible, self.penalty),
             episodes=jnp.full((), self.num_episodes, jnp.int32),
-            env_steps=lengths.sum(),
+            env_steps=episodes.lengths.sum(),
             moments=episodes.moments,
-            metrics=metrics,
+            metrics={"return": episodes.returns.mean(), **episode_metrics(episodes, env.spec)},
         )
+
+    def check(self, spec: EnvSpec) -> None:
+        check_implausible("EpisodicReturn", self.implausible, spec)
 
     def max_env_steps(self, spec: EnvSpec) -> int:
         return self.num_episodes * spec.max_episode_steps

@@ -5,15 +5,17 @@ Selection and reports still measure the whole undiscounted return, whatever is s
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 import jax.numpy as jnp
+from jax import Array
 
 from hades.environments.base import Environment
 from hades.environments.rollout import rollout
 from hades.errors import ConfigError, offer
-from hades.fitness.base import Fitness
+from hades.fitness.base import Fitness, check_implausible, episode_metrics, plausible_mean
 from hades.registry import options, register
-from hades.types import ActFn, Candidate, EnvSpec, Key, Metrics, Score
+from hades.types import ActFn, Candidate, EnvSpec, Key, Score
 
 
 @register("Fitness", "ShapedReturn")
@@ -27,12 +29,15 @@ class ShapedReturn(Fitness):
         terms: (name, weight) pairs or a mapping; a name is an entry of the environment's `info`, such as Brax's
             "reward_forward", or "length" for the steps survived.
         horizon: steps after which an episode is broken off; 0: never.
+        implausible, penalty: as in EpisodicReturn.
     """
 
     num_episodes: int = 4
     return_weight: float = 1.0
     terms: tuple[tuple[str, float], ...] = ()
     horizon: int = 0
+    implausible: str = "keep"
+    penalty: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "terms", options(self.terms))
@@ -41,38 +46,54 @@ class ShapedReturn(Fitness):
                 f"ShapedReturn.num_episodes is {self.num_episodes} and .horizon {self.horizon}; "
                 "they must be at least 1 and 0."
             )
-        weights = (self.return_weight, *(weight for _, weight in self.terms))
+        check_implausible("ShapedReturn", self.implausible)
+        weights = self.weights.values()
         if not any(weights) or not all(math.isfinite(weight) for weight in weights):
             raise ConfigError(
                 f"ShapedReturn.return_weight is {self.return_weight} and .terms {self.terms}: weights must be finite "
                 "and one of them not 0, else there is nothing to search for."
             )
 
+    @property
+    def weights(self) -> dict[str, float]:
+        """Of "return" and every term."""
+        return {"return": self.return_weight, **dict(self.terms)}
+
     def __call__(
         self, key: Key, env: Environment, act: ActFn, candidate: Candidate, *, with_moments: bool = False
     ) -> Score:
         del candidate
-        episodes = rollout(key, env, act, self.num_episodes, with_moments=with_moments, max_steps=self.horizon)
-        sums = episodes.info_sum | {"length": episodes.lengths.astype(jnp.float32)}
-        for name, _ in self.terms:
+        name = "return_within_horizon" if self.horizon else "return"
+        return self.score(key, env, act, self.weights, self.horizon, name, with_moments=with_moments)
+
+    def score(
+        self,
+        key: Key,
+        env: Environment,
+        act: ActFn,
+        weights: Mapping[str, Array | float],
+        horizon: Array | int,
+        return_name: str,
+        *,
+        with_moments: bool,
+    ) -> Score:
+        """With other weights and another horizon, which may be traced."""
+        episodes = rollout(key, env, act, self.num_episodes, with_moments=with_moments, max_steps=horizon)
+        sums = {"return": episodes.returns, "length": episodes.lengths.astype(jnp.float32)} | episodes.info_sum
+        for name in weights:
             if name not in sums:
                 raise ConfigError(f'ShapedReturn.terms names "{name}". {offer(name, sorted(sums))}')
-        value = self.return_weight * episodes.returns
-        for name, weight in self.terms:
-            value += weight * sums[name]
-        metrics: Metrics = {
-            "episode_length": episodes.lengths.mean(),
-            "live_share": episodes.lengths.sum() / episodes.executed,
-            "return" if not self.horizon else "return_within_horizon": episodes.returns.mean(),
-            **{f"info/{name}_sum": total.mean() for name, total in episodes.info_sum.items()},
-        }
+        value = jnp.stack([weight * sums[name] for name, weight in weights.items()]).sum(0)
         return Score(
-            value=value.mean(),
+            value=plausible_mean(value, episodes, env.spec, self.implausible, self.penalty),
             episodes=jnp.full((), self.num_episodes, jnp.int32),
             env_steps=episodes.lengths.sum(),
             moments=episodes.moments,
-            metrics=metrics,
+            metrics={return_name: episodes.returns.mean(), **episode_metrics(episodes, env.spec)},
         )
+
+    def check(self, spec: EnvSpec) -> None:
+        check_implausible("ShapedReturn", self.implausible, spec)
 
     def max_env_steps(self, spec: EnvSpec) -> int:
         steps = min(self.horizon, spec.max_episode_steps) if self.horizon else spec.max_episode_steps

@@ -41,10 +41,18 @@ class WindowedReturn(Fitness):
             raise ConfigError(
                 "WindowedReturn gathers no observation moments: use ConstantNormalizer or EpisodicReturn."
             )
-        total, count = rollout_window(key, env, act, self.num_envs, self.num_steps)
-        value = jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.nan)
-        steps = jnp.full((), self.num_envs * self.num_steps, jnp.int32)
-        return Score(value=value, episodes=count, env_steps=steps, moments=None, metrics={"return": value})
+        window = rollout_window(key, env, act, self.num_envs, self.num_steps)
+        count = window.episodes
+        value, length = (
+            jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.nan) for total in (window.returns, window.steps)
+        )
+        return Score(
+            value=value,
+            episodes=count,
+            env_steps=jnp.full((), self.num_envs * self.num_steps, jnp.int32),
+            moments=None,
+            metrics={"return": value, "episode_length": length},
+        )
 
     def check(self, spec: EnvSpec) -> None:
         if not spec.can_terminate and self.num_steps < spec.max_episode_steps:

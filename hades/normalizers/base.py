@@ -7,7 +7,7 @@ from flax import struct
 from jax import Array
 
 from hades.environments.base import Environment
-from hades.types import Key, Moments
+from hades.types import ActFn, Key, Moments
 
 
 @struct.dataclass
@@ -32,6 +32,10 @@ class Normalizer(abc.ABC):
     @abc.abstractmethod
     def apply(self, state: NormalizerState, obs: Array) -> Array:
         """Normalised f32[..., *obs_shape]."""
+
+    def wrap(self, state: NormalizerState, act: ActFn) -> ActFn:
+        """An act on raw observations from one on normalised ones."""
+        return lambda key, obs: act(key, self.apply(state, obs))
 
     def update(self, state: NormalizerState, moments: Moments) -> NormalizerState:
         """Statistics for the next generation, from the moments of this one's observations."""

@@ -207,6 +207,7 @@ class _Session:
             "env_steps_total": host.search_steps,
             "return_mean": summary.mean,
             "return_std": summary.std_over_inits,
+            "implausible_episodes": summary.implausible_episodes,
             "best": is_best,
         }
         self._evaluations.write([row])
@@ -216,7 +217,9 @@ class _Session:
         self._host.seconds["compile"] += self._compiled.compile_evaluation(solution, stream)
         began = time.monotonic()
         evaluation = self._compiled.evaluate(solution, stream)
-        summary = summarize(np.asarray(evaluation.returns), np.asarray(evaluation.lengths))
+        info_max = jax.tree.map(np.asarray, evaluation.info_max)
+        spec = self._experiment.algorithm.environments[0].spec
+        summary = summarize(np.asarray(evaluation.returns), np.asarray(evaluation.lengths), info_max, spec)
         return summary, time.monotonic() - began
 
     def _is_done(self) -> bool:

@@ -8,25 +8,32 @@ print(hades.evaluate(policy))
 import ast
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from hades import registry
 from hades.algorithms.keys import Step, Stream, indexed_keys, step_key, stream_key
 from hades.algorithms.playing import map_chunks, play, sequential
 from hades.data.dataset import DistilledDataset
 from hades.environments.base import Environment
+from hades.environments.rollout import rollout
 from hades.errors import ConfigError, DatasetError, offer
+from hades.fitness.base import Fitness
+from hades.fitness.episodic_return import EpisodicReturn
 from hades.inner.behaviour_cloning import BehaviourCloning
 from hades.normalizers.base import Normalizer, NormalizerState
+from hades.normalizers.constant import ConstantNormalizer
 from hades.policies.base import Policy
 from hades.train.fingerprint import mismatch, unflat_params
-from hades.train.statistics import ReturnSummary, summarize
-from hades.types import Dataset, EnvSpec, Key, Moments, Params
+from hades.train.statistics import ReturnSummary, summarize, summarize_scores
+from hades.types import ActFn, Candidate, Dataset, EnvSpec, Key, Moments, Params, Score
+
+FROZEN_FLOOR = 1e-4
+"""Least deviation of frozen statistics; the published normalisation has the same, from the 1e-8 in its square root."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,11 +54,13 @@ class TrainedPolicy:
     params: Params
     loss: float
 
-    def act(self, key: Key, observation: Array) -> Array:
-        """An action for one raw observation f32[*obs_shape]."""
-        return _act_for(self.learner, self.normalizer, self.normalizer_state, self.environment.spec)(self.params)(
-            key, observation
-        )
+    @property
+    def act(self) -> ActFn:
+        """`policy.act(key, observation)` is an action for one raw observation f32[*obs_shape].
+
+        A RunningAct where the normaliser restarts at every evaluation: that one plays, but refuses single observations.
+        """
+        return _act_for(self.learner, self.normalizer, self.normalizer_state, self.environment.spec)(self.params)
 
 
 def train_policy(dataset: DistilledDataset, seed: int = 0, **changes: Any) -> TrainedPolicy:
@@ -83,7 +92,10 @@ def train_policy(dataset: DistilledDataset, seed: int = 0, **changes: Any) -> Tr
 
 
 def evaluate(policy: TrainedPolicy, num_episodes: int = 64, seed: int = 0) -> ReturnSummary:
-    """Returns of whole episodes of one policy; every episode is its own unit in the interval."""
+    """Returns of whole episodes of one policy; every episode is its own unit in the interval.
+
+    Under a RestartingNormalizer the episodes share its statistics, and are units that lean on each other.
+    """
     key = step_key(stream_key(jax.random.key(seed), Stream.REPORT), Step.EPISODES)
     params = jax.tree.map(lambda x: x[None], policy.params)
     episodes = _play(
@@ -93,24 +105,60 @@ def evaluate(policy: TrainedPolicy, num_episodes: int = 64, seed: int = 0) -> Re
 
 
 def evaluate_dataset(
-    dataset: DistilledDataset, num_inits: int = 64, num_episodes: int = 4, seed: int = 0, **changes: Any
+    dataset: DistilledDataset,
+    num_inits: int = 64,
+    num_episodes: int = 4,
+    seed: int = 0,
+    protocol: Fitness | None = None,
+    **changes: Any,
 ) -> ReturnSummary:
-    """Train `num_inits` policies from a dataset and play whole episodes with each."""
-    learner = changed_learner(dataset, changes)
+    """Train `num_inits` policies from a dataset and measure each.
+
+    Args:
+        dataset: from `load_dataset`.
+        num_inits: policies to train.
+        num_episodes: whole episodes to play with each, where no protocol says otherwise.
+        seed: of the initial policies and the episodes.
+        protocol: how to measure a policy, which becomes the unit of the interval; any Fitness that scores episodes.
+            None: as the file's own returns were measured. `EpisodicReturn(4)` plays whole episodes in any case.
+        **changes: fields of the recipe to change.
+
+    Raises:
+        ConfigError: for an unknown field, or where a policy completed no episode under the protocol.
+        DatasetError: when the initial weights of a HaDES-F dataset cannot be rebuilt here.
+    """
+    learner, env, state = changed_learner(dataset, changes), dataset.environment, normalizer_state(dataset)
+    protocol = protocol or dataset.protocol or EpisodicReturn(num_episodes)
+    protocol.check(env.spec)
     key = stream_key(jax.random.key(seed), Stream.REPORT)
-    inits = initial_policies(dataset, learner, step_key(key, Step.INITS), num_inits)
-    keys = indexed_keys(step_key(key, Step.LEARN), num_inits)
-    params, _ = _clone(learner, dataset.environment.spec, keys, inits, _pairs(dataset))
-    episodes = _play(
-        learner,
-        dataset.normalizer,
-        dataset.environment,
-        num_episodes,
-        step_key(key, Step.EPISODES),
-        params,
-        normalizer_state(dataset),
-    )
-    return summarize(np.asarray(episodes.returns), np.asarray(episodes.lengths))
+    params = _cloned(key, dataset, learner, num_inits)
+    k_play = step_key(key, Step.EPISODES)
+    if isinstance(protocol, EpisodicReturn) and protocol == EpisodicReturn(protocol.num_episodes):
+        episodes = _play(learner, dataset.normalizer, env, protocol.num_episodes, k_play, params, state)
+        return summarize(np.asarray(episodes.returns), np.asarray(episodes.lengths))
+    scores = _measure(learner, dataset.normalizer, env, protocol, k_play, params, state)
+    lengths = scores.metrics.get("episode_length", scores.env_steps / jnp.maximum(scores.episodes, 1))
+    values, episodes = np.asarray(scores.value), np.asarray(scores.episodes)
+    return summarize_scores(values, episodes, np.asarray(lengths), repr(protocol))
+
+
+def freeze_statistics(
+    dataset: DistilledDataset, num_inits: int = 16, num_episodes: int = 4, seed: int = 0
+) -> DistilledDataset:
+    """The same dataset with constant statistics: of all observations in whole episodes of freshly trained policies.
+
+    That makes a dataset of the RestartingNormalizer stand alone. Nothing is clipped or floored, and `returns` is empty,
+    because nothing was measured under the new statistics.
+    """
+    learner, env, state = changed_learner(dataset, {}), dataset.environment, normalizer_state(dataset)
+    key = stream_key(jax.random.key(seed), Stream.SEARCH)
+    params = _cloned(key, dataset, learner, num_inits)
+    moments = _observe(learner, dataset.normalizer, env, num_episodes, step_key(key, Step.EPISODES), params, state)
+    variance = np.maximum(np.asarray(moments.variance), FROZEN_FLOOR**2)
+    metadata = {name: value for name, value in dataset.metadata.items() if name != "evaluation"}
+    normalizer = ConstantNormalizer(floor=FROZEN_FLOOR, clip=0.0)
+    metadata |= {"normalizer": registry.describe(normalizer), "returns": {}}
+    return dataclasses.replace(dataset, obs_mean=np.asarray(moments.mean), obs_std=np.sqrt(variance), metadata=metadata)
 
 
 def changed_learner(dataset: DistilledDataset, changes: dict[str, Any]) -> BehaviourCloning:
@@ -183,12 +231,21 @@ def normalizer_state(dataset: DistilledDataset) -> NormalizerState:
     return NormalizerState(mean=mean, std=std, moments=Moments.zeros(mean.shape))
 
 
+def _cloned(key: Key, dataset: DistilledDataset, learner: BehaviourCloning, num_inits: int) -> Params:
+    """`num_inits` trained policies, stacked."""
+    inits = initial_policies(dataset, learner, step_key(key, Step.INITS), num_inits)
+    keys = indexed_keys(step_key(key, Step.LEARN), num_inits)
+    return _clone(learner, dataset.environment.spec, keys, inits, _pairs(dataset))[0]
+
+
 def _pairs(dataset: DistilledDataset) -> Dataset:
     return Dataset(observations=jnp.asarray(dataset.observations), targets=jnp.asarray(dataset.targets))
 
 
-def _act_for(learner: BehaviourCloning, normalizer: Normalizer, state: NormalizerState, spec: EnvSpec) -> Any:
-    return lambda params: lambda key, obs: learner.policy.act(key, params, normalizer.apply(state, obs), spec)
+def _act_for(
+    learner: BehaviourCloning, normalizer: Normalizer, state: NormalizerState, spec: EnvSpec
+) -> Callable[[Params], ActFn]:
+    return lambda params: normalizer.wrap(state, lambda key, obs: learner.policy.act(key, params, obs, spec))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -212,3 +269,45 @@ def _play(
     state: NormalizerState,
 ) -> Any:
     return play(key, env, _act_for(learner, normalizer, state, env.spec), params, num_episodes)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _measure(
+    learner: BehaviourCloning,
+    normalizer: Normalizer,
+    env: Environment,
+    protocol: Fitness,
+    key: Key,
+    params: Params,
+    state: NormalizerState,
+) -> Score:
+    """Score[I] of I stacked policies; policy i uses `fold_in(key, i)`."""
+    act_for = _act_for(learner, normalizer, state, env.spec)
+
+    def one(pair: tuple[Key, Params]) -> Score:
+        return protocol(pair[0], env, act_for(pair[1]), Candidate(genome=(), params=pair[1], metrics={}))
+
+    count = jax.tree.leaves(params)[0].shape[0]
+    return map_chunks(one, (indexed_keys(key, count), params), 64)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _observe(
+    learner: BehaviourCloning,
+    normalizer: Normalizer,
+    env: Environment,
+    num_episodes: int,
+    key: Key,
+    params: Params,
+    state: NormalizerState,
+) -> Moments:
+    """Of the raw observations in whole episodes of I stacked policies."""
+    act_for = _act_for(learner, normalizer, state, env.spec)
+
+    def one(pair: tuple[Key, Params]) -> Moments:
+        moments = rollout(pair[0], env, act_for(pair[1]), num_episodes, with_moments=True).moments
+        assert moments is not None
+        return moments
+
+    count = jax.tree.leaves(params)[0].shape[0]
+    return jax.vmap(one)((indexed_keys(key, count), params)).merge_axis()

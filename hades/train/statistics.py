@@ -1,17 +1,39 @@
 """Summaries of returns that leave the program."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.stats
+from jax import Array
+
+from hades.environments.plausibility import alarms
+from hades.errors import ConfigError
+from hades.types import EnvSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Alarm:
+    """One bound of plausibility over the episodes of a report."""
+
+    bound: float
+    largest: float
+    episodes: int
 
 
 @dataclasses.dataclass(frozen=True)
 class ReturnSummary:
     """Mean return of I independent policies with E whole episodes each.
 
-    `ci95` is Student's interval of the mean over policies, the independent units. All are plain floats.
+    `ci95` is Student's interval of the mean over policies, the independent units. All are plain floats. `alarms` counts
+    episodes beyond each bound of plausibility, with the bound and the largest value met; it is empty where the
+    environment states none. `implausible_episodes` raised at least one alarm; they are part of the mean.
+
+    Under another `protocol` than whole episodes (such as the published window) each policy has one score, and
+    `num_episodes` counts the episodes that all of them completed.
     """
 
     mean: float
@@ -23,26 +45,58 @@ class ReturnSummary:
     num_episodes: int
     mean_length: float
     per_init: tuple[float, ...]
+    implausible_episodes: int = 0
+    alarms: Mapping[str, Alarm] = dataclasses.field(default_factory=dict)
+    protocol: str = ""
 
     def describe(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {**dataclasses.asdict(self), "ci95": list(self.ci95), "per_init": list(self.per_init)}
+        fields = {**dataclasses.asdict(self), "ci95": list(self.ci95), "per_init": list(self.per_init)}
+        return fields if self.protocol else {name: value for name, value in fields.items() if name != "protocol"}
 
     def __str__(self) -> str:
         low, high = self.ci95
+        played = f"{self.num_inits} policies × {self.num_episodes} episodes"
+        if self.protocol:
+            played = f"{self.num_inits} policies under {self.protocol}, {self.num_episodes} episodes completed"
         return (
-            f"{self.mean:.1f} (95 % interval {low:.1f} to {high:.1f}; {self.num_inits} policies × "
-            f"{self.num_episodes} episodes; worst policy {self.worst_init:.1f})"
+            f"{self.mean:.1f} (95 % interval {low:.1f} to {high:.1f}; {played}; worst policy {self.worst_init:.1f})"
+            + (f"; {self.implausible_episodes} implausible episodes" if self.implausible_episodes else "")
         )
 
 
-def summarize(returns: np.ndarray, lengths: np.ndarray) -> ReturnSummary:
-    """Of returns f32[I, E] and episode lengths i32[I, E]."""
+def summarize_scores(values: np.ndarray, episodes: np.ndarray, lengths: np.ndarray, protocol: str) -> ReturnSummary:
+    """Of one score f32[I] a policy, the episodes i32[I] that each is made of and their mean lengths f32[I].
+
+    Raises:
+        ConfigError: where a policy's score could not be measured, since a mean over the others would flatter.
+    """
+    unmeasured = int((~np.isfinite(values)).sum())
+    if unmeasured:
+        raise ConfigError(
+            f"{unmeasured} of {len(values)} policies completed no episode under {protocol}, so nothing was measured: "
+            "evaluate over whole episodes instead."
+        )
+    summary = summarize(np.asarray(values)[:, None], np.zeros((len(values), 1)))
+    total = int(episodes.sum())
+    length = float((np.asarray(lengths, np.float64) * episodes).sum() / max(total, 1))
+    return dataclasses.replace(summary, num_episodes=total, mean_length=length, protocol=protocol)
+
+
+def summarize(
+    returns: np.ndarray,
+    lengths: np.ndarray,
+    info_max: Mapping[str, np.ndarray] | None = None,
+    spec: EnvSpec | None = None,
+) -> ReturnSummary:
+    """Of returns f32[I, E] and episode lengths i32[I, E]; with `info_max` and the spec also of the exploit alarms."""
     returns = np.asarray(returns, np.float64)
     per_init = returns.mean(1)
     count = len(per_init)
     mean, std = float(per_init.mean()), float(per_init.std(ddof=1)) if count > 1 else 0.0
     half = float(scipy.stats.t.ppf(0.975, count - 1)) * std / count**0.5 if count > 1 else float("nan")
+    raised = {} if spec is None else alarms(jnp.asarray(returns), jax.tree.map(jnp.asarray, dict(info_max or {})), spec)
+    flagged = np.any([np.asarray(flags) for flags in raised.values()], axis=0) if raised else np.zeros(1, bool)
     return ReturnSummary(
         mean=mean,
         ci95=(mean - half, mean + half),
@@ -53,4 +107,14 @@ def summarize(returns: np.ndarray, lengths: np.ndarray) -> ReturnSummary:
         num_episodes=returns.shape[1],
         mean_length=float(np.mean(lengths)),
         per_init=tuple(round(float(r), 4) for r in per_init),
+        implausible_episodes=int(flagged.sum()),
+        alarms={name: _alarm(name, flags, returns, info_max or {}, spec) for name, flags in raised.items()},
     )
+
+
+def _alarm(
+    name: str, flags: Array, returns: np.ndarray, info_max: Mapping[str, np.ndarray], spec: EnvSpec | None
+) -> Alarm:
+    bounds = dict(spec.plausible) if spec is not None else {}
+    values = np.abs(returns) if name == "return" else np.asarray(info_max[name])
+    return Alarm(bound=float(bounds.get(name, 0.0)), largest=float(values.max()), episodes=int(flags.sum()))

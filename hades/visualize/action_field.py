@@ -9,10 +9,10 @@ import numpy as np
 
 from hades.data.dataset import DistilledDataset
 from hades.types import EnvSpec
-from hades.visualize.episodes import Actor
 from hades.visualize.figures import NARROW, figure, render
 from hades.visualize.pairs import Pairs
 from hades.visualize.palette import INK, PAPER, channel_colours, rgb
+from hades.visualize.recording import Actor
 from hades.visualize.tables import diverging
 
 if TYPE_CHECKING:

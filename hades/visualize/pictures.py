@@ -10,17 +10,20 @@ from hades.train.policies import train_policy
 from hades.visualize.action_field import action_field, can_show_field, field_legend, measure_field
 from hades.visualize.channels import channel_maps
 from hades.visualize.curves import fitness_curve, report_returns
-from hades.visualize.episodes import Actor, episode_picture, record
+from hades.visualize.episodes import episode_picture
 from hades.visualize.figures import return_text
 from hades.visualize.frames import legend
+from hades.visualize.interactive import write_viewer
 from hades.visualize.markup import captioned, details, escape, image, paragraph, responsive, section
 from hades.visualize.pairs import Pairs, pairs_of
+from hades.visualize.recording import Actor, Episode, record
 from hades.visualize.run_record import RunRecord
 from hades.visualize.scenes import can_draw, draw, explanation
 from hades.visualize.sections import is_fixed_policy
 from hades.visualize.tables import dataset_table, fits_table
 
 MOST_SCENES = 64
+VIEWER = "episode.html"
 
 
 def dataset(run: RunRecord) -> str:
@@ -96,7 +99,8 @@ def policy(run: RunRecord, given: Actor | None) -> str:
         return section(title, paragraph(f"No policy could be trained from the dataset here: {error}"))
     if actor is None:
         return section(title, paragraph("There is no dataset to train a policy from, so no episode is shown."))
-    picture = episode_picture(record(actor))
+    episode = record(actor)
+    picture = episode_picture(episode)
     shown = image(picture.content, picture.mime, picture.description)
     kind = "episode" if picture.mime == "image/gif" else "episode curves"
     how = (
@@ -104,7 +108,20 @@ def policy(run: RunRecord, given: Actor | None) -> str:
         if not given
         else ""
     )
-    return section(title, captioned(shown, how + picture.caption, kind), _field(run, actor))
+    caption = captioned(shown, how + picture.caption, kind)
+    return section(title, caption, _interactive_view(run, episode), _field(run, actor))
+
+
+def _interactive_view(run: RunRecord, episode: Episode) -> str:
+    """Written beside the report, and a link to it; a sentence where that fails; nothing where there are no bodies."""
+    if episode.motion is None:
+        return ""
+    try:
+        path = write_viewer(episode, run.workdir / VIEWER)
+    except HadesError as error:
+        return paragraph(f"There is no interactive view of it. {error}", "note")
+    size = f" ({path.stat().st_size / 1024:.0f} kB, beside this page; needs JavaScript and WebGL, but no network)"
+    return f'<p><a href="{VIEWER}">Open the interactive view</a>{escape(size)}</p>'
 
 
 def _field(run: RunRecord, policy: Actor) -> str:

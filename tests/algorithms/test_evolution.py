@@ -62,7 +62,7 @@ def test_runs_are_deterministic_in_the_key(chunked):
 def test_equal_genomes_of_a_generation_get_equal_fitness(chunked, mesh):
     state = chunked[0][0]
     population = jax.random.normal(KEY, (8, 9)).at[5].set(jnp.arange(9.0)).at[2].set(jnp.arange(9.0))
-    scores = jax.jit(lambda key: EVOLUTION._scores(key, population, state.normalizer, mesh).value)
+    scores = jax.jit(lambda key: EVOLUTION._scores(key, population, state, mesh).value)
     first, later = (np.asarray(scores(stream_key(KEY, Stream.SEARCH, generation))) for generation in (0, 1))
     assert first[5] == pytest.approx(first[2], rel=1e-6)
     assert later[5] == pytest.approx(later[2], rel=1e-6)

@@ -10,11 +10,24 @@ from hades.environments.base import Environment
 from hades.environments.gymnax import Gymnax, env_ids
 from hades.environments.point import Point
 from hades.types import Discrete
-from tests.support import POINT, POINT_DISCRETE, assert_finite, assert_rows_agree, example, random_actions, structure
+from tests.support import (
+    HAS_PLAYGROUND,
+    POINT,
+    POINT_DISCRETE,
+    assert_finite,
+    assert_rows_agree,
+    example,
+    random_actions,
+    structure,
+)
 
 NAMES = [name for name in registry.names("Environment") if name != "Gymnax"]  # all of its ids are tested below
+if not HAS_PLAYGROUND:  # tests/environments/test_playground.py reports the skip
+    NAMES.remove("Playground")
 EVERY = [*(example("Environment", name) for name in NAMES), POINT_DISCRETE, *(Gymnax(env_id) for env_id in env_ids())]
 COMPILED = [POINT, POINT_DISCRETE, Point(max_episode_steps=4, radius=0.5), Gymnax("CartPole-v1"), Gymnax("Pendulum-v1")]
+if HAS_PLAYGROUND:
+    COMPILED.append(example("Environment", "Playground"))
 
 
 def name_of(env: Environment) -> str:
@@ -84,8 +97,8 @@ def test_every_gymnax_id_compiles(env_id, key):
 
 @pytest.mark.parametrize("env", [env for env in EVERY if not isinstance(env.spec.action_space, Discrete)], ids=name_of)
 def test_box_actions_beyond_one_are_clipped(env, key):
-    state, _ = env.reset(key)
+    step, (state, _) = jax.jit(env.step), jax.jit(env.reset)(key)
     ones = np.ones(env.spec.action_space.size, np.float32)
-    at_bound, beyond = (env.step(key, state, jnp.asarray(scale * ones))[1] for scale in (1.0, 3.0))
+    at_bound, beyond = (step(key, state, jnp.asarray(scale * ones))[1] for scale in (1.0, 3.0))
     np.testing.assert_array_equal(at_bound.obs, beyond.obs)
     np.testing.assert_array_equal(at_bound.reward, beyond.reward)

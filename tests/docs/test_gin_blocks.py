@@ -9,6 +9,7 @@ from hades.errors import ConfigError
 from hades.train.gin_config import config_names, config_root, load_experiment
 from hades.types import size_of
 from tests.docs.pages import OUTSIDE, Block, blocks
+from tests.support import HAS_PLAYGROUND
 
 
 @pytest.mark.parametrize("block", [b for b in blocks("gin") if b.page not in OUTSIDE], ids=str)
@@ -28,6 +29,8 @@ def test_block_builds(block: Block, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", config_names())
 def test_shipped_run_builds(name: str) -> None:
+    if name.startswith("playground") and not HAS_PLAYGROUND:
+        pytest.skip("the optional package playground is not installed")
     algorithm = load_experiment(name).algorithm
     assert isinstance(algorithm, Evolution)
     assert size_of(algorithm.genome_shapes) > 0

@@ -157,8 +157,9 @@ def test_visited_observations_come_from_live_steps_of_many_episodes():
 def test_a_window_counts_completed_episodes_only():
     env = Point(max_episode_steps=4)
     stay = lambda key, obs: jnp.zeros(1)  # noqa: E731
-    total, count = jax.jit(lambda k: rollout_window(k, env, stay, 2, 10))(KEY)
-    assert count == 4  # two each; the last two steps belong to unfinished ones
+    window = jax.jit(lambda k: rollout_window(k, env, stay, 2, 10))(KEY)
+    assert window.episodes == 4  # two each; the last two steps belong to unfinished ones
+    assert window.steps == 4 * 4
     expected = 0.0
     for e in range(2):
         k_env = jax.random.fold_in(KEY, e)
@@ -166,7 +167,7 @@ def test_a_window_counts_completed_episodes_only():
         for k_reset in k_resets:
             position, goal = env.reset(k_reset)[1]
             expected -= 4 * abs(float(goal - position))
-    np.testing.assert_allclose(total, expected, rtol=1e-5)
+    np.testing.assert_allclose(window.returns, expected, rtol=1e-5)
 
 
 def test_random_policies_are_uniform():

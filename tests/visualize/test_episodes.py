@@ -11,7 +11,9 @@ from PIL import Image
 from hades.environments.base import Environment
 from hades.environments.point import Point
 from hades.types import Box, Discrete, EnvSpec
-from hades.visualize.episodes import MAX_FRAMES, Episode, episode_gif, episode_picture, frame_stride, record
+from hades.visualize.animation import MAX_FRAMES, episode_gif, frame_stride
+from hades.visualize.episodes import episode_picture
+from hades.visualize.recording import Episode, record
 
 
 class Pusher:

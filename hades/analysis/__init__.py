@@ -1,0 +1,1 @@
+"""Analysis of environments, runs and datasets: numbers, no pictures."""

@@ -1,0 +1,45 @@
+"""Turn released npz files into dataset files, with their recipe, protocol, published figure and initial weights.
+
+python launch/import_published.py --input=../shared/published/hadesF_hopper_D64_seed0.npz --output=hopper_f.safetensors
+python launch/import_published.py --input=../shared/published --output=runs/imported
+
+A folder is converted whole. --freeze replaces statistics that restart at every evaluation by constant ones, gathered
+from policies trained here, so that the file stands alone.
+"""
+
+from pathlib import Path
+
+from absl import app, flags
+
+from hades.normalizers.restarting import RestartingNormalizer
+from hades.train.command_line import start
+from hades.train.policies import freeze_statistics
+from hades.train.published import import_published, published_datasets
+
+INPUT = flags.DEFINE_string("input", None, "A released npz file with index.json beside it, or a folder of them.")
+OUTPUT = flags.DEFINE_string("output", None, "The file to write, or the folder for a folder.")
+FREEZE = flags.DEFINE_bool("freeze", False, "Replace restarting statistics by constant ones.")
+
+
+def main() -> int:
+    if INPUT.value is None or OUTPUT.value is None:
+        raise app.UsageError("give --input and --output")
+    source, target = Path(INPUT.value), Path(OUTPUT.value)
+    pairs = [(source, target)]
+    if source.is_dir():
+        pairs = [(path, target / f"{path.stem}.safetensors") for path in published_datasets(source)]
+    for path, output in pairs:
+        dataset = import_published(path)
+        if FREEZE.value and isinstance(dataset.normalizer, RestartingNormalizer):
+            dataset = freeze_statistics(dataset)
+        print(f"{path.name} -> {dataset.save(output)} ({len(dataset)} points for {dataset.environment.spec.name})")
+    return 0
+
+
+def run() -> None:
+    """Console script."""
+    start(__name__, main)
+
+
+if __name__ == "__main__":
+    run()

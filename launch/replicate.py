@@ -1,0 +1,46 @@
+"""Measure every released dataset of a folder under the published protocol and print a table of what they earn.
+
+python launch/replicate.py --published=../shared/published --num_inits=32 --workdir=runs/published
+
+A dataset that was measured before with the same settings is read from the workdir, so the program can be stopped and
+started again. --stand_alone also plays whole episodes, and freezes statistics that restart at every evaluation.
+"""
+
+import time
+from pathlib import Path
+
+from absl import app, flags
+
+from hades.train.command_line import start
+from hades.train.published import published_datasets
+from hades.train.replication import replicate, stand_alone_table, table
+
+PUBLISHED = flags.DEFINE_string("published", None, "Folder of the released npz files and their index.json.")
+INITS = flags.DEFINE_integer("num_inits", 32, "Policies to train from each dataset.", lower_bound=2)
+WORKDIR = flags.DEFINE_string("workdir", "runs/published", "Gets one JSON file a dataset.")
+SEED = flags.DEFINE_integer("seed", 1, "Seed of the initial policies and episodes.", lower_bound=0)
+STAND_ALONE = flags.DEFINE_bool("stand_alone", False, "Also over whole episodes, and with frozen statistics.")
+
+
+def main() -> int:
+    if PUBLISHED.value is None:
+        raise app.UsageError("give --published")
+    replications = []
+    for path in published_datasets(PUBLISHED.value):
+        began = time.monotonic()
+        done = replicate(path, Path(WORKDIR.value), INITS.value, SEED.value, STAND_ALONE.value)
+        print(f"{path.stem}: {done.ours['mean']:.1f}, {time.monotonic() - began:.0f} s", flush=True)
+        replications.append(done)
+    print(f"\n{table(replications)}")
+    if STAND_ALONE.value:
+        print(f"\n{stand_alone_table(replications)}")
+    return 0
+
+
+def run() -> None:
+    """Console script."""
+    start(__name__, main)
+
+
+if __name__ == "__main__":
+    run()
