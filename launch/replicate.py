@@ -3,7 +3,8 @@
 python launch/replicate.py --published=../shared/published --num_inits=32 --workdir=runs/published
 
 A dataset that was measured before with the same settings is read from the workdir, so the program can be stopped and
-started again. --stand_alone also plays whole episodes, and freezes statistics that restart at every evaluation.
+started again. --stand_alone also plays the sets whose statistics restart at every evaluation over whole episodes, and
+with the statistics frozen.
 """
 
 import time
@@ -19,7 +20,7 @@ PUBLISHED = flags.DEFINE_string("published", None, "Folder of the released npz f
 INITS = flags.DEFINE_integer("num_inits", 32, "Policies to train from each dataset.", lower_bound=2)
 WORKDIR = flags.DEFINE_string("workdir", "runs/published", "Gets one JSON file a dataset.")
 SEED = flags.DEFINE_integer("seed", 1, "Seed of the initial policies and episodes.", lower_bound=0)
-STAND_ALONE = flags.DEFINE_bool("stand_alone", False, "Also over whole episodes, and with frozen statistics.")
+STAND_ALONE = flags.DEFINE_bool("stand_alone", False, "Also with whole episodes and frozen statistics.")
 
 
 def main() -> int:

@@ -67,6 +67,7 @@ class Evolution:
     def __post_init__(self) -> None:
         self.learner.check(self.spec)
         self.fitness.check(self.spec)
+        self.normalizer.check(self.spec)
         most = self.fitness.max_env_steps(self.spec) * self.num_inits * self.outer.population_size
         if most >= 2**31:
             raise ConfigError(

@@ -7,7 +7,7 @@ from flax import struct
 from jax import Array
 
 from hades.environments.base import Environment
-from hades.types import ActFn, Key, Moments
+from hades.types import ActFn, EnvSpec, Key, Moments
 
 
 @struct.dataclass
@@ -24,6 +24,10 @@ class Normalizer(abc.ABC):
 
     wants_moments: bool = False
     """Whether `update` uses the moments of the population's observations, which cost a little to gather."""
+
+    def check(self, spec: EnvSpec) -> None:
+        """Raise ConfigError where the configuration does not fit the environment."""
+        del spec
 
     @abc.abstractmethod
     def init(self, key: Key, env: Environment) -> NormalizerState:

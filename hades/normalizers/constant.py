@@ -15,7 +15,7 @@ from hades.environments.rollout import random_policy, rollout
 from hades.errors import ConfigError
 from hades.normalizers.base import Normalizer, NormalizerState
 from hades.registry import register
-from hades.types import Key, Moments
+from hades.types import EnvSpec, Key, Moments
 
 
 @register("Normalizer", "ConstantNormalizer")
@@ -43,14 +43,17 @@ class ConstantNormalizer(Normalizer):
             )
         check_estimate("ConstantNormalizer", self.episodes, self.floor, self.clip)
 
+    def check(self, spec: EnvSpec) -> None:
+        if self.mean and len(self.mean) != spec.obs_size:
+            raise ConfigError(
+                f"ConstantNormalizer.mean has {len(self.mean)} numbers, but an observation of {spec.name} has "
+                f"{spec.obs_size} (shape {spec.obs_shape})."
+            )
+
     def init(self, key: Key, env: Environment) -> NormalizerState:
-        shape, size = env.spec.obs_shape, env.spec.obs_size
+        self.check(env.spec)
+        shape = env.spec.obs_shape
         if self.mean:
-            if len(self.mean) != size:
-                raise ConfigError(
-                    f"ConstantNormalizer.mean has {len(self.mean)} numbers, but an observation of {env.spec.name} has "
-                    f"{size} (shape {shape})."
-                )
             mean = jnp.asarray(np.asarray(self.mean, np.float32).reshape(shape))
             std = jnp.asarray(np.asarray(self.std, np.float32).reshape(shape))
             return NormalizerState(mean=mean, std=jnp.maximum(std, self.floor), moments=Moments.zeros(shape))

@@ -18,6 +18,7 @@ import hades
 from hades import errors, registry
 from hades.errors import ConfigError, HadesError, offer
 from hades.train.experiment import Experiment
+from hades.train.normalizer_file import normalizer_from_file
 
 
 def config_root() -> Path:
@@ -135,7 +136,8 @@ def _plain(text: str) -> str:
 
 
 def _configurables() -> list[str]:
-    return sorted({name for interface in registry.interfaces() for name in registry.names(interface)})
+    components = {name for interface in registry.interfaces() for name in registry.names(interface)}
+    return sorted(components | {normalizer_from_file.__name__})
 
 
 def _fields(name: str) -> list[str]:

@@ -34,8 +34,8 @@ class Replication:
         published: the published figure.
         index: what the index re-measured: `mean`, `sd_over_inits`, `inits`, `episode_length`; empty where it did not.
         ours: a described ReturnSummary under the published protocol.
-        whole_episodes: the same over whole episodes; empty where not asked for.
-        frozen: the same with statistics frozen into the dataset; only where they restart at every evaluation.
+        whole_episodes: the same over whole episodes; only where statistics restart, and empty where not asked for.
+        frozen: the same with the statistics of other policies' episodes frozen into the dataset.
         seed: of the policies and episodes.
     """
 
@@ -76,7 +76,7 @@ def replicate(path: Path, workdir: Path, num_inits: int = 32, seed: int = 1, sta
         workdir: gets `<name>.json`.
         num_inits: policies to train.
         seed: of the policies and episodes.
-        stand_alone: also measure over whole episodes, and with frozen statistics where they restart.
+        stand_alone: where statistics restart, also measure over whole episodes, and with the statistics frozen.
     """
     record = workdir / f"{path.stem}.json"
     known = Replication(**json.loads(record.read_text())) if record.exists() else None
@@ -94,12 +94,14 @@ def replicate(path: Path, workdir: Path, num_inits: int = 32, seed: int = 1, sta
             seed=seed,
         )
         _write(record, known)
+    if not (stand_alone and isinstance(dataset.normalizer, RestartingNormalizer)):
+        return known
     whole = EpisodicReturn(num_episodes=4)
-    if stand_alone and not known.whole_episodes:
+    if not known.whole_episodes:
         summary = evaluate_dataset(dataset, num_inits, seed=seed, protocol=whole)
         known = dataclasses.replace(known, whole_episodes=summary.describe())
         _write(record, known)
-    if stand_alone and not known.frozen and isinstance(dataset.normalizer, RestartingNormalizer):
+    if not known.frozen:
         summary = evaluate_dataset(freeze_statistics(dataset), num_inits, seed=seed, protocol=whole)
         known = dataclasses.replace(known, frozen=summary.describe())
         _write(record, known)
@@ -113,10 +115,10 @@ def table(replications: Sequence[Replication]) -> str:
 
 
 def stand_alone_table(replications: Sequence[Replication]) -> str:
-    """Markdown: the returns over whole episodes and with frozen statistics beside those of the window."""
+    """Markdown: where statistics restart, returns over whole episodes and with frozen ones beside the window's."""
     columns = ("dataset", "window", "whole episodes", "whole episodes, frozen statistics")
     rows = [columns, ("---",) * len(columns)]
-    rows += [(r.name, _mean(r.ours), _mean(r.whole_episodes), _mean(r.frozen)) for r in replications]
+    rows += [(r.name, _mean(r.ours), _mean(r.whole_episodes), _mean(r.frozen)) for r in replications if r.frozen]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

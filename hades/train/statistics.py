@@ -32,8 +32,8 @@ class ReturnSummary:
     episodes beyond each bound of plausibility, with the bound and the largest value met; it is empty where the
     environment states none. `implausible_episodes` raised at least one alarm; they are part of the mean.
 
-    Under another `protocol` than whole episodes (such as the published window) each policy has one score, and
-    `num_episodes` counts the episodes that all of them completed.
+    Under another `protocol` than whole episodes (such as the published window) each policy has one score,
+    `num_episodes` counts the episodes that all of them completed, and `mean_length` is a mean over policies.
     """
 
     mean: float
@@ -78,9 +78,9 @@ def summarize_scores(values: np.ndarray, episodes: np.ndarray, lengths: np.ndarr
             "evaluate over whole episodes instead."
         )
     summary = summarize(np.asarray(values)[:, None], np.zeros((len(values), 1)))
-    total = int(episodes.sum())
-    length = float((np.asarray(lengths, np.float64) * episodes).sum() / max(total, 1))
-    return dataclasses.replace(summary, num_episodes=total, mean_length=length, protocol=protocol)
+    return dataclasses.replace(
+        summary, num_episodes=int(episodes.sum()), mean_length=float(np.mean(lengths)), protocol=protocol
+    )
 
 
 def summarize(

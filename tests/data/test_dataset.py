@@ -13,6 +13,7 @@ from hades.data.dataset import FORMAT_VERSION, DistilledDataset, action_kind, de
 from hades.environments.base import Environment
 from hades.environments.gymnax import Gymnax
 from hades.errors import ConfigError, DatasetError
+from hades.fitness.windowed_return import WindowedReturn
 from hades.normalizers.constant import ConstantNormalizer
 from tests.support import CLASSIFYING, CLONING, POINT, POINT_DISCRETE
 
@@ -69,6 +70,14 @@ def test_a_file_holds_all_that_was_saved(dataset, path):
 def test_the_components_come_back_equal(path):
     loaded = load_dataset(str(path))
     assert (loaded.environment, loaded.learner, loaded.normalizer) == (POINT, CLONING, ConstantNormalizer())
+
+
+def test_a_file_may_name_the_protocol_of_its_returns(dataset, tmp_path):
+    assert dataset.protocol is None  # as in every file from before there was such an entry
+    window = WindowedReturn(num_envs=3, num_steps=7)
+    metadata = {**dataset.metadata, "evaluation": registry.describe(window)}
+    named = dataclasses.replace(dataset, metadata=metadata)
+    assert load_dataset(named.save(tmp_path / "named.safetensors")).protocol == window
 
 
 def test_images_and_labels_keep_their_shape(tmp_path):
