@@ -21,6 +21,8 @@ from hades.environments.base import Environment, EnvState
 from hades.types import Box, Key
 
 HEIGHT_MARGIN, SPEED_MARGIN, REWARD_MARGIN = 1.5, 2.0, 2.0
+MIN_HEIGHT = 0.1
+"""m"""
 _HOLD = 15
 _Carry: TypeAlias = tuple[EnvState, Array, Array, Array]
 
@@ -34,8 +36,12 @@ class Extremes:
     reward: float
 
     def bounds(self) -> tuple[float, float, float]:
-        """Height, speed and reward of a step that no honest episode exceeds, to two digits."""
-        pairs = ((self.height, HEIGHT_MARGIN), (self.speed, SPEED_MARGIN), (self.reward, REWARD_MARGIN))
+        """Height, speed and reward of a step that no honest episode exceeds, to two digits; 0: no bound.
+
+        Where no body leaves the ground plane by more than MIN_HEIGHT, a height says nothing.
+        """
+        height = self.height if self.height > MIN_HEIGHT else 0.0
+        pairs = ((height, HEIGHT_MARGIN), (self.speed, SPEED_MARGIN), (self.reward, REWARD_MARGIN))
         height, speed, reward = (_two_digits(value * margin) for value, margin in pairs)
         return height, speed, reward
 

@@ -64,8 +64,18 @@ _SPECIAL_NAMES = {
 }
 
 
-PLAUSIBLE: dict[tuple[str, str], tuple[float, float, float]] = {}
-"""Height (m), speed (m/s) and reward of one step that no honest episode exceeds, by environment and backend.
+PLAUSIBLE: dict[tuple[str, str], tuple[float, float, float]] = {
+    ("ant", "positional"): (8.0, 27.0, 14.0),
+    ("halfcheetah", "positional"): (3.4, 20.0, 7.6),
+    ("hopper", "positional"): (2.3, 15.0, 12.0),
+    ("humanoid", "positional"): (2.7, 50.0, 21.0),
+    ("humanoidstandup", "positional"): (2.7, 39.0, 200.0),
+    ("inverted_double_pendulum", "positional"): (0.91, 13.0, 25.0),
+    ("inverted_pendulum", "positional"): (0.0, 19.0, 2.0),
+    ("pusher", "positional"): (0.8, 7.9, 8.7),
+    ("reacher", "positional"): (0.0, 9.8, 4.9),
+}
+"""Largest height (m), speed (m/s) and reward of a step that are plausible, by environment and backend; 0: no bound.
 
 Printed by `python -m hades.analysis.plausibility` (Brax 0.14.2).
 """
@@ -147,7 +157,8 @@ class Brax(Environment):
         if measured is None:
             return ()
         height, speed, reward = measured
-        return (("height", height), ("speed", speed), ("return", reward * self.episode_length))
+        bounds = (("height", height), ("speed", speed), ("return", reward * self.episode_length))
+        return tuple((name, bound) for name, bound in bounds if bound)
 
     @cached_property
     def versions(self) -> dict[str, str]:

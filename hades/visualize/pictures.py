@@ -160,6 +160,12 @@ def search(run: RunRecord) -> str:
         return section(title, paragraph("There is no metrics.jsonl, so the course of the search is not known."))
     wide, narrow = (fitness_curve(run.metrics, run.evaluations, run.report, narrow=n) for n in (False, True))
     parts = [responsive(wide, narrow, "search", "Fitness over environment steps")]
+    if any("population/return_within_horizon" in row for row in run.metrics):
+        note = (
+            "The population was searched for a shaped objective, in stages or within a horizon (Fitness under “How it "
+            "was made”), so its fitness is no return. The solution and the report are measured by whole episodes."
+        )
+        parts.append(paragraph(note, "note"))
     chosen, selected = run.result.get("best_generation"), run.result.get("selection_return")
     if not run.evaluations:
         parts.append(paragraph("The solution was not evaluated on selection keys during the search.", "note"))

@@ -42,6 +42,7 @@ def _body(run: RunRecord, policy: Actor | None) -> list[str]:
         pictures.policy(run, policy),
         pictures.search(run),
         pictures.returns(run),
+        sections.plausibility(run),
         sections.cost(run),
         sections.how_to_use(run),
         sections.recipe(run),

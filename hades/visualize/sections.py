@@ -100,6 +100,38 @@ def _tiles(run: RunRecord, count: int) -> str:
     return f'<dl class="tiles">{shown}</dl>' if shown else ""
 
 
+_QUANTITIES = {
+    "height": ("highest body, m", "{:.2f}"),
+    "speed": ("fastest body, m/s", "{:.1f}"),
+    "return": ("absolute return", "{:,.0f}"),
+    "nonfinite": ("physics that broke down", "{:.0f}"),
+}
+
+
+def plausibility(run: RunRecord) -> str:
+    """The exploit alarm over the episodes of the report; empty where the environment states no bounds."""
+    report = run.report or {}
+    alarms = report.get("alarms") or {}
+    if not alarms:
+        return ""
+    flagged, episodes = report.get("implausible_episodes", 0), report["num_inits"] * report["num_episodes"]
+    if flagged:
+        verdict = paragraph(
+            f"{flagged} of {episodes} episodes of the report are physically implausible: the policy may exploit a "
+            "fault of the simulator. They are part of the return above. Look at the episode, then search again with "
+            "EpisodicReturn.implausible = 'mask'.",
+            "note bad",
+        )
+    else:
+        verdict = paragraph(f"None of the {episodes} episodes of the report raised an alarm.", "note good")
+    rows = []
+    for name, alarm in alarms.items():
+        label, form = _QUANTITIES.get(name, (name, "{:g}"))
+        rows.append((label, form.format(alarm["largest"]), form.format(alarm["bound"]), alarm["episodes"] or "–"))
+    head = ("quantity", "largest met", "plausible up to", "episodes beyond")
+    return section("Exploit alarm", verdict, table(rows, head, "numbers"))
+
+
 def cost(run: RunRecord) -> str:
     """Environment steps and seconds of each phase."""
     steps, seconds = run.result.get("env_steps", {}), run.result.get("seconds", {})
@@ -148,6 +180,9 @@ def how_to_use(run: RunRecord) -> str:
 def recipe(run: RunRecord) -> str:
     """Environment, training recipe and library versions, and the configuration in full."""
     parts = []
+    fitness = (run.experiment.get("algorithm") or {}).get("fitness")
+    if fitness:
+        parts += ["<h3>Fitness</h3>", table(flat(fitness), kind="facts")]
     if run.dataset is not None:
         for title, name in (
             ("Environment", "environment"),

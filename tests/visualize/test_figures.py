@@ -96,6 +96,9 @@ def test_curve_shows_the_return_where_fitness_is_something_else() -> None:
     row = {"generation": 1, "env_steps_total": 1, "fitness/mean": 1.0, "fitness/max": 2.0, "population/return": 1.0}
     assert "population mean return" not in words(fitness_curve([row]))
     assert "population mean return" in words(fitness_curve([row | {"population/return": 3.0}]))
+    shaped = words(fitness_curve([row | {"population/return_within_horizon": 3.0}]))
+    assert "population mean return" not in shaped
+    assert "fitness, return" in shaped
 
 
 @pytest.mark.parametrize("values", [[500.0] * 64, [1.0, 2.0, 3.0], [-5.0], list(range(40))])

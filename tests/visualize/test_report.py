@@ -296,6 +296,28 @@ def test_no_threshold_for_episodes_of_another_length(tmp_path: Path) -> None:
     assert "counts as solved" not in sections.headline(run)
 
 
+ALARMS = {
+    "height": {"bound": 2.7, "largest": 9.81, "episodes": 2},
+    "nonfinite": {"bound": 0.0, "largest": 0.0, "episodes": 0},
+}
+
+
+def test_implausible_episodes_are_shown_with_what_to_do(tmp_path: Path) -> None:
+    run = _cart_pole(tmp_path, RESULT["report"] | {"alarms": ALARMS, "implausible_episodes": 2})
+    part = sections.plausibility(run)
+    assert "2 of 15 episodes of the report are physically implausible" in part
+    assert "EpisodicReturn.implausible = &#x27;mask&#x27;" in part
+    assert "<td>9.81</td><td>2.70</td><td>2</td>" in part
+    assert "physics that broke down" in part
+
+
+def test_honest_episodes_are_said_to_be_so_and_no_bounds_to_be_silent(tmp_path: Path) -> None:
+    run = _cart_pole(tmp_path, RESULT["report"] | {"alarms": ALARMS, "implausible_episodes": 0})
+    assert "None of the 15 episodes of the report raised an alarm" in sections.plausibility(run)
+    (tmp_path / "silent").mkdir()
+    assert sections.plausibility(_cart_pole(tmp_path / "silent", RESULT["report"])) == ""
+
+
 def test_durations_and_descriptions_in_words() -> None:
     assert [sections.duration(s) for s in (0.5, 12.34, 754, 12_034)] == [
         "0.50 s",
