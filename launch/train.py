@@ -2,7 +2,7 @@
 
 python launch/train.py --config=cartpole_hades_r --workdir=runs/demo
 python launch/train.py --config=cartpole_hades_r --workdir=runs/s1 --gin_bindings='Experiment.seed = 1'
-python launch/train.py --config=freeway_hades_f --dry_run
+python launch/train.py --config=freeway_hades_f_laptop --dry_run
 """
 
 from absl import app, flags
