@@ -54,7 +54,7 @@ class Policy(abc.ABC):
         """Fresh weights. Do not `vmap` this on CPU: batched QR can hang there; `lax.map` it."""
         params = dict(self.network(spec).init(key, jnp.zeros(spec.obs_shape))["params"])
         if not spec.is_discrete:
-            params["log_std"] = jnp.full(spec.action_space.size, self.log_std)
+            params["log_std"] = jnp.full(spec.action_space.size, self.log_std, jnp.float32)
         return params
 
     def distribution(self, params: Params, obs: Array, spec: EnvSpec) -> Distribution:

@@ -12,13 +12,20 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.sharding import Mesh
 
-from hades.algorithms.evolution import Evolution
+from hades.algorithms.evolution import Evolution, EvolutionState
 from hades.algorithms.keys import indexed_keys
 from hades.algorithms.playing import largest_divisor, map_chunks, sequential
+from hades.environments.base import EnvState
+from hades.environments.rollout import rollout_window
+from hades.errors import ConfigError
+from hades.fitness.curriculum import Curriculum
+from hades.fitness.episodic_return import EpisodicReturn
+from hades.fitness.shaped_return import ShapedReturn
 from hades.fitness.windowed_return import WindowedReturn
 from hades.train.mesh import make_mesh
-from hades.types import ActFn, Candidate, Discrete, Key, Params, PyTree
+from hades.types import ActFn, Discrete, Key, Params, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +39,7 @@ class Costs:
     compile: float
     cpu_seconds: float
     env_steps: int
+    executed_steps: int
     peak_rss_mib: float
 
     @property
@@ -44,22 +52,33 @@ class Costs:
         return (
             f"generation {self.generation:.2f} s = {self.ratio:.2f} × ({self.cloning:.2f} cloning + "
             f"{self.inference:.2f} inference + {self.environment:.2f} environment = {parts:.2f} s); "
-            f"{self.env_steps:,} environment steps, "
+            f"{self.env_steps:,} live of {self.executed_steps:,} executed environment steps, "
             f"{self.env_steps / self.generation / 1e3:.0f} k steps/s, "
             f"{self.env_steps / self.cpu_seconds / 1e3:.1f} k steps per CPU-second; compile {self.compile:.1f} s"
         )
 
 
-def generation_costs(algorithm: Evolution, repeats: int = 5) -> Costs:
-    """Measure an algorithm whose fitness is a WindowedReturn, so that every policy takes the same steps."""
-    window = algorithm.fitness
-    assert isinstance(window, WindowedReturn)
+def generation_costs(algorithm: Evolution, repeats: int = 5, warm_up: int = 0) -> Costs:
+    """Measure a generation, and as many live environment steps, actions and clonings as it has, each alone.
+
+    Steps that a rollout executes after an episode has ended, because others of its batch have not, are overhead of the
+    generation and no part of what it is compared with. With a WindowedReturn there are none.
+
+    Raises:
+        ConfigError: for a fitness that plays in another way.
+    """
     mesh = make_mesh()
     state = jax.jit(lambda: algorithm.init(jax.random.key(0)))()
     began = time.monotonic()
     step = jax.jit(lambda s: algorithm.step(s, mesh)).lower(state).compile()
     seconds_to_compile = time.monotonic() - began
-    env_steps = int(step(state)[1]["env_steps"])
+    if warm_up:
+        state = jax.block_until_ready(jax.jit(lambda s: _advance(algorithm, mesh, s, warm_up))(state))
+    metrics = step(state)[1]
+    env_steps = int(metrics["env_steps"])
+    executed = round(env_steps / float(metrics.get("population/live_share", 1.0)))
+    num_envs = _envs_per_policy(algorithm)
+    num_steps = -(-env_steps // (algorithm.outer.population_size * algorithm.num_inits * num_envs))
     peak = (
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     )  # of compiling and one generation, not of its parts
@@ -68,8 +87,8 @@ def generation_costs(algorithm: Evolution, repeats: int = 5) -> Costs:
     functions: dict[str, Callable[[], PyTree]] = {
         "generation": lambda: step(state),
         "cloning": _bound(jax.jit(lambda p: _clone(algorithm, key, p)), population),
-        "inference": _bound(jax.jit(lambda k: _infer(algorithm, k)), key),
-        "environment": _bound(jax.jit(lambda k: _play(algorithm, k)), key),
+        "inference": _bound(jax.jit(lambda k: _infer(algorithm, k, num_envs, num_steps)), key),
+        "environment": _bound(jax.jit(lambda k: _play(algorithm, k, num_envs, num_steps)), key),
     }
     for function in functions.values():
         jax.block_until_ready(function())
@@ -87,6 +106,7 @@ def generation_costs(algorithm: Evolution, repeats: int = 5) -> Costs:
         compile=seconds_to_compile,
         cpu_seconds=statistics.median(cpu),
         env_steps=env_steps,
+        executed_steps=executed,
         peak_rss_mib=peak,
     )
 
@@ -117,12 +137,11 @@ def _clone(algorithm: Evolution, key: Key, population: Array) -> Array:
     return map_chunks(one, population, max(1, algorithm.learn_batch // count) if algorithm.learn_batch else 0)
 
 
-def _infer(algorithm: Evolution, key: Key) -> Array:
+def _infer(algorithm: Evolution, key: Key, num_envs: int, num_steps: int) -> Array:
     """As many actions as a generation takes, on observations that change a little each time."""
-    window, spec, policy = algorithm.fitness, algorithm.spec, algorithm.learner.policy
-    assert isinstance(window, WindowedReturn)
+    spec, policy = algorithm.spec, algorithm.learner.policy
     params, chunks = _policies(algorithm, key)
-    obs = jax.random.normal(key, (*jax.tree.leaves(params)[0].shape[:2], window.num_envs, *spec.obs_shape))
+    obs = jax.random.normal(key, (*jax.tree.leaves(params)[0].shape[:2], num_envs, *spec.obs_shape))
 
     def act(params: Params, obs: Array, key: Key) -> Array:
         action = policy.act(key, params, obs, spec)
@@ -134,14 +153,12 @@ def _infer(algorithm: Evolution, key: Key) -> Array:
             params, obs, jax.random.fold_in(key, t)
         ), None
 
-    return lax.map(
-        lambda i: lax.scan(step, obs + i, jnp.arange(window.num_steps))[0].sum(), jnp.arange(chunks, dtype=float)
-    )
+    return lax.map(lambda i: lax.scan(step, obs + i, jnp.arange(num_steps))[0].sum(), jnp.arange(chunks, dtype=float))
 
 
-def _play(algorithm: Evolution, key: Key) -> Array:
-    """A generation's environment steps with an action that costs nothing but looks at the observation."""
-    spec = algorithm.spec
+def _play(algorithm: Evolution, key: Key, num_envs: int, num_steps: int) -> Array:
+    """A generation's live environment steps with an action that costs nothing but looks at the observation."""
+    spec, env = algorithm.spec, algorithm.environment
     size, count = algorithm.outer.population_size, algorithm.num_inits
     chunk = largest_divisor(size, algorithm.rollout_batch)
 
@@ -156,9 +173,37 @@ def _play(algorithm: Evolution, key: Key) -> Array:
         return act
 
     def one(key: Key, offset: Array) -> Array:
-        candidate = Candidate(genome=(), params=(), metrics={})
-        return algorithm.fitness(key, algorithm.environment, act_for(offset), candidate).value
+        act = act_for(offset)
+        if isinstance(algorithm.fitness, WindowedReturn):
+            return rollout_window(key, env, act, num_envs, num_steps).returns
+        keys = indexed_keys(key, num_envs)
+
+        def advance(carry: tuple[EnvState, Array], t: Array) -> tuple[tuple[EnvState, Array], Array]:
+            state, obs = carry
+            k_step = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, t)
+            state, step = jax.vmap(env.step)(k_step, state, jax.vmap(act)(keys, obs))
+            return (state, step.obs), step.reward.sum()
+
+        return lax.scan(advance, jax.vmap(env.reset)(keys), jnp.arange(num_steps))[1].sum()
 
     offsets = jnp.arange(size, dtype=jnp.float32).reshape(size // chunk, chunk)
     play = jax.vmap(jax.vmap(one, in_axes=(None, 0)), in_axes=(0, None))
     return lax.map(lambda o: play(indexed_keys(key, count), o), offsets)
+
+
+def _advance(algorithm: Evolution, mesh: Mesh, state: EvolutionState, generations: int) -> EvolutionState:
+    return lax.fori_loop(0, generations, lambda _, s: algorithm.step(s, mesh)[0], state)
+
+
+def _envs_per_policy(algorithm: Evolution) -> int:
+    fitness = algorithm.fitness
+    if isinstance(fitness, WindowedReturn):
+        return fitness.num_envs
+    if isinstance(fitness, EpisodicReturn | ShapedReturn):
+        return fitness.num_episodes
+    if isinstance(fitness, Curriculum):
+        return fitness.stages[0].num_episodes
+    raise ConfigError(
+        "The benchmark measures WindowedReturn, EpisodicReturn, ShapedReturn and Curriculum, not "
+        f"{type(fitness).__name__}."
+    )

@@ -62,6 +62,8 @@ def test_greedy_acting_is_the_mode_and_sampling_is_not(params, key):
 def test_log_std_is_learned_or_fixed(params, learned):
     policy = MLP(width=16, log_std=-1.5, learn_log_std=learned)
     np.testing.assert_array_equal(policy.init(jax.random.key(0), BOX_SPEC)["log_std"], [-1.5, -1.5])
+    whole = dataclasses.replace(policy, log_std=-1).init(jax.random.key(0), BOX_SPEC)["log_std"]
+    assert whole.dtype == jnp.float32  # an integer in a gin file must not make integer weights
     changed = {**params, "log_std": jnp.array([0.25, 0.5])}
     expected = [0.25, 0.5] if learned else [-1.5, -1.5]
     np.testing.assert_array_equal(policy.distribution(changed, OBS, BOX_SPEC).log_std, expected)
