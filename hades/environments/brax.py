@@ -136,7 +136,7 @@ class Brax(Environment):
     @cached_property
     def spec(self) -> EnvSpec:
         env = self.native
-        size = int(env.observation_size)
+        size = jax.eval_shape(self.reset, jax.random.key(0))[1].shape[0]  # Brax's own property resets eagerly: seconds
         names = _observation_names(self.env_name, env.sys.mj_model)
         return EnvSpec(
             name=self.env_name,
@@ -166,21 +166,32 @@ class Brax(Environment):
         return {name: importlib.metadata.version(name) for name in packages} | {"brax backend": self.backend}
 
     def reset(self, key: Key) -> tuple[EnvState, Array]:
-        state = self.native.reset(jax.random.wrap_key_data(jax.random.key_data(key)))
-        return PhysicsState(native=state, time=jnp.zeros((), jnp.int32)), jnp.asarray(state.obs, jnp.float32)
+        return _reset(self, key)
 
     def step(self, key: Key, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
         del key
-        before = state.native.replace(metrics=dict(state.native.metrics), info=dict(state.native.info))
-        after = self.native.step(before, jnp.clip(action, -1.0, 1.0))
-        bodies = after.pipeline_state
-        info = body_info(bodies.x.pos, bodies.xd.vel) | after.metrics
-        return guarded_step(state, after, info, self.episode_length)
+        return _step(self, state, action)
 
     def pose(self, state: EnvState) -> tuple[Array, Array]:
         """Positions f32[L, 3] and rotations (quaternions) f32[L, 4] of the bodies, for pictures."""
         x = state.native.pipeline_state.x
         return x.pos, x.rot
+
+
+# Jitted by themselves because tracing Brax takes seconds: a program that steps in several places traces it once.
+@functools.partial(jax.jit, static_argnums=0)
+def _reset(env: Brax, key: Key) -> tuple[EnvState, Array]:
+    state = env.native.reset(jax.random.wrap_key_data(jax.random.key_data(key)))
+    return PhysicsState(native=state, time=jnp.zeros((), jnp.int32)), jnp.asarray(state.obs, jnp.float32)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _step(env: Brax, state: PhysicsState, action: Array) -> tuple[EnvState, TimeStep]:
+    before = state.native.replace(metrics=dict(state.native.metrics), info=dict(state.native.info))
+    after = env.native.step(before, jnp.clip(action, -1.0, 1.0))
+    bodies = after.pipeline_state
+    info = body_info(bodies.x.pos, bodies.xd.vel) | after.metrics
+    return guarded_step(state, after, info, env.episode_length)
 
 
 @functools.cache

@@ -327,7 +327,8 @@ class CompiledRun:
         return jax.jit(lambda: self.algorithm.init(jax.random.key(seed)), out_shardings=self._replicated)
 
     def _run_block(self, state: State, count: Array) -> tuple[State, Array, dict[str, Array]]:
-        shapes = jax.eval_shape(lambda s: self.algorithm.step(s, self._mesh)[1], state)
+        step = jax.jit(lambda s: self.algorithm.step(s, self._mesh))  # jitted, so that it is traced once for both uses
+        shapes = jax.eval_shape(step, state)[1]
         empty = jax.tree.map(lambda m: jnp.zeros((BLOCK, *m.shape), m.dtype), shapes)
 
         def unfinished(carry: tuple[State, Array, dict[str, Array]]) -> Array:
@@ -335,7 +336,7 @@ class CompiledRun:
 
         def generation(carry: tuple[State, Array, dict[str, Array]]) -> tuple[State, Array, dict[str, Array]]:
             state, done, rows = carry
-            state, metrics = self.algorithm.step(state, self._mesh)
+            state, metrics = step(state)
             return state, done + 1, jax.tree.map(lambda row, m: row.at[done].set(m), rows, metrics)
 
         return lax.while_loop(unfinished, generation, (state, jnp.zeros((), jnp.int32), empty))

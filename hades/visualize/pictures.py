@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from hades.environments.rollout import RunningAct
 from hades.errors import HadesError
 from hades.train.policies import train_policy
 from hades.visualize.action_field import action_field, can_show_field, field_legend, measure_field
@@ -128,6 +129,8 @@ def _field(run: RunRecord, policy: Actor) -> str:
     """The policy's actions over two features."""
     if run.dataset is None or not can_show_field(policy.environment.spec):
         return ""
+    if isinstance(policy.act, RunningAct):
+        return paragraph("Its actions depend on what it has seen before, so no field of them is shown.", "note")
     pairs = pairs_of(run.dataset)
     note = (
         "What the same policy does over the two features that change its actions most, the others held at their mean. "

@@ -17,7 +17,9 @@ from hades.errors import HadesError
 from hades.inner.behaviour_cloning import BehaviourCloning
 from hades.inner.init_scheme import RandomInit
 from hades.inner.losses import CrossEntropy
+from hades.normalizers.base import Normalizer
 from hades.normalizers.none import NoNormalizer
+from hades.normalizers.restarting import RestartingNormalizer
 from hades.policies.mlp import MLP
 from hades.types import EnvSpec
 from hades.visualize import pictures, sections
@@ -91,7 +93,7 @@ class Page(html.parser.HTMLParser):
             self.text += data
 
 
-def save_dataset(path: Path, env: Point | Gymnax, count: int = 2) -> None:
+def save_dataset(path: Path, env: Point | Gymnax, count: int = 2, normalizer: Normalizer | None = None) -> None:
     spec: EnvSpec = env.spec
     rng = np.random.default_rng(0)
     DistilledDataset(
@@ -103,7 +105,7 @@ def save_dataset(path: Path, env: Point | Gymnax, count: int = 2) -> None:
             "environment": registry.describe(env),
             "spec": describe_spec(spec),
             "learner": registry.describe(LEARNER),
-            "normalizer": registry.describe(NoNormalizer()),
+            "normalizer": registry.describe(normalizer or NoNormalizer()),
             "init": {"kind": "random"},
             "versions": {},
         },
@@ -316,6 +318,13 @@ def test_honest_episodes_are_said_to_be_so_and_no_bounds_to_be_silent(tmp_path: 
     assert "None of the 15 episodes of the report raised an alarm" in sections.plausibility(run)
     (tmp_path / "silent").mkdir()
     assert sections.plausibility(_cart_pole(tmp_path / "silent", RESULT["report"])) == ""
+
+
+def test_a_policy_with_a_memory_is_shown_without_a_field_of_actions(tmp_path: Path) -> None:
+    save_dataset(tmp_path / "dataset.safetensors", Point(discrete=True), normalizer=RestartingNormalizer())
+    part = pictures.policy(read_run(tmp_path), None)
+    assert "data:image" in part
+    assert "no field of them is shown" in part
 
 
 def test_durations_and_descriptions_in_words() -> None:
