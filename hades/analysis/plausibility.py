@@ -113,9 +113,8 @@ def main(names: list[str]) -> None:
     from hades.environments.brax import Brax, env_names
 
     for name in names or env_names():
-        backend = "generalized" if name == "swimmer" else "positional"
-        extremes = measure_extremes(jax.random.key(0), Brax(name, backend=backend))
-        print(f'    ("{name}", "{backend}"): {extremes.bounds()},  # met: {extremes}', flush=True)
+        extremes = measure_extremes(jax.random.key(0), Brax(name))
+        print(f'    ("{name}", "positional"): {extremes.bounds()},  # met: {extremes}', flush=True)
 
 
 if __name__ == "__main__":

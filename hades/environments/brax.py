@@ -23,10 +23,13 @@ from hades.registry import options, register
 from hades.types import Box, EnvSpec, Key, TimeStep
 
 BACKENDS = ("positional", "generalized", "spring", "mjx")
-EXCLUDED = {"fast": "it is a test double of Brax's own, without physics"}
+EXCLUDED = {
+    "fast": "it is a test double of Brax's own, without physics",
+    "swimmer": "its fluid forces call jnp.clip in a way that JAX no longer has (Brax 0.14.2)",
+}
 """Registered Brax environments that are not offered, with the reason."""
 
-TIME_LIMIT_ONLY = frozenset({"halfcheetah", "humanoidstandup", "pusher", "reacher", "swimmer"})
+TIME_LIMIT_ONLY = frozenset({"halfcheetah", "humanoidstandup", "pusher", "reacher"})
 """Environments whose episodes only the time limit ends."""
 
 _HIDDEN_POSITIONS = {
@@ -37,7 +40,7 @@ _HIDDEN_POSITIONS = {
     "humanoidstandup": 2,
     "inverted_pendulum": 0,
 }
-_HIDDEN_POSITIONS |= {"swimmer": 2, "walker2d": 1}
+_HIDDEN_POSITIONS |= {"walker2d": 1}
 """Leading entries of q that an observation leaves out, where it is (q, qd, …)."""
 
 _ROOTS = {"rootx": "x", "rootz": "height", "rooty": "torso angle", "slider": "cart position", "hinge": "pole angle"}
@@ -74,6 +77,7 @@ PLAUSIBLE: dict[tuple[str, str], tuple[float, float, float]] = {
     ("inverted_pendulum", "positional"): (0.0, 19.0, 2.0),
     ("pusher", "positional"): (0.8, 7.9, 8.7),
     ("reacher", "positional"): (0.0, 9.8, 4.9),
+    ("walker2d", "positional"): (2.1, 13.0, 11.0),
 }
 """Largest height (m), speed (m/s) and reward of a step that are plausible, by environment and backend; 0: no bound.
 

@@ -22,7 +22,6 @@ _HIDDEN = {
     "humanoid": 2,
     "humanoidstandup": 2,
     "inverted_pendulum": 0,
-    "swimmer": 2,
     "walker2d": 1,
 }
 """Leading entries of q that the observation leaves out, where it is (q, qd, …)."""
@@ -36,7 +35,6 @@ _SIZES = {
     "inverted_pendulum": 4,
     "pusher": 23,
     "reacher": 11,
-    "swimmer": 8,
     "walker2d": 17,
 }
 """Of the observations: an option of an environment can change them, and then they are not drawn."""

@@ -92,7 +92,6 @@ VIEWS: dict[str, View] = {
         *(0.8, (0.32, -0.3, -0.12), 25.0, 42.0), colours={"goal": GREEN, "object": ORANGE} | _ARM, spacing=0.5
     ),
     "reacher": View(0.26, elevation=90.0, colours={"body1": SKY, "fingertip": INK, "target": GREEN}),
-    "swimmer": View(1.9, elevation=90.0, follow=True, forward=True, colours={"mid": SKY}),
     "walker2d": dataclasses.replace(_PLANAR, other=("thigh_left", "leg_left", "foot_left")),
 }
 """By the names of Brax."""

@@ -47,7 +47,6 @@ UPRIGHT = {
     "inverted_pendulum": [0.0] * 4,
     "pusher": [*[0.0] * 17, 0.45, -0.05, -0.275, 0.5, 0.1, -0.323],
     "reacher": [1.0, 1.0, 0.0, 0.0, 0.1, 0.1, *[0.0] * 5],
-    "swimmer": [0.0] * 8,
     "walker2d": [1.25, *[0.0] * 16],
 }
 LENGTH = 5
@@ -110,7 +109,7 @@ def test_what_is_kept_belongs_to_the_state_acted_on() -> None:
 @pytest.mark.parametrize(
     "name",
     ["inverted_double_pendulum", "reacher"]
-    + [pytest.param(n, marks=pytest.mark.slow) for n in ("hopper", "walker2d", "halfcheetah", "pusher", "swimmer")],
+    + [pytest.param(n, marks=pytest.mark.slow) for n in ("hopper", "walker2d", "halfcheetah", "pusher")],
 )
 def test_a_state_is_drawn_where_the_simulator_has_it(name: str) -> None:
     env = Brax(name, backend="generalized")
