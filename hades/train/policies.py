@@ -101,7 +101,10 @@ def evaluate(policy: TrainedPolicy, num_episodes: int = 64, seed: int = 0) -> Re
     episodes = _play(
         policy.learner, policy.normalizer, policy.environment, num_episodes, key, params, policy.normalizer_state
     )
-    return summarize(np.asarray(episodes.returns).T, np.asarray(episodes.lengths))
+    returns, lengths, info_max = jax.tree.map(
+        lambda x: np.asarray(x).T, (episodes.returns, episodes.lengths, episodes.info_max)
+    )
+    return summarize(returns, lengths, info_max, policy.environment.spec)
 
 
 def evaluate_dataset(
@@ -135,7 +138,8 @@ def evaluate_dataset(
     k_play = step_key(key, Step.EPISODES)
     if isinstance(protocol, EpisodicReturn) and protocol == EpisodicReturn(protocol.num_episodes):
         episodes = _play(learner, dataset.normalizer, env, protocol.num_episodes, k_play, params, state)
-        return summarize(np.asarray(episodes.returns), np.asarray(episodes.lengths))
+        returns, lengths, info_max = jax.tree.map(np.asarray, (episodes.returns, episodes.lengths, episodes.info_max))
+        return summarize(returns, lengths, info_max, env.spec)
     scores = _measure(learner, dataset.normalizer, env, protocol, k_play, params, state)
     lengths = scores.metrics.get("episode_length", scores.env_steps / jnp.maximum(scores.episodes, 1))
     values, episodes = np.asarray(scores.value), np.asarray(scores.episodes)

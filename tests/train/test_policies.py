@@ -10,12 +10,14 @@ import pytest
 
 import hades
 from hades.data.dataset import DistilledDataset, load_dataset
+from hades.environments.point import Point
 from hades.errors import CheckpointError, ConfigError, DatasetError
 from hades.inner.init_scheme import FixedInit
 from hades.policies.mlp import MLP
 from hades.train.export import export_dataset
 from hades.train.loop import run
 from hades.train.policies import evaluate, evaluate_dataset, parse_policy, train_policy
+from hades.types import EnvSpec
 from tests.train.tiny import tiny_experiment
 
 
@@ -123,3 +125,23 @@ def test_a_policy_is_parsed_from_text() -> None:
     for text in ("MPL(width=16)", "MLP(width=", "MLP(wdth=3)", "3"):
         with pytest.raises(ConfigError, match=r"MLP|MPL"):
             parse_policy(text)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounded(Point):
+    """A point that states how far it can honestly be from its goal."""
+
+    @property
+    def spec(self) -> EnvSpec:
+        return dataclasses.replace(super().spec, plausible=(("distance", 0.5),))
+
+
+def test_an_evaluation_raises_the_exploit_alarm(dataset: DistilledDataset) -> None:
+    point = dataset.environment
+    assert isinstance(point, Point)
+    bounded = Bounded(**{field.name: getattr(point, field.name) for field in dataclasses.fields(Point)})
+    summary = evaluate(dataclasses.replace(train_policy(dataset), environment=bounded), num_episodes=32)
+    alarm = summary.alarms["distance"]
+    assert 0 < alarm.episodes == summary.implausible_episodes < 32
+    assert alarm.largest > alarm.bound == 0.5
+    assert evaluate(train_policy(dataset), num_episodes=2).alarms == {}
