@@ -32,15 +32,15 @@ EXCLUDED = {
 TIME_LIMIT_ONLY = frozenset({"halfcheetah", "humanoidstandup", "pusher", "reacher"})
 """Environments whose episodes only the time limit ends."""
 
-_HIDDEN_POSITIONS = {
+HIDDEN_POSITIONS = {
     "ant": 2,
     "halfcheetah": 1,
     "hopper": 1,
     "humanoid": 2,
     "humanoidstandup": 2,
     "inverted_pendulum": 0,
+    "walker2d": 1,
 }
-_HIDDEN_POSITIONS |= {"walker2d": 1}
 """Leading entries of q that an observation leaves out, where it is (q, qd, …)."""
 
 _ROOTS = {"rootx": "x", "rootz": "height", "rooty": "torso angle", "slider": "cart position", "hinge": "pole angle"}
@@ -217,7 +217,7 @@ def _observation_names(env_name: str, model: Any) -> tuple[str, ...]:
     """In the order of Brax's `_get_obs`; empty where hades does not know it."""
     if env_name in _SPECIAL_NAMES:
         return _SPECIAL_NAMES[env_name]
-    if env_name not in _HIDDEN_POSITIONS:
+    if env_name not in HIDDEN_POSITIONS:
         return ()
     positions: list[str] = []
     velocities: list[str] = []
@@ -230,7 +230,7 @@ def _observation_names(env_name: str, model: Any) -> tuple[str, ...]:
         else:
             positions.append(name)
             velocities.append(_ROOT_VELOCITIES.get(name, f"{name} velocity"))
-    names = positions[_HIDDEN_POSITIONS[env_name] :] + velocities
+    names = positions[HIDDEN_POSITIONS[env_name] :] + velocities
     if env_name.startswith("humanoid"):
         bodies = [_plain(model.body(i).name) for i in range(1, model.nbody)]
         names += [f"{body} inertia {i}" for body in bodies for i in range(10)]

@@ -9,22 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from hades.environments.brax import HIDDEN_POSITIONS
 from hades.environments.physics import quiet
 from hades.visualize.bodies import Bodies, bodies_of
 from hades.visualize.canvas import Canvas
 from hades.visualize.stage import Stage
 from hades.visualize.views import view_of
 
-_HIDDEN = {
-    "ant": 2,
-    "halfcheetah": 1,
-    "hopper": 1,
-    "humanoid": 2,
-    "humanoidstandup": 2,
-    "inverted_pendulum": 0,
-    "walker2d": 1,
-}
-"""Leading entries of q that the observation leaves out, where it is (q, qd, …)."""
 _SIZES = {
     "ant": 27,
     "halfcheetah": 17,
@@ -87,7 +78,7 @@ def _generalized_position(env_name: str, obs: np.ndarray, model: Any) -> np.ndar
     if env_name == "pusher":
         base = model.body_pos[-2:, 1::-1]  # y and x of the object and of the goal where q is 0
         return np.concatenate([obs[:7], obs[[18, 17]] - base[0], obs[[21, 20]] - base[1]])
-    hidden = _HIDDEN[env_name]
+    hidden = HIDDEN_POSITIONS[env_name]
     q = np.concatenate([np.zeros(hidden), obs[: model.nq - hidden]])
     if env_name in _ABSOLUTE_HEIGHT:
         q[1] -= model.body_pos[1, 2]
@@ -101,9 +92,9 @@ def _root_velocity(env_name: str, obs: np.ndarray, model: Any) -> np.ndarray | N
     """f64[3] in m/s; None where the root does not move, or the observation does not say."""
     if env_name == "inverted_double_pendulum":
         return np.array([obs[5], 0.0, 0.0])
-    if env_name not in _HIDDEN:
+    if env_name not in HIDDEN_POSITIONS:
         return None
-    velocity = obs[model.nq - _HIDDEN[env_name] :]
+    velocity = obs[model.nq - HIDDEN_POSITIONS[env_name] :]
     if _has_free_root(model):
         return velocity[:3]
     result = np.zeros(3)
