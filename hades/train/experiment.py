@@ -6,7 +6,7 @@ from hades.algorithms.base import Algorithm
 from hades.errors import ConfigError
 from hades.registry import register
 
-FREE_FIELDS = ("generations", "checkpoint_every", "target_return", "max_seconds")
+FREE_FIELDS = ("generations", "checkpoint_every", "target_return", "max_seconds", "max_env_steps")
 """Fields that may change when a run continues: they decide how far it goes, not where."""
 
 
@@ -25,6 +25,7 @@ class Experiment:
         checkpoint_every: generations between checkpoints.
         target_return: stop once the solution earns this much on selection keys; None: never.
         max_seconds: stop after so many seconds of search and selection, compilation excluded; None: never.
+        max_env_steps: stop with the generation in which the search has taken so many environment steps; None: never.
     """
 
     algorithm: Algorithm
@@ -38,6 +39,7 @@ class Experiment:
     checkpoint_every: int = 50
     target_return: float | None = None
     max_seconds: float | None = None
+    max_env_steps: int | None = None
 
     def __post_init__(self) -> None:
         for name in (

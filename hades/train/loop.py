@@ -37,6 +37,7 @@ BLOCK = 64
 """Most generations between two looks of the host."""
 BLOCK_SECONDS = 2.0
 """About how long a block should take: how often progress moves and a signal is noticed."""
+MAX_INT32 = 2**31 - 1
 MAX_FAILURES = 3
 """Generations in a row without any finite fitness before a run stops."""
 
@@ -135,7 +136,7 @@ class _Session:
         """One block, then whatever is due at the generation it ends at."""
         count = self._next_count()
         began = time.monotonic()
-        self._state, metrics = self._compiled.block(self._state, count)
+        self._state, metrics = self._compiled.block(self._state, count, self._steps_left())
         inside = time.monotonic() - began
         self._host.seconds["inside"] += inside
         self._log(metrics, began)
@@ -168,6 +169,10 @@ class _Session:
         each = self._compiled.seconds_per_generation
         affordable = BLOCK if each is None else max(1, int(BLOCK_SECONDS / max(each, 1e-6)))
         return max(1, min(due, BLOCK, affordable if each is not None else 1))
+
+    def _steps_left(self) -> int | None:
+        most = self._experiment.max_env_steps
+        return None if most is None else most - self._host.search_steps
 
     def _log(self, metrics: list[dict[str, Any]], began: float) -> None:
         host = self._host
@@ -224,10 +229,12 @@ class _Session:
 
     def _is_done(self) -> bool:
         host, experiment = self._host, self._experiment
-        target, seconds = experiment.target_return, experiment.max_seconds
+        target, seconds, steps = experiment.target_return, experiment.max_seconds, experiment.max_env_steps
         if target is not None and host.best_return is not None and host.best_return >= target:
             return True
         if seconds is not None and host.seconds["search"] + host.seconds["selection"] >= seconds:
+            return True
+        if steps is not None and host.search_steps >= steps:
             return True
         return host.generation >= experiment.generations
 
@@ -276,7 +283,8 @@ class CompiledRun:
 
     def lower(self, state: State) -> Any:
         """The lowered block, for its cost and memory analyses."""
-        return jax.jit(self._run_block, out_shardings=self._replicated).lower(state, jnp.zeros((), jnp.int32))
+        zero = jnp.zeros((), jnp.int32)
+        return jax.jit(self._run_block, out_shardings=self._replicated).lower(state, zero, zero)
 
     def compile(self, state: State) -> float:
         """Compile the block; seconds it took."""
@@ -284,10 +292,12 @@ class CompiledRun:
         self._block = self.lower(state).compile()
         return time.monotonic() - began
 
-    def block(self, state: State, count: int) -> tuple[State, list[dict[str, Any]]]:
-        """`count` generations, and the metrics of those done (fewer where fitness failed)."""
+    def block(self, state: State, count: int, max_env_steps: int | None = None) -> tuple[State, list[dict[str, Any]]]:
+        """`count` generations, and the metrics of those done: fewer where fitness failed or the steps were taken."""
         began = time.monotonic()
-        state, done, metrics = jax.block_until_ready(self._block(state, jnp.asarray(count, jnp.int32)))
+        most = MAX_INT32 if max_env_steps is None else min(max_env_steps, MAX_INT32)
+        arguments = jnp.asarray(count, jnp.int32), jnp.asarray(most, jnp.int32)
+        state, done, metrics = jax.block_until_ready(self._block(state, *arguments))
         completed = int(done)
         each = (time.monotonic() - began) / max(completed, 1)
         previous = self.seconds_per_generation
@@ -326,20 +336,24 @@ class CompiledRun:
         seed = self._experiment.seed
         return jax.jit(lambda: self.algorithm.init(jax.random.key(seed)), out_shardings=self._replicated)
 
-    def _run_block(self, state: State, count: Array) -> tuple[State, Array, dict[str, Array]]:
+    def _run_block(self, state: State, count: Array, max_env_steps: Array) -> tuple[State, Array, dict[str, Array]]:
         step = jax.jit(lambda s: self.algorithm.step(s, self._mesh))  # jitted, so that it is traced once for both uses
         shapes = jax.eval_shape(step, state)[1]
         empty = jax.tree.map(lambda m: jnp.zeros((BLOCK, *m.shape), m.dtype), shapes)
 
-        def unfinished(carry: tuple[State, Array, dict[str, Array]]) -> Array:
-            return (carry[1] < count) & (carry[0].failures < MAX_FAILURES)
+        def unfinished(carry: tuple[State, Array, Array, dict[str, Array]]) -> Array:
+            state, done, steps_left, _ = carry
+            return (done < count) & (steps_left > 0) & (state.failures < MAX_FAILURES)
 
-        def generation(carry: tuple[State, Array, dict[str, Array]]) -> tuple[State, Array, dict[str, Array]]:
-            state, done, rows = carry
+        def generation(carry: tuple[State, Array, Array, dict[str, Array]]) -> tuple[Any, ...]:
+            state, done, steps_left, rows = carry
             state, metrics = step(state)
-            return state, done + 1, jax.tree.map(lambda row, m: row.at[done].set(m), rows, metrics)
+            rows = jax.tree.map(lambda row, m: row.at[done].set(m), rows, metrics)
+            return state, done + 1, steps_left - metrics["env_steps"], rows
 
-        return lax.while_loop(unfinished, generation, (state, jnp.zeros((), jnp.int32), empty))
+        start = state, jnp.zeros((), jnp.int32), max_env_steps, empty
+        state, done, _, rows = lax.while_loop(unfinished, generation, start)
+        return state, done, rows
 
 
 @contextmanager

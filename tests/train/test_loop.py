@@ -239,3 +239,13 @@ def test_a_work_directory_that_cannot_be_made_is_explained(tmp_path: Path) -> No
 def test_target_return_stops_the_run(tmp_path: Path) -> None:
     result = run(tiny_experiment(target_return=-1e9), tmp_path / "run", progress=False)
     assert result.generation == 3
+
+
+@pytest.mark.parametrize("block_seconds", [0.0, 100.0])
+def test_a_budget_of_steps_ends_with_the_generation_that_uses_it_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_seconds: float
+) -> None:
+    monkeypatch.setattr(loop, "BLOCK_SECONDS", block_seconds)
+    result = run(tiny_experiment(max_env_steps=300), tmp_path / "run", progress=False)  # 80 steps a generation
+    assert result.details["generations"] == 4
+    assert result.details["env_steps"]["search"] == 320
