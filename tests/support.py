@@ -14,6 +14,7 @@ import numpy as np
 
 from hades import registry
 from hades.algorithms.evolution import Evolution
+from hades.algorithms.ppo import PPO
 from hades.environments.base import Environment
 from hades.environments.brax import Brax
 from hades.environments.gymnax import Gymnax
@@ -55,6 +56,9 @@ EVOLUTION = Evolution(
     fitness=EpisodicReturn(num_episodes=2),
     normalizer=NoNormalizer(),
 )
+LEARNING = PPO(
+    environment=POINT, actor=SMALL, normalizer=NoNormalizer(), num_envs=8, num_steps=3, num_epochs=2, num_minibatches=4
+)
 
 EXAMPLES: dict[str, Any] = {
     "Brax": Brax("inverted_pendulum", episode_length=12),
@@ -68,6 +72,7 @@ EXAMPLES: dict[str, Any] = {
     "MLP": SMALL,
     "CNN": CNN(features=(2,), width=4),
     "Evolution": EVOLUTION,
+    "PPO": LEARNING,
     "Experiment": Experiment(algorithm=EVOLUTION, generations=3),
 }
 """Components that cannot be built from their defaults, or would be slow to test with them."""

@@ -35,7 +35,7 @@ class Episodes:
 
 @struct.dataclass
 class Window:
-    """What is left of the episodes that ended inside a window."""
+    """What is left of the episodes that ended inside a window, or with one step of E environments."""
 
     returns: Array  # f32[], sum of theirs
     steps: Array  # i32[], sum of their lengths
@@ -147,34 +147,70 @@ def rollout_window(key: Key, env: Environment, act: ActFn, num_envs: int, num_st
     keys = jax.vmap(lambda e: jax.random.fold_in(key, e))(jnp.arange(num_envs))
     running, live = _running(act), jnp.ones(num_envs, bool)
 
-    def begin_anew(done: Array, k_reset: Key, going_on: PyTree) -> PyTree:
-        def one(done: Array, k: Key, going_on: PyTree) -> PyTree:
-            return jax.tree.map(lambda a, b: jnp.where(done, a, b), env.reset(k), going_on)
-
-        # A reset can cost as much as a step, and most steps end no episode.
-        return lax.cond(
-            _any_in_lockstep(done.any()), jax.vmap(one), lambda done, k, going_on: going_on, done, k_reset, going_on
-        )
-
-    def advance(carry: tuple[Any, ...], t: Array) -> tuple[tuple[Any, ...], None]:
-        state, obs, memory, earned, length, totals = carry
+    def advance(carry: tuple[AutoReset, PyTree, Window], t: Array) -> tuple[tuple[Any, ...], None]:
+        envs, memory, totals = carry
         k_act, k_step, k_reset = jax.vmap(lambda k: jax.random.split(k, 3), out_axes=1)(_fold(keys, t + 1))
-        action = jax.vmap(running.act_with(memory))(k_act, obs)
-        state, step = jax.vmap(env.step)(k_step, state, action)
-        earned, length = earned + step.reward, length + 1
-        done = step.terminated | step.truncated | (length >= env.spec.max_episode_steps)
-        ended = Window(returns=jnp.where(done, earned, 0.0), steps=jnp.where(done, length, 0), episodes=done)
-        totals = jax.tree.map(jnp.add, totals, ended)
-        state, obs = begin_anew(done, k_reset, (state, step.obs))
-        memory = running.observe(memory, obs, live)
-        return (state, obs, memory, jnp.where(done, 0.0, earned), jnp.where(done, 0, length), totals), None
+        action = jax.vmap(running.act_with(memory))(k_act, envs.obs)
+        envs, _, ended = envs.step(k_step, k_reset, env, action)
+        return (envs, running.observe(memory, envs.obs, live), jax.tree.map(jnp.add, totals, ended)), None
 
-    state, obs = jax.vmap(env.reset)(_fold(keys, 0))
+    envs = AutoReset.start(_fold(keys, 0), env)
     none = jnp.zeros(num_envs, jnp.int32)
     totals = Window(returns=jnp.zeros(num_envs), steps=none, episodes=none)
-    start = (state, obs, running.observe(running.start, obs, live), jnp.zeros(num_envs), none, totals)
+    start = (envs, running.observe(running.start, envs.obs, live), totals)
     totals = lax.scan(advance, start, jnp.arange(num_steps))[0][-1]
     return jax.tree.map(lambda x: x.sum(0), totals)
+
+
+@struct.dataclass
+class AutoReset:
+    """E environments in lockstep, each of which begins anew where its episode ends."""
+
+    state: EnvState
+    obs: Array  # f32[E, *obs_shape], the first ones of an episode where one has just ended
+    earned: Array  # f32[E], rewards of the episode so far
+    length: Array  # i32[E], its steps so far
+
+    @staticmethod
+    def start(keys: Key, env: Environment) -> "AutoReset":
+        """At the beginning of E episodes, one for each key."""
+        state, obs = jax.vmap(env.reset)(keys)
+        count = keys.shape[0]
+        return AutoReset(state=state, obs=obs, earned=jnp.zeros(count), length=jnp.zeros(count, jnp.int32))
+
+    def step(self, k_step: Key, k_reset: Key, env: Environment, action: Array) -> tuple["AutoReset", TimeStep, Window]:
+        """One step of each.
+
+        Args:
+            k_step, k_reset: E keys each.
+            env: what is stepped.
+            action: E actions.
+
+        Returns:
+            The environments after it, the time steps (with the true last observations, `truncated` at the time limit
+            too), and of the episodes that ended their returns f32[E], steps i32[E] and number bool[E]: 0 where none
+            did.
+        """
+        state, step = jax.vmap(env.step)(k_step, self.state, action)
+        earned, length = self.earned + step.reward, self.length + 1
+        truncated = step.truncated | (length >= env.spec.max_episode_steps)
+        done = step.terminated | truncated
+        ended = Window(returns=jnp.where(done, earned, 0.0), steps=jnp.where(done, length, 0), episodes=done)
+        state, obs = _begin_anew(env, done, k_reset, (state, step.obs))
+        after = AutoReset(state=state, obs=obs, earned=jnp.where(done, 0.0, earned), length=jnp.where(done, 0, length))
+        return after, dataclasses.replace(step, truncated=truncated), ended
+
+
+def _begin_anew(env: Environment, done: Array, k_reset: Key, going_on: PyTree) -> PyTree:
+    """(state, obs) of E environments, fresh ones where bool[E] is true."""
+
+    def one(done: Array, k: Key, going_on: PyTree) -> PyTree:
+        return jax.tree.map(lambda a, b: jnp.where(done, a, b), env.reset(k), going_on)
+
+    # A reset can cost as much as a step, and most steps end no episode.
+    return lax.cond(
+        _any_in_lockstep(done.any()), jax.vmap(one), lambda done, k, going_on: going_on, done, k_reset, going_on
+    )
 
 
 def record_episode(key: Key, env: Environment, act: ActFn) -> tuple[TimeStep, Array, Array]:
