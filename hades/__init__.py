@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hades.algorithms.evolution import Evolution as Evolution
+    from hades.algorithms.ppo import PPO as PPO
     from hades.data.dataset import DistilledDataset as DistilledDataset
     from hades.data.dataset import load_dataset as load_dataset
     from hades.train.experiment import Experiment as Experiment
@@ -17,17 +18,22 @@ if TYPE_CHECKING:
     from hades.train.policies import evaluate as evaluate
     from hades.train.policies import evaluate_dataset as evaluate_dataset
     from hades.train.policies import train_policy as train_policy
+    from hades.train.run_policy import RunPolicy as RunPolicy
+    from hades.train.run_policy import load_policy as load_policy
     from hades.visualize.report import write_report as write_report
 
 _PUBLIC = {
     "DistilledDataset": "hades.data.dataset",
     "Evolution": "hades.algorithms.evolution",
     "Experiment": "hades.train.experiment",
+    "PPO": "hades.algorithms.ppo",
+    "RunPolicy": "hades.train.run_policy",
     "TrainedPolicy": "hades.train.policies",
     "evaluate": "hades.train.policies",
     "evaluate_dataset": "hades.train.policies",
     "load_dataset": "hades.data.dataset",
     "load_experiment": "hades.train.gin_config",
+    "load_policy": "hades.train.run_policy",
     "run": "hades.train.loop",
     "train_policy": "hades.train.policies",
     "write_report": "hades.visualize.report",

@@ -74,7 +74,9 @@ def run(experiment: Experiment, workdir: str | Path, *, progress: bool = True, c
         NonFiniteFitnessError: when three generations in a row had no finite fitness.
     """
     directory = WorkDir(workdir)
-    with directory.locked(), ProgressReport(experiment.generations, progress) as report:
+    budgeted = experiment.max_seconds is not None or experiment.max_env_steps is not None
+    total = None if budgeted else experiment.generations
+    with directory.locked(), ProgressReport(total, progress) as report:
         directory.claim(experiment, config)
         return _Session(experiment, directory, report).run()
 
@@ -146,11 +148,10 @@ class _Session:
             self._save()
             self._checkpoints.close()
             raise NonFiniteFitnessError(
-                f"No candidate had a finite fitness for {failures} generations in a row (the last is "
-                f"{host.generation}). "
-                "The cloning may diverge (lower the learning rate), an episode may never end inside a "
-                "WindowedReturn, or "
-                f"the environment may return NaN. The state before is in {self._directory.checkpoints}."
+                f"There was no finite fitness, or no finite update, for {failures} generations in a row (the last is "
+                f"{host.generation}). The training may diverge (lower the learning rate), an episode may never end "
+                "inside a WindowedReturn, or the environment may return NaN. "
+                f"The state before is in {self._directory.checkpoints}."
             )
         host.seconds["search"] += time.monotonic() - began
         if host.generation % experiment.eval_every == 0 or host.generation == experiment.generations:
@@ -185,15 +186,23 @@ class _Session:
         self._metrics.write(rows)
         self._timing.write([{"generation": host.generation, "seconds": round(host.seconds["search"] + elapsed, 3)}])
         self._tensorboard.write(rows)
+        steps_per_second = sum(int(row["env_steps"]) for row in metrics) / max(elapsed, 1e-9)
+        share, seconds_left = self._outlook(elapsed, steps_per_second)
+        fitness = float(metrics[-1]["fitness/mean"])
+        self._report.update(host.generation, fitness, host.best_return, steps_per_second, share, seconds_left)
+
+    def _outlook(self, elapsed: float, steps_per_second: float) -> tuple[float, float]:
+        """The share of the run that is done, and the seconds left, by whichever limit comes first."""
+        host, experiment = self._host, self._experiment
         each = self._compiled.seconds_per_generation or elapsed
-        steps = sum(int(row["env_steps"]) for row in metrics)
-        self._report.update(
-            host.generation,
-            float(metrics[-1]["fitness/mean"]),
-            host.best_return,
-            steps / max(elapsed, 1e-9),
-            each * (self._experiment.generations - host.generation),
-        )
+        limits = [(host.generation / experiment.generations, each * (experiment.generations - host.generation))]
+        if experiment.max_env_steps is not None:
+            left = experiment.max_env_steps - host.search_steps
+            limits.append((host.search_steps / experiment.max_env_steps, max(0, left) / max(steps_per_second, 1e-9)))
+        if experiment.max_seconds is not None:
+            spent = host.seconds["search"] + host.seconds["selection"] + elapsed
+            limits.append((spent / experiment.max_seconds, max(0.0, experiment.max_seconds - spent)))
+        return min(1.0, max(share for share, _ in limits)), min(left for _, left in limits)
 
     def _select(self) -> None:
         """Evaluate the solution on selection keys, and keep it where it is the best so far."""

@@ -29,6 +29,7 @@ from hades.normalizers.base import Normalizer, NormalizerState
 from hades.normalizers.constant import ConstantNormalizer
 from hades.policies.base import Policy
 from hades.train.fingerprint import mismatch, unflat_params
+from hades.train.run_policy import RunPolicy
 from hades.train.statistics import ReturnSummary, summarize, summarize_scores
 from hades.types import ActFn, Candidate, Dataset, EnvSpec, Key, Moments, Params, Score
 
@@ -91,12 +92,20 @@ def train_policy(dataset: DistilledDataset, seed: int = 0, **changes: Any) -> Tr
     )
 
 
-def evaluate(policy: TrainedPolicy, num_episodes: int = 64, seed: int = 0) -> ReturnSummary:
+def evaluate(policy: TrainedPolicy | RunPolicy, num_episodes: int = 64, seed: int = 0) -> ReturnSummary:
     """Returns of whole episodes of one policy; every episode is its own unit in the interval.
 
     Under a RestartingNormalizer the episodes share its statistics, and are units that lean on each other.
+
+    Args:
+        policy: from `train_policy` or `load_policy`.
+        num_episodes: whole episodes to play.
+        seed: of the episodes.
     """
     key = step_key(stream_key(jax.random.key(seed), Stream.REPORT), Step.EPISODES)
+    if isinstance(policy, RunPolicy):
+        played = jax.tree.map(np.asarray, policy.play(key, num_episodes))
+        return summarize(played.returns, played.lengths, played.info_max, policy.environment.spec)
     params = jax.tree.map(lambda x: x[None], policy.params)
     episodes = _play(
         policy.learner, policy.normalizer, policy.environment, num_episodes, key, params, policy.normalizer_state

@@ -1,5 +1,6 @@
 """Progress on the terminal: a bar where there is one, a line every few seconds where there is not."""
 
+import math
 import sys
 import time
 from types import TracebackType
@@ -12,10 +13,13 @@ LINE_SECONDS = 10.0
 
 
 class ProgressReport:
-    """Shows generations, fitness, the best selection return, environment steps a second and the time left."""
+    """Shows generations, fitness, the best selection return, environment steps a second and the time left.
 
-    def __init__(self, total: int, enabled: bool = True):
-        self._total, self._enabled = total, enabled
+    `total` generations are shown where only their number ends the run, not a budget of seconds or steps.
+    """
+
+    def __init__(self, total: int | None = None, enabled: bool = True):
+        self._of, self._enabled = "" if total is None else f"/{total}", enabled
         self._console = Console(file=sys.stderr)
         self._last_line = 0.0
         self._bar: Progress | None = None
@@ -24,7 +28,6 @@ class ProgressReport:
     def __enter__(self) -> Self:
         if self._enabled and self._console.is_terminal:
             self._bar = Progress(
-                TextColumn("generation {task.completed}/{task.total}"),
                 BarColumn(bar_width=24),
                 TextColumn("{task.description}"),
                 TimeElapsedColumn(),
@@ -33,7 +36,7 @@ class ProgressReport:
                 console=self._console,
             )
             self._bar.start()
-            self._task = self._bar.add_task("compiling …", total=self._total)
+            self._task = self._bar.add_task("compiling …", total=1.0)
         return self
 
     def __exit__(
@@ -48,15 +51,24 @@ class ProgressReport:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def update(
-        self, generation: int, fitness: float, best: float | None, steps_per_second: float, seconds_left: float
+        self,
+        generation: int,
+        fitness: float,
+        best: float | None,
+        steps_per_second: float,
+        share: float,
+        seconds_left: float,
     ) -> None:
+        """After a block: `share` of the run is done, and about `seconds_left` of it are left."""
+        mean = f"{fitness:.1f}" if math.isfinite(fitness) else "–"
         known = "–" if best is None else f"{best:.1f}"
-        text = f"fitness {fitness:.1f}  solution {known}  {_si(steps_per_second)} steps/s"
+        rate = _si(steps_per_second)
+        text = f"generation {generation}{self._of}  fitness {mean}  solution {known}  {rate} steps/s"
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=generation, description=text)
-        elif self._enabled and (time.monotonic() - self._last_line > LINE_SECONDS or generation == self._total):
+            self._bar.update(self._task, completed=share, description=text)
+        elif self._enabled and (time.monotonic() - self._last_line > LINE_SECONDS or share >= 1.0):
             self._last_line = time.monotonic()
-            self.say(f"generation {generation}/{self._total}  {text}  {seconds_left:.0f} s left")
+            self.say(f"{text}  {seconds_left:.0f} s left")
 
 
 def _si(value: float) -> str:

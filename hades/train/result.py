@@ -3,13 +3,13 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import jax
 import numpy as np
 
 from hades import registry
-from hades.algorithms.base import Solution
+from hades.algorithms.base import Algorithm, Solution
 from hades.algorithms.evolution import Evolution
 from hades.algorithms.keys import Stream, stream_key
 from hades.data.dataset import DistilledDataset, describe_spec
@@ -70,7 +70,7 @@ def write_result(
         "num_devices": jax.device_count(),
     }
     dataset = None
-    if isinstance(algorithm, Evolution) and isinstance(algorithm.learner, BehaviourCloning):
+    if evolves_dataset(algorithm):
         training = {name: details[name] for name in ("generations", "best_generation", "env_steps", "seed")}
         dataset = distilled_dataset(algorithm, best, returns, training)
         dataset.save(directory.dataset)
@@ -134,7 +134,12 @@ def distilled_dataset(
     )
 
 
-def method_name(algorithm: Any) -> str:
+def evolves_dataset(algorithm: Algorithm) -> TypeGuard[Evolution]:
+    """Whether a run of it leaves a dataset; direct ES and PPO leave a policy."""
+    return isinstance(algorithm, Evolution) and isinstance(algorithm.learner, BehaviourCloning)
+
+
+def method_name(algorithm: Algorithm) -> str:
     """The paper's name of what an algorithm does."""
     if not isinstance(algorithm, Evolution):
         return type(algorithm).__name__

@@ -20,6 +20,7 @@ def fitness_curve(
     evaluations: Sequence[Row] = (),
     report: Row | None = None,
     *,
+    of: str = "population",
     narrow: bool = False,
     image_format: str = "svg",
 ) -> bytes:
@@ -29,6 +30,7 @@ def fitness_curve(
         metrics: rows with "env_steps_total", "generation", "fitness/mean" and "fitness/max"; missing ones leave gaps.
         evaluations: rows with "env_steps_total", "return_mean" and "best".
         report: "mean" and "ci95" of the report, drawn as a line with its interval.
+        of: whose fitness it is.
         narrow: laid out for a phone.
     """
     from matplotlib.ticker import EngFormatter, MaxNLocator
@@ -51,7 +53,7 @@ def fitness_curve(
         _generation_axis(ax, metrics, 4 if narrow else 8)
         handles, labels = ax.get_legend_handles_labels()
         handles = [(line, band), *handles]  # type: ignore[list-item]  # matplotlib lays a tuple's marks over each other
-        labels = ["population: mean fitness, shaded up to the best", *labels]
+        labels = [f"{of}: mean fitness, shaded up to the best", *labels]
         fig.legend(handles, labels, loc="outside lower left", ncols=1 if narrow else 4)
         fig.set_layout_engine("constrained", h_pad=0.04, w_pad=0.04)
         return render(fig, image_format)

@@ -8,6 +8,8 @@ import numpy as np
 from hades.environments.rollout import RunningAct
 from hades.errors import HadesError
 from hades.train.policies import train_policy
+from hades.train.run_policy import load_policy
+from hades.train.run_record import RunRecord
 from hades.visualize.action_field import action_field, can_show_field, field_legend, measure_field
 from hades.visualize.channels import channel_maps
 from hades.visualize.curves import fitness_curve, report_returns
@@ -18,7 +20,6 @@ from hades.visualize.interactive import write_viewer
 from hades.visualize.markup import captioned, details, escape, image, paragraph, responsive, section
 from hades.visualize.pairs import Pairs, pairs_of
 from hades.visualize.recording import Actor, Episode, record
-from hades.visualize.run_record import RunRecord
 from hades.visualize.scenes import can_draw, draw, explanation
 from hades.visualize.sections import is_fixed_policy
 from hades.visualize.tables import dataset_table, fits_table
@@ -95,20 +96,15 @@ def policy(run: RunRecord, given: Actor | None) -> str:
     """One policy that was trained on the dataset: an episode of it, and its actions over two features."""
     title = "A policy trained on it" if run.dataset is not None else "The policy"
     try:
-        actor = given or (train_policy(run.dataset, seed=0) if run.dataset is not None else None)
+        actor = given or (load_policy(run.workdir) if run.dataset is None else train_policy(run.dataset, seed=0))
     except HadesError as error:
-        return section(title, paragraph(f"No policy could be trained from the dataset here: {error}"))
-    if actor is None:
-        return section(title, paragraph("There is no dataset to train a policy from, so no episode is shown."))
+        return section(title, paragraph(f"There is no policy to show an episode of: {error}"))
     episode = record(actor)
     picture = episode_picture(episode)
     shown = image(picture.content, picture.mime, picture.description)
     kind = "episode" if picture.mime == "image/gif" else "episode curves"
-    how = (
-        "It was trained on the pairs above with seed 0; this is its first episode, not a chosen one. "
-        if not given
-        else ""
-    )
+    trained = "It was trained on the pairs above with seed 0; this" if run.dataset is not None else "This"
+    how = "" if given else f"{trained} is its first episode, not a chosen one. "
     caption = captioned(shown, how + picture.caption, kind)
     return section(title, caption, _interactive_view(run, episode), _field(run, actor))
 
@@ -161,7 +157,8 @@ def search(run: RunRecord) -> str:
     title = "The search"
     if not run.metrics:
         return section(title, paragraph("There is no metrics.jsonl, so the course of the search is not known."))
-    wide, narrow = (fitness_curve(run.metrics, run.evaluations, run.report, narrow=n) for n in (False, True))
+    of = "training episodes" if run.method == "PPO" else "population"
+    wide, narrow = (fitness_curve(run.metrics, run.evaluations, run.report, of=of, narrow=n) for n in (False, True))
     parts = [responsive(wide, narrow, "search", "Fitness over environment steps")]
     if any("population/return_within_horizon" in row for row in run.metrics):
         note = (

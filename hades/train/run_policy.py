@@ -1,0 +1,94 @@
+"""The policy that a run of direct ES or PPO ended with: such a run leaves no dataset, its result acts by itself."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+
+from hades import registry
+from hades.algorithms.base import Algorithm, Evaluation, Solution
+from hades.algorithms.keys import Stream, stream_key
+from hades.environments.base import Environment
+from hades.errors import CheckpointError
+from hades.train.checkpoint import Checkpoints
+from hades.train.experiment import Experiment
+from hades.train.loop import CompiledRun
+from hades.train.result import evolves_dataset
+from hades.train.workdir import WorkDir
+from hades.types import ActFn, Key
+
+
+@dataclasses.dataclass(frozen=True)
+class RunPolicy:
+    """A policy from a run's best solution.
+
+    Attributes:
+        algorithm: what found it.
+        solution: its weights and the statistics it acts under.
+    """
+
+    algorithm: Algorithm
+    solution: Solution
+
+    @property
+    def environment(self) -> Environment:
+        """What it was trained in."""
+        return self.algorithm.environments[0]
+
+    @property
+    def act(self) -> ActFn:
+        """`policy.act(key, observation)` is an action for one raw observation f32[*obs_shape]."""
+        return self.algorithm.policy(stream_key(jax.random.key(0), Stream.REPORT), self.solution)
+
+    def play(self, key: Key, num_episodes: int) -> Evaluation:
+        """Whole episodes, each in a row of its own: [num_episodes, 1]."""
+        evaluate = jax.jit(lambda key, solution: self.algorithm.evaluate(key, solution, num_episodes, 1))
+        return evaluate(key, self.solution)
+
+
+def load_policy(workdir: str | Path) -> RunPolicy:
+    """The policy of the best solution so far, from a run of direct ES or PPO, finished or not.
+
+    Args:
+        workdir: the run's.
+
+    Raises:
+        CheckpointError: when there is no run, no usable checkpoint, or a run that evolves a dataset.
+    """
+    directory = WorkDir(workdir)
+    experiment = read_experiment(directory)
+    if evolves_dataset(experiment.algorithm):
+        raise CheckpointError(
+            f"The run in {directory.path} evolves a dataset, which trains any number of policies: "
+            "hades.train_policy(hades.load_dataset(…))."
+        )
+    return RunPolicy(algorithm=experiment.algorithm, solution=restore_best(directory, experiment))
+
+
+def read_experiment(directory: WorkDir) -> Experiment:
+    """What runs in a work directory.
+
+    Raises:
+        CheckpointError: when nothing does.
+    """
+    if not directory.experiment.exists():
+        raise CheckpointError(f"There is no run in {directory.path}: it has no {directory.experiment.name}.")
+    experiment = registry.build(json.loads(directory.experiment.read_text()))
+    assert isinstance(experiment, Experiment)
+    return experiment
+
+
+def restore_best(directory: WorkDir, experiment: Experiment) -> Solution:
+    """The best solution so far, from the newest usable checkpoint.
+
+    Raises:
+        CheckpointError: when there is none yet.
+    """
+    with directory.locked():
+        restored = Checkpoints(directory.checkpoints).restore(CompiledRun(experiment).shapes(), print)
+    if restored is None:
+        raise CheckpointError(f"The run in {directory.path} has no checkpoint yet; wait for its first one.")
+    best = restored.tree["best"]
+    assert isinstance(best, Solution)
+    return best
