@@ -1,8 +1,9 @@
-"""Time one generation against its parts, and measure the memory it takes.
+"""Time one generation, or one iteration of PPO, against its parts, and measure the memory it takes.
 
 python launch/benchmark.py                                   # the published Breakout network, population 16 × 2
 python launch/benchmark.py --gin_bindings='SNES.population_size = 256' --repeats=1
 python launch/benchmark.py --config=hopper_hades_r_laptop --warm_up=60
+python launch/benchmark.py --config=cartpole_ppo
 """
 
 import resource
@@ -10,11 +11,13 @@ import resource
 from absl import flags
 
 from hades.algorithms.evolution import Evolution
+from hades.algorithms.ppo import PPO
 from hades.errors import ConfigError
 from hades.train.benchmark import generation_costs
 from hades.train.command_line import start
 from hades.train.gin_config import load_experiment
 from hades.train.plan import describe_plan
+from hades.train.ppo_benchmark import iteration_costs
 
 CONFIG = flags.DEFINE_string("config", "benchmark_breakout", "A config whose fitness plays episodes or a window.")
 BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line; repeatable.")
@@ -28,9 +31,12 @@ _BASELINE_MIB = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 def main() -> int:
     experiment = load_experiment(CONFIG.value, BINDINGS.value)
     algorithm = experiment.algorithm
-    if not isinstance(algorithm, Evolution):
-        raise ConfigError(f"The benchmark measures Evolution, not {type(algorithm).__name__}.")
     print(describe_plan(experiment), flush=True)
+    if isinstance(algorithm, PPO):
+        print(iteration_costs(algorithm, REPEATS.value, WARM_UP.value))
+        return 0
+    if not isinstance(algorithm, Evolution):
+        raise ConfigError(f"The benchmark measures Evolution and PPO, not {type(algorithm).__name__}.")
     costs = generation_costs(algorithm, REPEATS.value, WARM_UP.value)
     print(costs)
     print(f"memory above the imports: {costs.peak_rss_mib - _BASELINE_MIB:.0f} MiB")

@@ -143,6 +143,11 @@ class PPO:
         object.__setattr__(self, "optimizer_options", options(self.optimizer_options))
         check_optimizer("PPO", self.optimizer, self.optimizer_options)
         self.normalizer.check(self.spec)
+        if self.normalizer.has_memory:
+            raise ConfigError(
+                f"PPO.normalizer is {type(self.normalizer).__name__}, whose statistics restart with every evaluation: "
+                "PPO learns from observations in fixed coordinates. Use RunningNormalizer."
+            )
         for name in ("num_envs", "num_steps", "num_epochs", "num_minibatches"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"PPO.{name} is {getattr(self, name)}; it must be at least 1.")
@@ -214,10 +219,10 @@ class PPO:
             )
         key = stream_key(state.key, Stream.SEARCH, state.generation)
         apart, together = NamedSharding(mesh, PartitionSpec(POPULATION_AXIS)), NamedSharding(mesh, PartitionSpec())
-        played, steps, episodes = self._play(step_key(key, Step.EPISODES), state, apart)
-        prepared, batch = self._prepare(played, steps)
+        played, steps, episodes = self.collect(step_key(key, Step.EPISODES), state, apart)
+        prepared, batch = self.prepare(played, steps)
         batch = lax.with_sharding_constraint(batch, together)  # environments step apart, every device learns from all
-        networks, optimizer, losses = self._learn(step_key(key, Step.LEARN), batch, prepared)
+        networks, optimizer, losses = self.learn(step_key(key, Step.LEARN), batch, prepared)
         finite = jnp.isfinite(losses["ppo/grad_norm"]) & jnp.isfinite(optax.tree.norm(networks))
         learned = dataclasses.replace(prepared, networks=networks, optimizer=optimizer)
         learned = jax.tree.map(lambda new, old: jnp.where(finite, new, old), learned, state)
@@ -244,7 +249,7 @@ class PPO:
         act = self.actor.act
         return self.normalizer.wrap(solution.normalizer, lambda key, obs: act(key, solution.genome, obs, self.spec))
 
-    def _play(self, key: Key, state: PPOState, sharding: NamedSharding) -> tuple[PPOState, Steps, Array]:
+    def collect(self, key: Key, state: PPOState, sharding: NamedSharding) -> tuple[PPOState, Steps, Array]:
         """T steps of each environment: the state behind them, the steps, and how many episodes ended."""
 
         def advance(carry: tuple[AutoReset, Array], t: Array) -> tuple[tuple[AutoReset, Array], tuple[Steps, Array]]:
@@ -271,7 +276,7 @@ class PPO:
         (envs, last_returns), (steps, episodes) = lax.scan(advance, start, jnp.arange(self.num_steps))
         return dataclasses.replace(state, envs=envs, last_returns=last_returns), steps, episodes.sum()
 
-    def _prepare(self, state: PPOState, steps: Steps) -> tuple[PPOState, Batch]:
+    def prepare(self, state: PPOState, steps: Steps) -> tuple[PPOState, Batch]:
         """Steps with advantages and targets, in one row: [T·E, ...]; the state with what they tell of scales."""
         rewards, done = steps.reward, steps.done
         discounted, left = discounted_returns(rewards, done, state.discounted, self.discount)
@@ -297,7 +302,7 @@ class PPO:
             normalizer = self.normalizer.update(normalizer, Moments.of(raw, jnp.ones(len(raw), bool)))
         return dataclasses.replace(state, discounted=left, reward_moments=moments, normalizer=normalizer), batch
 
-    def _learn(self, key: Key, batch: Batch, state: PPOState) -> tuple[Networks, optax.OptState, Metrics]:
+    def learn(self, key: Key, batch: Batch, state: PPOState) -> tuple[Networks, optax.OptState, Metrics]:
         """All epochs of an iteration, and the means of their metrics."""
         optimizer = self._optimizer(state.generation)
 

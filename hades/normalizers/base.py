@@ -25,6 +25,9 @@ class Normalizer(abc.ABC):
     wants_moments: bool = False
     """Whether `update` uses the moments of the population's observations, which cost a little to gather."""
 
+    has_memory: bool = False
+    """Whether a wrapped act gathers statistics while it plays, which only whole rollouts can carry."""
+
     def check(self, spec: EnvSpec) -> None:
         """Raise ConfigError where the configuration does not fit the environment."""
         del spec

@@ -45,6 +45,8 @@ class RestartingNormalizer(Normalizer):
     floor: float = 0.0
     clip: float = 0.0
 
+    has_memory = True
+
     def __post_init__(self) -> None:
         if self.floor < 0 or self.clip < 0:
             raise ConfigError(

@@ -13,6 +13,7 @@ from hades.algorithms.ppo import PPO
 from hades.environments.point import Point
 from hades.errors import ConfigError
 from hades.normalizers.none import NoNormalizer
+from hades.normalizers.restarting import RestartingNormalizer
 from hades.normalizers.running import RunningNormalizer
 from hades.policies.mlp import MLP
 from tests.support import LEARNING, run_python
@@ -58,7 +59,7 @@ def test_what_an_iteration_collects_is_what_the_environment_does(mesh: Any) -> N
     algorithm = dataclasses.replace(STEPPING, environment=env)
     state = algorithm.init(jax.random.key(0))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    after, steps, episodes = jax.jit(lambda s: algorithm._play(jax.random.key(1), s, sharding))(state)
+    after, steps, episodes = jax.jit(lambda s: algorithm.collect(jax.random.key(1), s, sharding))(state)
     position, goal = np.asarray(steps.obs[..., 0]), np.asarray(steps.obs[..., 1])
     moved = position + 0.25 * np.clip(np.asarray(steps.action[..., 0]), -1, 1)
     np.testing.assert_allclose(steps.reward, -np.abs(goal - moved), atol=1e-6)
@@ -76,17 +77,17 @@ def test_a_time_limit_is_bootstrapped_from_the_true_last_observation(mesh: Any) 
     algorithm = dataclasses.replace(STEPPING, environment=Point(max_episode_steps=4))
     state = algorithm.init(jax.random.key(0))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    played, steps, _ = jax.jit(lambda s: algorithm._play(jax.random.key(1), s, sharding))(state)
+    played, steps, _ = jax.jit(lambda s: algorithm.collect(jax.random.key(1), s, sharding))(state)
     moved = steps.obs[3, :, 0] + 0.25 * jnp.clip(steps.action[3, :, 0], -1, 1)
     last = jnp.stack([moved, steps.obs[3, :, 1]], axis=-1)
     np.testing.assert_allclose(steps.beyond[3], algorithm._value(state, last), rtol=1e-5)
     assert np.abs(steps.beyond[3]).min() > 0
     assert not np.asarray(steps.beyond)[[0, 1, 2, 4, 5]].any()
-    _, batch = algorithm._prepare(played, steps)
+    _, batch = algorithm.prepare(played, steps)
     expected = steps.reward[3] + algorithm.discount * steps.beyond[3] - steps.value[3]  # nothing else follows an end
     np.testing.assert_allclose(batch.advantage.reshape(6, 8)[3], expected, rtol=1e-5)
     without = dataclasses.replace(algorithm, bootstrap_truncated=False)
-    assert not np.asarray(without._play(jax.random.key(1), state, sharding)[1].beyond).any()
+    assert not np.asarray(without.collect(jax.random.key(1), state, sharding)[1].beyond).any()
 
 
 def test_an_end_of_the_task_is_not_bootstrapped(mesh: Any) -> None:
@@ -94,7 +95,7 @@ def test_an_end_of_the_task_is_not_bootstrapped(mesh: Any) -> None:
     algorithm = dataclasses.replace(STEPPING, environment=env)
     state = algorithm.init(jax.random.key(0))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    _, steps, _ = algorithm._play(jax.random.key(1), state, sharding)
+    _, steps, _ = algorithm.collect(jax.random.key(1), state, sharding)
     assert np.asarray(steps.done).all()
     assert not np.asarray(steps.beyond).any()
 
@@ -103,8 +104,8 @@ def test_normalised_rewards_are_divided_by_the_deviation_of_discounted_ones(mesh
     algorithm = dataclasses.replace(STEPPING, normalize_rewards=True, discount=0.9)
     state = algorithm.init(jax.random.key(0))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    played, steps, _ = algorithm._play(jax.random.key(1), state, sharding)
-    prepared, batch = algorithm._prepare(played, steps)
+    played, steps, _ = algorithm.collect(jax.random.key(1), state, sharding)
+    prepared, batch = algorithm.prepare(played, steps)
     total, sums = np.zeros(8), []
     for reward, done in zip(np.asarray(steps.reward), np.asarray(steps.done), strict=True):
         total = 0.9 * total + reward
@@ -162,6 +163,7 @@ print(json.dumps([float(x) for x in trained(LEARNING, 5, mesh)[1]["ppo/value_los
         ({"discount": 1.5}, r"PPO.discount is 1.5; it must lie in \[0, 1\]"),
         ({"clip": 0.0}, "PPO.clip is 0.0; it must be above 0"),
         ({"anneal_steps": -1}, "PPO.anneal_steps is -1"),
+        ({"normalizer": RestartingNormalizer()}, "PPO.normalizer is RestartingNormalizer, whose statistics restart"),
         ({"optimizer": "adamm"}, 'PPO.optimizer is "adamm"'),
         ({"learning_rate": "fast"}, "PPO.learning_rate is 'fast'; it must be a number"),
     ],

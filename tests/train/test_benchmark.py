@@ -10,7 +10,8 @@ from hades.fitness.episodic_return import EpisodicReturn
 from hades.fitness.regularizers import DatasetL2
 from hades.fitness.windowed_return import WindowedReturn
 from hades.train.benchmark import generation_costs
-from tests.support import EVOLUTION
+from hades.train.ppo_benchmark import iteration_costs
+from tests.support import EVOLUTION, LEARNING
 
 EARLY = Point(max_episode_steps=12, radius=0.6)  # episodes end at different times
 
@@ -34,3 +35,10 @@ def test_every_step_of_a_window_is_live() -> None:
 def test_a_fitness_that_plays_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="not DatasetL2"):
         generation_costs(dataclasses.replace(EVOLUTION, fitness=DatasetL2()), repeats=1)
+
+
+def test_an_iteration_of_ppo_and_its_parts() -> None:
+    costs = iteration_costs(LEARNING, repeats=1, warm_up=1)
+    assert costs.env_steps == 8 * 3
+    assert min(costs.iteration, costs.collecting, costs.learning) > 0
+    assert "24 environment steps" in str(costs)
