@@ -5,10 +5,10 @@ import string
 from pathlib import Path
 
 from hades.data.files import write_bytes
+from hades.train.run_record import RunRecord, read_run
 from hades.visualize import pictures, sections
 from hades.visualize.markup import escape
 from hades.visualize.recording import Actor
-from hades.visualize.run_record import RunRecord, read_run
 
 _TEMPLATE = "report_template.html"
 

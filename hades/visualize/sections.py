@@ -4,17 +4,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from hades.environments.solved import SOLVED
+from hades.train.run_record import RunRecord
 from hades.visualize.figures import number, return_text
 from hades.visualize.markup import details, escape, paragraph, section, table
-from hades.visualize.run_record import RunRecord
 
-SOLVED = {
-    "CartPole-v1": (475.0, 500),
-    "Acrobot-v1": (-100.0, 500),
-    "MountainCar-v0": (-110.0, 200),
-    "MountainCarContinuous-v0": (90.0, 999),
-}
-"""`reward_threshold` of Gymnasium's registry (1.0), with the episode length that it holds for."""
 _PHASES = {
     "compile": "compilation",
     "search": "search",

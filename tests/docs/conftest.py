@@ -14,8 +14,8 @@ from tests.docs.pages import SMALL_BINDINGS, blocks, commands, pages_with_python
 from tests.support import ROOT
 
 REAL_WORKDIR = "runs/demo"
-"""The run that other snippets use. Other training commands are parsed, resolved and planned (`--dry_run`), and what
-reads another run is only parsed."""
+"""The run that other snippets use. Other training commands and comparisons are parsed, resolved and planned
+(`--dry_run`), and what reads another run is only parsed."""
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +71,8 @@ def small_arguments(command: str) -> list[str]:
         is_real = _is_real_run(words)
         words += [f"--gin_bindings={line}" for line in SMALL_BINDINGS]
         words += ["--noprogress"] if is_real else ["--dry_run"]
+    if words[0] == "hades-compare":
+        words += ["--dry_run"]
     if words[0] == "hades-evaluate":
         words += ["--num_inits=2", "--num_episodes=1"]
     return words

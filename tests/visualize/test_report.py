@@ -21,11 +21,11 @@ from hades.normalizers.base import Normalizer
 from hades.normalizers.none import NoNormalizer
 from hades.normalizers.restarting import RestartingNormalizer
 from hades.policies.mlp import MLP
+from hades.train.run_record import RunRecord, read_run
 from hades.types import EnvSpec
 from hades.visualize import pictures, sections
 from hades.visualize.pairs import pairs_of
 from hades.visualize.report import write_report
-from hades.visualize.run_record import RunRecord, read_run
 
 LEARNER = BehaviourCloning(
     policy=MLP(width=8, depth=1), init_scheme=RandomInit(), loss=CrossEntropy(), num_points=2, num_updates=4
@@ -229,7 +229,7 @@ def test_a_missing_file_becomes_a_sentence(tmp_path: Path, workdir: Path, name: 
 def test_an_empty_directory_gets_a_report(tmp_path: Path) -> None:
     text = Page(write_report(tmp_path).read_text("utf-8")).text
     assert "has not reported yet" in text
-    assert "no episode is shown" in text
+    assert "There is no policy to show an episode of" in text
 
 
 def test_no_report_without_a_directory(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The files of a work directory as one value: what the report is made from."""
+"""The files of a work directory as one value: what the report and comparisons are made from."""
 
 import dataclasses
 import json
@@ -64,6 +64,15 @@ class RunRecord:
         return self.result.get("method", "")
 
     @property
+    def is_finished(self) -> bool:
+        """Whether `result.json` is about the end of the run: its budget is used up, and no generation came after it."""
+        if not self.result:
+            return False
+        if self.metrics and self.metrics[-1]["generation"] > self.result["generations"]:
+            return False
+        return not self.experiment or _used_up(self.experiment, self.result)
+
+    @property
     def title(self) -> str:
         return f"{self.method} on {self.environment}" if self.method else self.environment
 
@@ -95,6 +104,18 @@ def read_run(workdir: str | Path) -> RunRecord:
         experiment=_read_json(paths.experiment),
         config=paths.config.read_text() if paths.config.exists() else "",
     )
+
+
+def _used_up(experiment: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
+    """Whether a result of the host loop met one of the ends that the experiment states."""
+    seconds = result["seconds"]["search"] + result["seconds"]["selection"]
+    ends = (
+        ("generations", result["generations"]),
+        ("max_seconds", seconds + 0.002),  # the file holds milliseconds
+        ("max_env_steps", result["env_steps"]["search"]),
+        ("target_return", result["selection_return"]),
+    )
+    return any(experiment.get(n) is not None and value is not None and value >= experiment[n] for n, value in ends)
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:

@@ -1,0 +1,85 @@
+"""Methods side by side: environments × methods × seeds under one budget, as a table, figures and a page.
+
+python launch/compare.py --environments=cartpole --methods=hades_r,es --seeds=3 --max_seconds=60 --workdir=runs/compare
+python launch/compare.py --environments=cartpole,freeway --methods=hades_r,hades_f,es,ppo --seeds=0,1,2 \
+    --max_seconds=cartpole=40,freeway=150 --workdir=runs/compare --dry_run
+
+Runs that are finished are reused and interrupted ones continue: after a stop, run the same command again. --norun only
+writes the table of what is there.
+"""
+
+from pathlib import Path
+
+from absl import app, flags
+
+from hades.analysis.agreement import check_agreement, read_finished
+from hades.analysis.comparison import compare
+from hades.analysis.measurements import measure
+from hades.train.command_line import start
+from hades.train.grid import Settings, plan_grid, plan_text, run_grid
+from hades.train.grid_values import check_names, parse_pair, parse_seeds, parse_values, value_for
+from hades.visualize.comparison_report import markdown, write_comparison
+
+ENVIRONMENTS = flags.DEFINE_list("environments", [], "As configs are named: cartpole,freeway.")
+METHODS = flags.DEFINE_list("methods", ["hades_r", "hades_f", "es", "ppo"], "As configs are named.")
+SEEDS = flags.DEFINE_list("seeds", ["3"], "Seeds as 0,1,2 or, as one number, how many.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Gets a folder a run, the table, the figures and the page.")
+SECONDS = flags.DEFINE_list("max_seconds", [], "Seconds of search and selection a run: 60, or cartpole=40,freeway=150.")
+STEPS = flags.DEFINE_list("max_env_steps", [], "Environment steps of search a run: 1e6, or cartpole=1e6,freeway=1e7.")
+EVERY = flags.DEFINE_list("eval_every", [], "Generations between evaluations: ppo=20,freeway_es=2; else the config's.")
+SELECTION = flags.DEFINE_list("selection", ["8", "4"], "Policies and episodes of an evaluation during the search.")
+REPORT = flags.DEFINE_list("report", ["64", "4"], "Policies and episodes of the report at the end.")
+REACH = flags.DEFINE_list("reach", [], "Returns to reach, such as cartpole=475; else the solved threshold or 90 %.")
+VARIANT = flags.DEFINE_string("variant", "laptop", "Prefer configs called <environment>_<method>_<variant>.")
+BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line for every run; repeatable.")
+RUN = flags.DEFINE_bool("run", True, "Run what is not finished; --norun: only compare what there is.")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "List the runs, their budgets and the least total time, and stop.")
+PROGRESS = flags.DEFINE_bool("progress", False, "Also show progress inside the runs.")
+
+
+def main() -> int:
+    if not ENVIRONMENTS.value or WORKDIR.value is None:
+        raise app.UsageError("give --environments and --workdir")
+    if RUN.value and not (SECONDS.value or STEPS.value):
+        raise app.UsageError("give --max_seconds or --max_env_steps: a comparison needs an equal budget")
+    folder = Path(WORKDIR.value)
+    eval_inits, eval_episodes = parse_pair(SELECTION.value, "selection")
+    report_inits, report_episodes = parse_pair(REPORT.value, "report")
+    settings = Settings(
+        max_seconds=parse_values(SECONDS.value, "max_seconds"),
+        max_env_steps=parse_values(STEPS.value, "max_env_steps"),
+        eval_every=parse_values(EVERY.value, "eval_every"),
+        eval_inits=eval_inits,
+        eval_episodes=eval_episodes,
+        report_inits=report_inits,
+        report_episodes=report_episodes,
+        bindings=tuple(BINDINGS.value),
+        variant=VARIANT.value,
+    )
+    runs = plan_grid(ENVIRONMENTS.value, METHODS.value, parse_seeds(SEEDS.value), folder, settings)
+    reach = parse_values(REACH.value, "reach")
+    check_names(reach, "reach", [one.environment for one in runs])
+    if DRY_RUN.value:
+        print(plan_text(runs))
+        return 0
+    if RUN.value:
+        run_grid(runs, lambda line: print(line, flush=True), progress=PROGRESS.value).check()
+    records = read_finished({one.workdir: one.command for one in runs})
+    check_agreement(records)  # before anything is measured
+    wanted = {record.environment: value_for(reach, one.environment) for record, one in zip(records, runs, strict=True)}
+    targets = {name: value for name, value in wanted.items() if value is not None}
+    comparison = compare(records, targets, measure(records))
+    files = write_comparison(comparison, folder)
+    print(f"\n{markdown(comparison)}")
+    for kind, path in files.items():
+        print(f"{kind + ':':<10} {path}")
+    return 0
+
+
+def run() -> None:
+    """Console script."""
+    start(__name__, main)
+
+
+if __name__ == "__main__":
+    run()
