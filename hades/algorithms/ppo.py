@@ -11,7 +11,7 @@ true last observation, and an iteration whose update is not finite is dropped an
 
 import dataclasses
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +41,8 @@ from hades.policies.base import Policy
 from hades.registry import options, register
 from hades.types import ActFn, Box, EnvSpec, Key, Metrics, Moments, Params, TimeStep, finite_mean
 
+StepKeys: TypeAlias = tuple[Key, Key, Key]
+"""Of one step: one key to act, E to step and E to begin anew."""
 REWARD_CLIP = 10.0
 """Largest scaled reward, as in Stable Baselines' VecNormalize."""
 
@@ -86,7 +88,6 @@ class Steps:
     obs: Array  # f32[T, E, *obs_shape], raw
     action: Array  # i32[T, E] or f32[T, E, A]
     log_prob: Array  # f32[T, E]
-    value: Array  # f32[T, E]
     reward: Array  # f32[T, E]
     done: Array  # bool[T, E]
     beyond: Array  # f32[T, E], value of the last observation where only a time limit ended the episode, else 0
@@ -252,19 +253,17 @@ class PPO:
     def collect(self, key: Key, state: PPOState, sharding: NamedSharding) -> tuple[PPOState, Steps, Array]:
         """T steps of each environment: the state behind them, the steps, and how many episodes ended."""
 
-        def advance(carry: tuple[AutoReset, Array], t: Array) -> tuple[tuple[AutoReset, Array], tuple[Steps, Array]]:
+        def advance(carry: tuple[AutoReset, Array], keys: StepKeys) -> tuple[tuple[Any, ...], tuple[Steps, Array]]:
             envs, last_returns = carry
-            k_act, k_step, k_reset = jax.random.split(jax.random.fold_in(key, t), 3)
+            k_act, k_steps, k_resets = keys
             obs = self.normalizer.apply(state.normalizer, envs.obs)
             distribution = self.actor.distribution(state.networks.actor, obs, self.spec)
             action = distribution.sample(k_act)
-            k_steps, k_resets = indexed_keys(k_step, self.num_envs), indexed_keys(k_reset, self.num_envs)
             after, step, ended = envs.step(k_steps, k_resets, self.environment, action)
             taken = Steps(
                 obs=envs.obs,
                 action=action,
                 log_prob=distribution.log_prob(action),
-                value=self._value(state, envs.obs),
                 reward=step.reward,
                 done=step.terminated | step.truncated,
                 beyond=self._value_beyond(state, step),
@@ -273,51 +272,62 @@ class PPO:
             return lax.with_sharding_constraint((after, last_returns), sharding), (taken, ended.episodes.sum())
 
         start = lax.with_sharding_constraint((state.envs, state.last_returns), sharding)
-        (envs, last_returns), (steps, episodes) = lax.scan(advance, start, jnp.arange(self.num_steps))
+        keys = jax.vmap(self._step_keys)(indexed_keys(key, self.num_steps))
+        (envs, last_returns), (steps, episodes) = lax.scan(advance, start, keys)
         return dataclasses.replace(state, envs=envs, last_returns=last_returns), steps, episodes.sum()
+
+    def _step_keys(self, key: Key) -> StepKeys:
+        k_act, k_step, k_reset = jax.random.split(key, 3)
+        return k_act, indexed_keys(k_step, self.num_envs), indexed_keys(k_reset, self.num_envs)
 
     def prepare(self, state: PPOState, steps: Steps) -> tuple[PPOState, Batch]:
         """Steps with advantages and targets, in one row: [T·E, ...]; the state with what they tell of scales."""
-        rewards, done = steps.reward, steps.done
-        discounted, left = discounted_returns(rewards, done, state.discounted, self.discount)
-        moments = state.reward_moments.merge(Moments.of(discounted.reshape(-1), jnp.ones(discounted.size, bool)))
+        rewards = steps.reward
         if self.normalize_rewards:
-            rewards = jnp.clip(rewards / jnp.sqrt(moments.variance + 1e-8), -REWARD_CLIP, REWARD_CLIP)
-        last_value = self._value(state, state.envs.obs)
-        advantage = generalized_advantages(
-            rewards + self.discount * steps.beyond, steps.value, last_value, done, self.discount, self.gae_lambda
-        )
+            state = self._seen_rewards(state, steps)
+            rewards = rewards / jnp.sqrt(state.reward_moments.variance + 1e-8)
+            rewards = jnp.clip(rewards, -REWARD_CLIP, REWARD_CLIP)
+        rewards = rewards + self.discount * steps.beyond
+        values, last_value = self._value(state, steps.obs), self._value(state, state.envs.obs)
+        advantage = generalized_advantages(rewards, values, last_value, steps.done, self.discount, self.gae_lambda)
         batch = Batch(
             obs=self.normalizer.apply(state.normalizer, steps.obs),
             action=steps.action,
             log_prob=steps.log_prob,
-            value=steps.value,
+            value=values,
             advantage=advantage,
-            target=advantage + steps.value,
+            target=advantage + values,
         )
         batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
-        normalizer = state.normalizer
         if self.normalizer.wants_moments:
             raw = steps.obs.reshape(-1, *self.spec.obs_shape)
-            normalizer = self.normalizer.update(normalizer, Moments.of(raw, jnp.ones(len(raw), bool)))
-        return dataclasses.replace(state, discounted=left, reward_moments=moments, normalizer=normalizer), batch
+            moments = Moments.of(raw, jnp.ones(len(raw), bool))
+            state = dataclasses.replace(state, normalizer=self.normalizer.update(state.normalizer, moments))
+        return state, batch
+
+    def _seen_rewards(self, state: PPOState, steps: Steps) -> PPOState:
+        """The state with the moments of discounted rewards that these steps tell of."""
+        totals, left = discounted_returns(steps.reward, steps.done, state.discounted, self.discount)
+        moments = Moments.of(totals.reshape(-1), jnp.ones(totals.size, bool))
+        return dataclasses.replace(state, discounted=left, reward_moments=state.reward_moments.merge(moments))
 
     def learn(self, key: Key, batch: Batch, state: PPOState) -> tuple[Networks, optax.OptState, Metrics]:
         """All epochs of an iteration, and the means of their metrics."""
         optimizer = self._optimizer(state.generation)
 
-        def update(carry: tuple[Networks, optax.OptState], rows: Array) -> tuple[tuple[Any, ...], Metrics]:
+        def update(carry: tuple[Networks, optax.OptState], minibatch: Batch) -> tuple[tuple[Any, ...], Metrics]:
             networks, opt_state = carry
-            minibatch = jax.tree.map(lambda x: x[rows], batch)
             gradient, metrics = jax.grad(self._loss, has_aux=True)(networks, minibatch)
             updates, opt_state = optimizer.update(gradient, opt_state, networks)
             metrics["ppo/grad_norm"] = optax.tree.norm(gradient)
             return (optax.apply_updates(networks, updates), opt_state), metrics
 
-        keys = indexed_keys(key, self.num_epochs)
-        rows = lax.map(lambda k: minibatches(k, self.steps_per_iteration, self.num_minibatches), keys)
-        rows = rows.reshape(self.num_epochs * self.num_minibatches, -1)
-        (networks, opt_state), metrics = lax.scan(update, (state.networks, state.optimizer), rows)
+        def epoch(carry: tuple[Networks, optax.OptState], key: Key) -> tuple[tuple[Any, ...], Metrics]:
+            rows = minibatches(key, self.steps_per_iteration, self.num_minibatches)
+            return lax.scan(update, carry, jax.tree.map(lambda x: x[rows], batch))  # one gather, not one an update
+
+        start = state.networks, state.optimizer
+        (networks, opt_state), metrics = lax.scan(epoch, start, indexed_keys(key, self.num_epochs))
         metrics = jax.tree.map(jnp.mean, metrics)
         metrics["ppo/explained_variance"] = explained_variance(batch.value, batch.target)
         metrics["ppo/learning_rate"] = self._rate(state.generation)

@@ -28,7 +28,7 @@ from hades.train.checkpoint import Checkpoints
 from hades.train.experiment import Experiment
 from hades.train.mesh import make_mesh
 from hades.train.progress import ProgressReport
-from hades.train.result import RunResult, write_result
+from hades.train.result import RunResult, evolves_dataset, write_result
 from hades.train.statistics import ReturnSummary, summarize
 from hades.train.workdir import WorkDir
 from hades.train.writers import JsonLines, TensorBoard
@@ -213,7 +213,8 @@ class _Session:
         host.seconds["inside"] += seconds
         host.selected_generation = host.generation
         host.selection_steps += round(summary.mean_length * summary.num_inits * summary.num_episodes)
-        is_best = bool(np.isfinite(summary.mean)) and (host.best_return is None or summary.mean > host.best_return)
+        # Of equals the newest: where a return saturates, the longer search is the safer one.
+        is_best = bool(np.isfinite(summary.mean)) and (host.best_return is None or summary.mean >= host.best_return)
         if is_best:
             host.best_return, host.best_generation, self._best = summary.mean, host.generation, solution
         row = {
@@ -232,8 +233,10 @@ class _Session:
         began = time.monotonic()
         evaluation = self._compiled.evaluate(solution, stream)
         info_max = jax.tree.map(np.asarray, evaluation.info_max)
-        spec = self._experiment.algorithm.environments[0].spec
-        summary = summarize(np.asarray(evaluation.returns), np.asarray(evaluation.lengths), info_max, spec)
+        algorithm = self._experiment.algorithm
+        returns, lengths = np.asarray(evaluation.returns), np.asarray(evaluation.lengths)
+        spec, one_policy = algorithm.environments[0].spec, not evolves_dataset(algorithm)
+        summary = summarize(returns, lengths, info_max, spec, one_policy=one_policy)
         return summary, time.monotonic() - began
 
     def _is_done(self) -> bool:

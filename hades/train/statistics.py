@@ -32,6 +32,7 @@ class ReturnSummary:
     episodes beyond each bound of plausibility, with the bound and the largest value met; it is empty where the
     environment states none. `implausible_episodes` raised at least one alarm; they are part of the mean.
 
+    With `one_policy` the I "inits" are groups of episodes of one and the same policy (direct ES, PPO).
     Under another `protocol` than whole episodes (such as the published window) each policy has one score,
     `num_episodes` counts the episodes that all of them completed, and `mean_length` is a mean over policies.
     """
@@ -48,19 +49,23 @@ class ReturnSummary:
     implausible_episodes: int = 0
     alarms: Mapping[str, Alarm] = dataclasses.field(default_factory=dict)
     protocol: str = ""
+    one_policy: bool = False
 
     def describe(self) -> dict[str, Any]:
         """JSON-ready."""
         fields = {**dataclasses.asdict(self), "ci95": list(self.ci95), "per_init": list(self.per_init)}
-        return fields if self.protocol else {name: value for name, value in fields.items() if name != "protocol"}
+        return {name: value for name, value in fields.items() if value or name not in ("protocol", "one_policy")}
 
     def __str__(self) -> str:
         low, high = self.ci95
         played = f"{self.num_inits} policies × {self.num_episodes} episodes"
+        if self.one_policy:
+            played = f"one policy, {self.num_inits} × {self.num_episodes} episodes"
         if self.protocol:
             played = f"{self.num_inits} policies under {self.protocol}, {self.num_episodes} episodes completed"
         return (
-            f"{self.mean:.1f} (95 % interval {low:.1f} to {high:.1f}; {played}; worst policy {self.worst_init:.1f})"
+            f"{self.mean:.1f} (95 % interval {low:.1f} to {high:.1f}; {played}; "
+            f"worst {'group' if self.one_policy else 'policy'} {self.worst_init:.1f})"
             + (f"; {self.implausible_episodes} implausible episodes" if self.implausible_episodes else "")
         )
 
@@ -88,6 +93,8 @@ def summarize(
     lengths: np.ndarray,
     info_max: Mapping[str, np.ndarray] | None = None,
     spec: EnvSpec | None = None,
+    *,
+    one_policy: bool = False,
 ) -> ReturnSummary:
     """Of returns f32[I, E] and episode lengths i32[I, E]; with `info_max` and the spec also of the exploit alarms."""
     returns = np.asarray(returns, np.float64)
@@ -108,6 +115,7 @@ def summarize(
         mean_length=float(np.mean(lengths)),
         per_init=tuple(round(float(r), 4) for r in per_init),
         implausible_episodes=int(flagged.sum()),
+        one_policy=one_policy,
         alarms={name: _alarm(name, flags, returns, info_max or {}, spec) for name, flags in raised.items()},
     )
 

@@ -84,7 +84,9 @@ def test_a_time_limit_is_bootstrapped_from_the_true_last_observation(mesh: Any) 
     assert np.abs(steps.beyond[3]).min() > 0
     assert not np.asarray(steps.beyond)[[0, 1, 2, 4, 5]].any()
     _, batch = algorithm.prepare(played, steps)
-    expected = steps.reward[3] + algorithm.discount * steps.beyond[3] - steps.value[3]  # nothing else follows an end
+    expected = (
+        steps.reward[3] + algorithm.discount * steps.beyond[3] - algorithm._value(state, steps.obs[3])
+    )  # nothing else follows an end
     np.testing.assert_allclose(batch.advantage.reshape(6, 8)[3], expected, rtol=1e-5)
     without = dataclasses.replace(algorithm, bootstrap_truncated=False)
     assert not np.asarray(without.collect(jax.random.key(1), state, sharding)[1].beyond).any()
@@ -115,7 +117,7 @@ def test_normalised_rewards_are_divided_by_the_deviation_of_discounted_ones(mesh
     np.testing.assert_allclose(prepared.discounted, total, rtol=1e-4)
     scaled = np.asarray(steps.reward) / np.std(sums)
     last = np.asarray(algorithm._value(played, played.envs.obs))
-    values = np.asarray(steps.value)
+    values = np.asarray(algorithm._value(state, steps.obs))
     one_step = scaled[-1] + 0.9 * last - values[-1]  # the last step of the batch ends no episode
     np.testing.assert_allclose(batch.advantage.reshape(6, 8)[-1], one_step, rtol=1e-3, atol=1e-5)
 
