@@ -24,7 +24,7 @@ from hades.errors import ConfigError
 from hades.fitness.base import Fitness
 from hades.inner.base import InnerLearner, Trained
 from hades.normalizers.base import Normalizer, NormalizerState
-from hades.outer.base import OuterOptimizer, OuterState
+from hades.outer.base import OuterOptimizer, OuterState, Population
 from hades.registry import register
 from hades.types import ActFn, Candidate, EnvSpec, Genome, Key, Metrics, Params, Score, finite_mean
 
@@ -50,7 +50,8 @@ class Evolution:
         fitness: what it maximises.
         normalizer: the coordinates of the dataset.
         learn_batch: networks cloned at a time on a device; few stay in cache. 0: all of a rollout batch.
-        rollout_batch: candidates that step in lockstep on a device; bounds the memory. 0: all.
+        rollout_batch: candidates that are built and step in lockstep on a device; bounds the memory. 0: all. Never
+            less than what one row of the population stands for (an antithetic pair).
 
     Raises:
         ConfigError: where the components do not fit each other.
@@ -116,15 +117,12 @@ class Evolution:
         Raises:
             ConfigError: when the population is not divisible by the number of devices.
         """
-        if self.outer.population_size % mesh.size:
-            raise ConfigError(
-                f"population_size {self.outer.population_size} is not divisible by {mesh.size} devices: "
-                f"use {-(-self.outer.population_size // mesh.size) * mesh.size}, or fewer devices."
-            )
         key = stream_key(state.key, Stream.SEARCH, state.generation)
         population, asked = self.outer.ask(step_key(key, Step.ASK), state.outer)
-        population = lax.with_sharding_constraint(population, NamedSharding(mesh, PartitionSpec(POPULATION_AXIS)))
-        scores = self._scores(key, population, state, mesh)
+        _check_divisible(self.outer.population_size, num_rows(population), mesh.size)
+        sharding = NamedSharding(mesh, PartitionSpec(POPULATION_AXIS))
+        population = jax.tree.map(lambda rows: lax.with_sharding_constraint(rows, sharding), population)
+        scores = self._scores(key, population, dataclasses.replace(state, outer=asked), mesh)
         fitness = lax.with_sharding_constraint(scores.value, NamedSharding(mesh, PartitionSpec()))
         finite = jnp.isfinite(fitness)
         usable = jnp.where(finite, fitness, jnp.min(jnp.where(finite, fitness, jnp.inf)))
@@ -159,21 +157,27 @@ class Evolution:
         trained, _ = self.learner.learn(step_key(key, Step.LEARN), solution.genome, init, self.spec)
         return self._act_for(solution.normalizer)(self.learner.assemble(init, trained))
 
-    def _scores(self, key: Key, population: Array, state: EvolutionState, mesh: Mesh) -> Score:
-        """Score[P] of f32[P, n], each device its own candidates, without communication."""
+    def _scores(self, key: Key, population: Population, state: EvolutionState, mesh: Mesh) -> Score:
+        """Score[P] of a population asked with `state`, each device its own candidates, without communication."""
         inits = self._inits(step_key(key, Step.INITS), self.num_inits)
         replicated, sharded = PartitionSpec(), PartitionSpec(POPULATION_AXIS)
         score = jax.shard_map(
             self._score_chunks,
             mesh=mesh,
-            in_specs=(sharded, replicated, replicated, replicated, replicated),
+            in_specs=(sharded, replicated, replicated, replicated, replicated, replicated),
             out_specs=sharded,
             check_vma=False,
         )
-        return score(population, key, inits, state.normalizer, state.generation)
+        return score(population, state.outer, key, inits, state.normalizer, state.generation)
 
     def _score_chunks(
-        self, population: Array, key: Key, inits: Params, normalizer: NormalizerState, generation: Array
+        self,
+        population: Population,
+        outer: OuterState,
+        key: Key,
+        inits: Params,
+        normalizer: NormalizerState,
+        generation: Array,
     ) -> Score:
         """Chunks of `rollout_batch` candidates, cloned `learn_batch` networks at a time and rolled out together."""
         count = self.num_inits
@@ -191,7 +195,8 @@ class Evolution:
             score = self.fitness(k_episode, self.environment, act_for(params), candidate, with_moments=wants)
             return dataclasses.replace(score, metrics=score.metrics | metrics)
 
-        def score_chunk(genomes: Array) -> Score:
+        def score_chunk(rows: Population) -> Score:
+            genomes = self.outer.candidates(outer, rows)
             at_once = max(1, self.learn_batch // count) if self.learn_batch else 0
             trained, metrics = map_chunks(learn, genomes, at_once)
             per_candidate = jax.vmap(score_one, in_axes=(None, 0, None, 0, 0))
@@ -199,12 +204,17 @@ class Evolution:
             per_init = jax.vmap(per_candidate, in_axes=(0, None, 0, 1, 1))
             return per_init(k_episodes, genomes, inits, trained, metrics).reduce()
 
-        size = population.shape[0]
-        chunk = largest_divisor(size, self.rollout_batch)
+        size = num_rows(population)
+        per_row = jax.eval_shape(self.outer.candidates, outer, population).shape[0] // size
+        chunk = self.rows_at_once(size, per_row)
         if chunk == size:
             return score_chunk(population)
-        scores = lax.map(score_chunk, population.reshape(size // chunk, chunk, -1))
-        return jax.tree.map(lambda x: x.reshape(size, *x.shape[2:]), scores)
+        chunks = jax.tree.map(lambda x: x.reshape(size // chunk, chunk, *x.shape[1:]), population)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), lax.map(score_chunk, chunks))
+
+    def rows_at_once(self, rows: int, per_row: int) -> int:
+        """How many of a device's rows, each standing for `per_row` candidates, make a rollout batch."""
+        return largest_divisor(rows, max(1, self.rollout_batch // per_row) if self.rollout_batch else 0)
 
     def _inits(self, key: Key, count: int) -> Params:
         return sequential(lambda k: self.learner.init_params(k, self.spec), indexed_keys(key, count))
@@ -217,6 +227,22 @@ class Evolution:
         if scores.moments is None:
             return state
         return self.normalizer.update(state, scores.moments.merge_axis())
+
+
+def num_rows(population: Population) -> int:
+    """R, the leading axis of a population."""
+    return int(jax.tree.leaves(population)[0].shape[0])
+
+
+def _check_divisible(population_size: int, rows: int, devices: int) -> None:
+    if rows % devices:
+        per_row = population_size // rows
+        least = -(-rows // devices) * devices * per_row
+        pairs = "" if per_row == 1 else f", in groups of {per_row} that stay together,"
+        raise ConfigError(
+            f"population_size {population_size}{pairs} is not divisible by {devices} devices: "
+            f"use {least}, or fewer devices."
+        )
 
 
 def _select(condition: Array, new: Array, old: Array) -> Array:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 from jax import Array, lax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from hades.algorithms.advantages import (
     discounted_returns,
@@ -250,7 +250,7 @@ class PPO:
         act = self.actor.act
         return self.normalizer.wrap(solution.normalizer, lambda key, obs: act(key, solution.genome, obs, self.spec))
 
-    def collect(self, key: Key, state: PPOState, sharding: NamedSharding) -> tuple[PPOState, Steps, Array]:
+    def collect(self, key: Key, state: PPOState, sharding: Sharding) -> tuple[PPOState, Steps, Array]:
         """T steps of each environment: the state behind them, the steps, and how many episodes ended."""
 
         def advance(carry: tuple[AutoReset, Array], keys: StepKeys) -> tuple[tuple[Any, ...], tuple[Steps, Array]]:

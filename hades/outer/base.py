@@ -7,9 +7,11 @@ from typing import Any, TypeAlias
 from jax import Array
 
 from hades.errors import ConfigError
-from hades.types import Genome, Key, Metrics
+from hades.types import Genome, Key, Metrics, PyTree
 
 OuterState: TypeAlias = Any
+Population: TypeAlias = PyTree
+"""The candidates f32[P, n], or R rows that stand for P / R neighbouring candidates each: leaves with leading axis R."""
 
 
 class OuterOptimizer(abc.ABC):
@@ -22,12 +24,20 @@ class OuterOptimizer(abc.ABC):
         """State of a search that starts at f32[n]; `unravel` tells the shapes inside a genome."""
 
     @abc.abstractmethod
-    def ask(self, key: Key, state: OuterState) -> tuple[Array, OuterState]:
-        """The next population f32[P, n]."""
+    def ask(self, key: Key, state: OuterState) -> tuple[Population, OuterState]:
+        """The next population: f32[P, n], or rows that `candidates` turns into it."""
 
     @abc.abstractmethod
-    def tell(self, key: Key, state: OuterState, population: Array, fitness: Array) -> tuple[OuterState, Metrics]:
-        """The state after seeing fitness f32[P], higher is better."""
+    def tell(self, key: Key, state: OuterState, population: Population, fitness: Array) -> tuple[OuterState, Metrics]:
+        """The state after seeing fitness f32[P] of the asked population, higher is better."""
+
+    def candidates(self, state: OuterState, rows: Population) -> Array:
+        """Some of the asked rows as candidates f32[C, n], `state` being the asked one.
+
+        Called for a chunk at a time, so that a population whose rows are smaller never exists as f32[P, n].
+        """
+        del state
+        return rows
 
     @abc.abstractmethod
     def solution(self, state: OuterState) -> Array:

@@ -1,14 +1,13 @@
 """OpenAI-ES (Salimans et al., 2017, Alg. 1): a gradient of the smoothed fitness, followed by an optax optimiser.
 
 Departures: the mean and the step size of a generation belong together (evosax 0.3 lags its schedule by one), and the
-update is one contraction over the population, so that a sharded population is never gathered.
+update is one contraction over the rows of noise, so that a sharded population is never gathered.
 """
 
 import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
@@ -17,6 +16,16 @@ from jax import Array
 from hades.errors import ConfigError, offer
 from hades.optimizers import check_optimizer, make_optimizer
 from hades.outer.base import OuterOptimizer, check_population
+from hades.outer.noise import (
+    Noise,
+    Rows,
+    Shapes,
+    StoredNoise,
+    genome_shapes,
+    mirrored,
+    num_rows,
+    row_weights,
+)
 from hades.outer.shaping import SHAPINGS
 from hades.registry import options, register
 from hades.types import Genome, Key, Metrics
@@ -27,6 +36,7 @@ class OpenESState:
     mean: Array  # f32[n]
     sigma: Array  # f32[]
     optimizer: optax.OptState
+    shapes: Shapes = struct.field(pytree_node=False)  # of the genome's arrays
 
 
 @register("OuterOptimizer", "OpenES")
@@ -39,6 +49,7 @@ class OpenES(OuterOptimizer):
         optimizer, learning_rate, optimizer_options: any optax optimiser.
         shaping: "centered_rank", "standardized" or "raw".
         antithetic: sample in pairs mean ± σz.
+        noise: where z comes from and what a generation keeps of it.
     """
 
     population_size: int = 64
@@ -50,6 +61,7 @@ class OpenES(OuterOptimizer):
     optimizer_options: tuple[tuple[str, Any], ...] = ()
     shaping: str = "centered_rank"
     antithetic: bool = True
+    noise: Noise = StoredNoise()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "optimizer_options", options(self.optimizer_options))
@@ -61,23 +73,30 @@ class OpenES(OuterOptimizer):
             raise ConfigError(f"OpenES.sigma is {self.sigma}; it must be above 0.")
 
     def init(self, key: Key, mean: Array, unravel: Callable[[Array], Genome]) -> OpenESState:
-        del key, unravel
-        return OpenESState(mean=mean, sigma=jnp.asarray(self.sigma), optimizer=self._optimizer.init(mean))
-
-    def ask(self, key: Key, state: OpenESState) -> tuple[Array, OpenESState]:
-        return state.mean + state.sigma * sample_noise(
-            key, self.population_size, state.mean.size, self.antithetic
-        ), state
-
-    def tell(self, key: Key, state: OpenESState, population: Array, fitness: Array) -> tuple[OpenESState, Metrics]:
         del key
-        noise = (population - state.mean) / state.sigma
-        weights = SHAPINGS[self.shaping](fitness)
-        ascent = weighted_sum(weights, noise) / (self.population_size * state.sigma)
+        return OpenESState(
+            mean=mean,
+            sigma=jnp.asarray(self.sigma),
+            optimizer=self._optimizer.init(mean),
+            shapes=genome_shapes(mean, unravel),
+        )
+
+    def ask(self, key: Key, state: OpenESState) -> tuple[Rows, OpenESState]:
+        return self.noise.draw(key, num_rows(self.population_size, self.antithetic), state.shapes), state
+
+    def candidates(self, state: OpenESState, rows: Rows) -> Array:
+        return state.mean + state.sigma * mirrored(self.noise.directions(rows, state.shapes), self.antithetic)
+
+    def tell(self, key: Key, state: OpenESState, population: Rows, fitness: Array) -> tuple[OpenESState, Metrics]:
+        del key
+        weights = row_weights(SHAPINGS[self.shaping](fitness), self.antithetic, power=1)
+        total = self.noise.weighted_sum(weights, population, state.shapes)
+        ascent = total / (self.population_size * state.sigma)
         updates, optimizer = self._optimizer.update(-ascent, state.optimizer, state.mean)
         sigma = jnp.maximum(state.sigma * self.sigma_decay, self.sigma_min)
         metrics = {"outer/sigma": state.sigma, "outer/update_norm": optax.tree.norm(updates)}
-        return OpenESState(optax.apply_updates(state.mean, updates), sigma, optimizer), metrics
+        mean = optax.apply_updates(state.mean, updates)
+        return OpenESState(mean=mean, sigma=sigma, optimizer=optimizer, shapes=state.shapes), metrics
 
     def solution(self, state: OpenESState) -> Array:
         return state.mean
@@ -85,16 +104,3 @@ class OpenES(OuterOptimizer):
     @property
     def _optimizer(self) -> optax.GradientTransformation:
         return make_optimizer(self.optimizer, self.learning_rate, self.optimizer_options)
-
-
-def weighted_sum(weights: Array, rows: Array) -> Array:
-    """Σ weights[p] · rows[p]: f32[n]. A fused sum, because a matrix product would first write `rows` to memory."""
-    return jnp.sum(weights[:, None] * rows, axis=0)
-
-
-def sample_noise(key: Key, population_size: int, n: int, antithetic: bool) -> Array:
-    """Standard normal f32[P, n]; neighbours mirror each other where antithetic, so that a shard holds whole pairs."""
-    if not antithetic:
-        return jax.random.normal(key, (population_size, n))
-    half = jax.random.normal(key, (population_size // 2, n))
-    return jnp.stack([half, -half], axis=1).reshape(population_size, n)

@@ -16,7 +16,16 @@ from jax import Array
 
 from hades.errors import ConfigError
 from hades.outer.base import OuterOptimizer, check_population
-from hades.outer.open_es import sample_noise, weighted_sum
+from hades.outer.noise import (
+    Noise,
+    Rows,
+    Shapes,
+    StoredNoise,
+    genome_shapes,
+    mirrored,
+    num_rows,
+    row_weights,
+)
 from hades.outer.shaping import average_over_ties
 from hades.registry import register
 from hades.types import Genome, Key, Metrics
@@ -27,6 +36,7 @@ class SNESState:
     mean: Array  # f32[n]
     std: Array  # f32[n]
     prior: Array  # f32[n], what the mean is pulled towards
+    shapes: Shapes = struct.field(pytree_node=False)  # of the genome's arrays
 
 
 @register("OuterOptimizer", "SNES")
@@ -43,6 +53,7 @@ class SNES(OuterOptimizer):
         antithetic: sample in pairs mean ± σz.
         pull: share of the way back to the prior (the starting mean) that each coordinate of the mean goes in a
             generation.
+        noise: where z comes from and what a generation keeps of it.
     """
 
     population_size: int = 64
@@ -52,6 +63,7 @@ class SNES(OuterOptimizer):
     sigma_learning_rate: float = 0.0
     antithetic: bool = False
     pull: float = 0.0
+    noise: Noise = StoredNoise()
 
     def __post_init__(self) -> None:
         check_population("SNES", self.population_size, self.antithetic)
@@ -61,26 +73,35 @@ class SNES(OuterOptimizer):
             )
         if not 0.0 <= self.pull < 1.0:
             raise ConfigError(f"SNES.pull is {self.pull}; it is a share and must lie in [0, 1).")
+        if not self.noise.independent:
+            raise ConfigError(
+                f"SNES adapts the step size of every number by itself, but {type(self.noise).__name__} moves numbers "
+                "together: take another noise, or OpenES, which has one step size."
+            )
 
     def init(self, key: Key, mean: Array, unravel: Callable[[Array], Genome]) -> SNESState:
-        del key, unravel
-        return SNESState(mean=mean, std=jnp.full_like(mean, self.sigma), prior=mean)
+        del key
+        shapes = genome_shapes(mean, unravel)
+        return SNESState(mean=mean, std=jnp.full_like(mean, self.sigma), prior=mean, shapes=shapes)
 
-    def ask(self, key: Key, state: SNESState) -> tuple[Array, SNESState]:
-        noise = sample_noise(key, self.population_size, state.mean.size, self.antithetic)
-        return state.mean + state.std * noise, state
+    def ask(self, key: Key, state: SNESState) -> tuple[Rows, SNESState]:
+        return self.noise.draw(key, num_rows(self.population_size, self.antithetic), state.shapes), state
 
-    def tell(self, key: Key, state: SNESState, population: Array, fitness: Array) -> tuple[SNESState, Metrics]:
+    def candidates(self, state: SNESState, rows: Rows) -> Array:
+        return state.mean + state.std * mirrored(self.noise.directions(rows, state.shapes), self.antithetic)
+
+    def tell(self, key: Key, state: SNESState, population: Rows, fitness: Array) -> tuple[SNESState, Metrics]:
         del key
         n = state.mean.size
-        noise = (population - state.mean) / state.std
         utilities = average_over_ties(fitness, self.utilities())
+        first, second = (row_weights(utilities, self.antithetic, power) for power in (1, 2))
         rate = self.sigma_learning_rate or (3.0 + math.log(n)) / (5.0 * math.sqrt(n))
-        mean = state.mean + self.learning_rate * state.std * weighted_sum(utilities, noise)
+        step = self.noise.weighted_sum(first, population, state.shapes)
+        mean = state.mean + self.learning_rate * state.std * step
         mean = mean + self.pull * (state.prior - mean)
-        std = state.std * jnp.exp(0.5 * rate * weighted_sum(utilities, jnp.square(noise) - 1.0))
+        std = state.std * jnp.exp(0.5 * rate * self.noise.weighted_squares(second, population, state.shapes))
         metrics = {"outer/sigma": std.mean(), "outer/update_norm": jnp.linalg.norm(mean - state.mean)}
-        return SNESState(mean=mean, std=std, prior=state.prior), metrics
+        return dataclasses.replace(state, mean=mean, std=std), metrics
 
     def solution(self, state: SNESState) -> Array:
         return state.mean

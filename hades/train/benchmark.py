@@ -83,7 +83,8 @@ def generation_costs(algorithm: Evolution, repeats: int = 5, warm_up: int = 0) -
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     )  # of compiling and one generation, not of its parts
     key = jax.random.key(1)
-    population = algorithm.outer.ask(key, state.outer)[0]
+    rows, asked = algorithm.outer.ask(key, state.outer)
+    population = algorithm.outer.candidates(asked, rows)
     functions: dict[str, Callable[[], PyTree]] = {
         "generation": lambda: step(state),
         "cloning": _bound(jax.jit(lambda p: _clone(algorithm, key, p)), population),

@@ -7,6 +7,8 @@ import jax
 import numpy as np
 import pytest
 
+from hades.outer import noise
+from hades.outer.noise import LowRankNoise, SeededNoise
 from hades.outer.open_es import OpenES
 from hades.outer.snes import SNES
 from tests.algorithms.search import run
@@ -14,12 +16,22 @@ from tests.support import CLONING, run_python
 from tests.support import EVOLUTION as FULL_BATCH
 
 EVOLUTION = dataclasses.replace(FULL_BATCH, learner=dataclasses.replace(CLONING, batch_size=2))  # uses cloning keys
-OUTER = {"SNES": SNES(population_size=16), "OpenES": OpenES(population_size=16, sigma=0.3)}
+SEARCH = OpenES(population_size=32, sigma=0.3)
+OUTER = {
+    "SNES": SNES(population_size=32),
+    "OpenES": SEARCH,
+    "OpenES, seeds": dataclasses.replace(SEARCH, noise=SeededNoise()),
+    "OpenES, rank 1": dataclasses.replace(SEARCH, noise=LowRankNoise()),
+    "SNES, seeds": SNES(population_size=32, noise=SeededNoise()),
+}
 GENERATIONS = 8
+BLOCK = 96  # numbers: noise is drawn and summed in several blocks
 CODE = """
 import dataclasses, jax, json, re
 from tests.algorithms.search import compiled
-from tests.algorithms.test_devices import EVOLUTION, GENERATIONS, OUTER
+from hades.outer import noise
+from tests.algorithms.test_devices import BLOCK, EVOLUTION, GENERATIONS, OUTER
+noise.BLOCK = BLOCK
 assert len(jax.devices()) == 8
 mesh = jax.make_mesh((8,), ("population",), axis_types=(jax.sharding.AxisType.Auto,))
 found = {}
@@ -43,7 +55,8 @@ def eight():
 
 
 @pytest.mark.parametrize("name", OUTER)
-def test_eight_devices_search_as_one(eight, name):
+def test_eight_devices_search_as_one(eight, name, monkeypatch):
+    monkeypatch.setattr(noise, "BLOCK", BLOCK)
     state, metrics = run(dataclasses.replace(EVOLUTION, outer=OUTER[name]), jax.random.key(3), GENERATIONS)
     np.testing.assert_allclose(eight[name]["fitness"], metrics["fitness/mean"], atol=1e-5)
     np.testing.assert_allclose(eight[name]["mean"], state.outer.mean, atol=1e-5)

@@ -100,7 +100,8 @@ def test_a_candidate_that_is_not_a_number_ranks_last_and_is_counted(first_number
     next_state, metrics = step(state)
     key = stream_key(KEY, Stream.SEARCH, 0)
     population, asked = evolution.outer.ask(step_key(key, Step.ASK), state.outer)
-    fitness = np.array([float(evolution.unravel(genome).observations[0, 0]) for genome in population])
+    genomes = evolution.outer.candidates(asked, population)
+    fitness = np.array([float(evolution.unravel(genome).observations[0, 0]) for genome in genomes])
     bad = fitness > 0
     assert 1 < bad.sum() < 7
     usable = np.where(bad, fitness[~bad].min(), fitness)

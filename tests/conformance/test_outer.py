@@ -12,6 +12,7 @@ from hades.outer.base import OuterOptimizer
 from hades.outer.evosax import Evosax, strategies
 from hades.outer.open_es import OpenES
 from hades.outer.snes import SNES
+from tests.outer.search import asked_candidates
 from tests.support import assert_equal, assert_finite, structure, weak_types
 
 P, N = 8, 6
@@ -34,8 +35,12 @@ def test_ask_and_tell_keep_their_shapes(name, key):
     outer = EVERY[name]
     state = jax.eval_shape(lambda k: outer.init(k, jnp.zeros(N), lambda x: x), key)
     population, asked = jax.eval_shape(outer.ask, key, state)
+    candidates = jax.eval_shape(outer.candidates, asked, population)
     told, metrics = jax.eval_shape(outer.tell, key, asked, population, jnp.zeros(P))
-    assert (population.shape, population.dtype) == ((P, N), jnp.float32)
+    assert (candidates.shape, candidates.dtype) == ((P, N), jnp.float32)
+    rows = {leaf.shape[0] for leaf in jax.tree.leaves(population)}
+    assert len(rows) == 1
+    assert P % rows.pop() == 0
     assert structure(asked) == structure(state)
     assert structure(told) == structure(state)
     assert weak_types(told) == weak_types(state)
@@ -49,7 +54,7 @@ def searcher(outer: OuterOptimizer, num_generations: int, n: int = N):
 
     def generation(state, key):
         population, state = outer.ask(key, state)
-        fitness = sphere(population)
+        fitness = sphere(outer.candidates(state, population))
         state, metrics = outer.tell(key, state, population, fitness)
         return state, (fitness.mean(), metrics)
 
@@ -85,7 +90,7 @@ def test_every_strategy_improves_on_a_sphere(name, key):
 @pytest.mark.parametrize("name", EVERY)
 def test_every_strategy_draws_its_first_population_around_the_start(name, key):
     outer = EVERY[name]
-    population, _ = outer.ask(key, outer.init(key, jnp.full(N, 100.0), lambda x: x))
+    population = asked_candidates(outer, key, outer.init(key, jnp.full(N, 100.0), lambda x: x))
     assert np.abs(np.asarray(population) - 100.0).max() < 10.0
 
 

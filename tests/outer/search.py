@@ -13,17 +13,23 @@ def fitness_of(population):
     return -jnp.square(population - OPTIMUM).sum(-1)
 
 
-def trajectory(outer: OuterOptimizer, mean: jax.Array, keys: jax.Array):
+def asked_candidates(outer: OuterOptimizer, key: jax.Array, state) -> jax.Array:
+    """f32[P, n] of the population that `outer` asks for."""
+    rows, asked = outer.ask(key, state)
+    return outer.candidates(asked, rows)
+
+
+def trajectory(outer: OuterOptimizer, mean: jax.Array, keys: jax.Array, unravel=lambda x: x):
     """States stacked over generations, the first one included; asked and told with the same key in each generation."""
 
     def generation(state, key):
         population, asked = outer.ask(key, state)
-        told, _ = outer.tell(key, asked, population, fitness_of(population))
+        told, _ = outer.tell(key, asked, population, fitness_of(outer.candidates(asked, population)))
         return told, told
 
     @jax.jit
     def run(keys):
-        first = outer.init(keys[0], mean, lambda x: x)
+        first = outer.init(keys[0], mean, unravel)
         rest = jax.lax.scan(generation, first, keys)[1]
         return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
 

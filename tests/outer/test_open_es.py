@@ -11,7 +11,7 @@ from evosax.algorithms import algorithms
 from evosax.core.fitness_shaping import identity_fitness_shaping_fn
 
 from hades.outer.open_es import OpenES
-from tests.outer.search import evosax_means, fitness_of, trajectory
+from tests.outer.search import asked_candidates, evosax_means, fitness_of, trajectory
 
 P, N, G = 16, 6, 50
 MEAN = jnp.zeros(N)
@@ -58,7 +58,7 @@ def test_published_open_es_equals_evosax(published):
 @pytest.mark.parametrize("antithetic", [True, False])
 def test_populations_are_mirrored_where_antithetic(antithetic, key):
     outer = dataclasses.replace(PUBLISHED, antithetic=antithetic)
-    population, _ = outer.ask(key, outer.init(key, MEAN + 2.0, lambda x: x))
+    population = asked_candidates(outer, key, outer.init(key, MEAN + 2.0, lambda x: x))
     mirrored = np.allclose(population[::2] + population[1::2], 4.0, rtol=1e-6)
     assert mirrored == antithetic
     assert len(np.unique(population)) == P * N
@@ -69,7 +69,7 @@ def test_sigma_decays_to_its_floor_and_belongs_to_its_generation():
     states = trajectory(outer, MEAN, KEYS[:4])
     np.testing.assert_allclose(states.sigma, [0.4, 0.2, 0.1, 0.1, 0.1])
     second = jax.tree.map(lambda x: x[1], states)
-    population, _ = outer.ask(KEYS[1], second)
+    population = asked_candidates(outer, KEYS[1], second)
     half = jax.random.normal(KEYS[1], (P // 2, N))
     np.testing.assert_allclose(population[::2], second.mean + 0.2 * half, rtol=1e-5)
 

@@ -6,11 +6,19 @@ from typing import Any
 import jax
 import pytest
 
+from hades.algorithms.evolution import Evolution
+from hades.inner.identity import Identity
+from hades.outer.base import OuterOptimizer
+from hades.outer.noise import LowRankNoise, SeededNoise
+from hades.outer.open_es import OpenES
 from hades.outer.snes import SNES
 from hades.policies.mlp import MLP
 from hades.train.experiment import Experiment
+from hades.train.gin_config import load_experiment
 from hades.train.loop import CompiledRun
 from hades.train.plan import MIB, describe_plan, memory_plan
+from hades.types import size_of
+from tests.support import LEARNING
 from tests.train.tiny import tiny_experiment
 
 
@@ -19,6 +27,14 @@ def large(population_size: int, **changes: Any) -> Experiment:
     experiment = tiny_experiment()
     learner = dataclasses.replace(experiment.algorithm.learner, policy=MLP(width=512, depth=2))  # type: ignore[attr-defined]
     outer = SNES(population_size=population_size)
+    algorithm = dataclasses.replace(experiment.algorithm, learner=learner, outer=outer, **changes)  # type: ignore[type-var]
+    return dataclasses.replace(experiment, algorithm=algorithm)
+
+
+def direct(width: int, outer: OuterOptimizer, **changes: Any) -> Experiment:
+    """Direct ES on `point`, 6 × width + width² numbers and some."""
+    experiment = tiny_experiment()
+    learner = Identity(policy=MLP(width=width, depth=2))
     algorithm = dataclasses.replace(experiment.algorithm, learner=learner, outer=outer, **changes)  # type: ignore[type-var]
     return dataclasses.replace(experiment, algorithm=algorithm)
 
@@ -36,6 +52,43 @@ def test_the_plan_grows_with_the_rollout_batch_and_not_with_the_population() -> 
     assert wide > 6 * plans[1]
 
 
+DIRECT = {
+    "stored, one copy": (OpenES(1024), {"rollout_batch": 32, "learn_batch": 0}),
+    "stored, all at once": (OpenES(512), {}),
+    "stored, SNES": (SNES(512), {"rollout_batch": 32, "learn_batch": 0}),
+    "seeded": (OpenES(1024, noise=SeededNoise()), {"rollout_batch": 128, "learn_batch": 0}),
+    "seeded, SNES": (SNES(512, noise=SeededNoise()), {"rollout_batch": 64, "learn_batch": 0}),
+    "low rank": (OpenES(1024, noise=LowRankNoise()), {"rollout_batch": 128, "learn_batch": 0}),
+}
+FAST = ("stored, one copy", "seeded")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in FAST else [pytest.mark.slow]) for n in DIRECT])
+def test_the_plan_of_direct_es_agrees_with_xla(name: str) -> None:
+    outer, changes = DIRECT[name]
+    experiment = direct(256, outer, **changes)
+    plan, found = memory_plan(experiment.algorithm), analysed(experiment)  # type: ignore[arg-type]
+    assert found > 32 * MIB
+    assert plan.total == pytest.approx(found, rel=0.25)
+
+
+def test_perturbations_are_stored_once_and_seeds_store_none() -> None:
+    shipped = load_experiment("hopper_es").algorithm
+    assert isinstance(shipped, Evolution)
+    assert isinstance(shipped.outer, OpenES)
+    assert shipped.outer.population_size == 2048
+    assert isinstance(shipped.learner, Identity)
+    assert shipped.learner.policy == MLP(width=512)
+    stored = memory_plan(shipped)
+    pairs = 1024 * size_of(shipped.genome_shapes) * 4
+    assert stored.population == pairs
+    assert stored.total < 1.2 * pairs
+    seeded = dataclasses.replace(shipped, outer=dataclasses.replace(shipped.outer, noise=SeededNoise()))
+    assert memory_plan(seeded).population < 0.1 * MIB
+    factors = dataclasses.replace(shipped, outer=dataclasses.replace(shipped.outer, noise=LowRankNoise()))
+    assert memory_plan(factors).population < 0.02 * pairs
+
+
 def test_a_dry_run_names_sizes_and_steps() -> None:
     text = describe_plan(tiny_experiment(), compile_too=True)
     assert "genome: 12 numbers" in text
@@ -51,3 +104,11 @@ def test_the_plan_agrees_with_xla_above_a_gibibyte(population_size: int, changes
     planned, found = memory_plan(experiment.algorithm).total, analysed(experiment)  # type: ignore[arg-type]
     assert found > 1024 * MIB
     assert planned == pytest.approx(found, rel=0.25)
+
+
+def test_a_dry_run_of_ppo_names_networks_steps_and_memory() -> None:
+    experiment = dataclasses.replace(tiny_experiment(), algorithm=LEARNING)
+    text = describe_plan(experiment)
+    assert "networks: 34 numbers of the actor, 34 of the critic" in text
+    assert "24 an iteration, 288 in 12 iterations; 8 updates an iteration" in text
+    assert "memory plan of an iteration" in text

@@ -1,0 +1,196 @@
+"""Where the perturbations of a search come from, and how much of them stays in memory for a generation.
+
+A row stands for one standard normal direction z f32[n]. It makes one candidate, or with antithetic pairs the two
+neighbours mean ± σz, so that a pair is stored once and never torn apart by a shard or a chunk.
+"""
+
+import abc
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import ClassVar, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from hades.errors import ConfigError
+from hades.registry import register
+from hades.types import Genome, Key, PyTree
+
+Shapes: TypeAlias = tuple[tuple[int, ...], ...]
+"""Of a genome's arrays, in the order in which they lie in a flat vector."""
+Rows: TypeAlias = PyTree
+"""What is kept of R directions; every leaf has the leading axis R."""
+
+
+BLOCK = 2**22
+"""Numbers drawn or built at a time: 16 MiB, of which a draw needs up to six (threefry on CPU is a loop over two words
+of each number, double-buffered)."""
+
+DEVICES = 8
+"""Least rows of a chunk, so that each device of a machine has one."""
+
+
+class Noise(abc.ABC):
+    """A frozen dataclass. `draw` and `directions` are enough; override a sum that needs no directions."""
+
+    independent: ClassVar[bool] = True
+    """Whether the n entries of a direction are independent, as an adaptation of every step size (SNES) assumes."""
+
+    @abc.abstractmethod
+    def draw(self, key: Key, count: int, shapes: Shapes) -> Rows:
+        """`count` rows; none of their numbers depends on the chunks or devices that they are used in."""
+
+    @abc.abstractmethod
+    def directions(self, rows: Rows, shapes: Shapes) -> Array:
+        """z f32[R, n]: every entry has mean 0 and variance 1."""
+
+    def weighted_sum(self, weights: Array, rows: Rows, shapes: Shapes) -> Array:
+        """Σ weights[r] · z[r] with weights f32[R]: f32[n]."""
+        return _sum_by_chunks(lambda w, r: w @ self.directions(r, shapes), weights, rows, num_entries(shapes))
+
+    def weighted_squares(self, weights: Array, rows: Rows, shapes: Shapes) -> Array:
+        """Σ weights[r] · (z[r]² - 1) with weights f32[R]: f32[n]."""
+        squares = lambda r: jnp.square(self.directions(r, shapes)) - 1.0  # noqa: E731
+        return _sum_by_chunks(lambda w, r: w @ squares(r), weights, rows, num_entries(shapes))
+
+
+@register("Noise", "StoredNoise")
+@dataclasses.dataclass(frozen=True)
+class StoredNoise(Noise):
+    """f32[R, n], drawn once and kept until the update: the fastest where it fits."""
+
+    def draw(self, key: Key, count: int, shapes: Shapes) -> Array:
+        n, width = num_entries(shapes), max(1, BLOCK // count)
+        if n <= width:
+            return jax.random.normal(key, (count, n))
+
+        def draw_columns(block: Array, rows: Array) -> Array:
+            drawn = jax.random.normal(jax.random.fold_in(key, block), (count, width))
+            return lax.dynamic_update_slice(rows, drawn, (0, block * width))  # the last one is moved to end at n
+
+        return lax.fori_loop(0, -(-n // width), draw_columns, jnp.zeros((count, n)))
+
+    def directions(self, rows: Array, shapes: Shapes) -> Array:
+        del shapes
+        return rows
+
+    def weighted_sum(self, weights: Array, rows: Array, shapes: Shapes) -> Array:
+        del shapes
+        return weights @ rows
+
+
+@register("Noise", "SeededNoise")
+@dataclasses.dataclass(frozen=True)
+class SeededNoise(Noise):
+    """A random key a row; directions are drawn where they are needed, and drawn again for the update."""
+
+    def draw(self, key: Key, count: int, shapes: Shapes) -> Key:
+        del shapes
+        return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(count))
+
+    def directions(self, rows: Key, shapes: Shapes) -> Array:
+        return jax.vmap(lambda key: jax.random.normal(key, (num_entries(shapes),)))(rows)
+
+
+@register("Noise", "LowRankNoise")
+@dataclasses.dataclass(frozen=True)
+class LowRankNoise(Noise):
+    """E = A Bᵀ / √rank for every matrix, A and B standard normal (EGGROLL: Sarkar et al., 2025, arXiv 2511.16652).
+
+    An array of more than two axes is the matrix of its last axis. Vectors, and matrices that hold no more numbers than
+    their factors would, get full noise. A row holds factors; E exists for one chunk of candidates at a time,
+    and the update Σ w A Bᵀ is one matrix product. The entries of E have unit variance but depend on each other.
+
+    Attributes:
+        rank: of every candidate's perturbation; an update over R rows has rank up to R · rank.
+    """
+
+    rank: int = 1
+
+    independent = False
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ConfigError(f"LowRankNoise.rank is {self.rank}; it must be at least 1.")
+
+    def draw(self, key: Key, count: int, shapes: Shapes) -> tuple[PyTree, ...]:
+        def one(index: int, shape: tuple[int, ...]) -> PyTree:
+            k_left, k_right = jax.random.split(jax.random.fold_in(key, index))
+            if not self._is_factored(shape):
+                return jax.random.normal(k_left, (count, math.prod(shape)))
+            left, right = (count, math.prod(shape[:-1]), self.rank), (count, shape[-1], self.rank)
+            return jax.random.normal(k_left, left), jax.random.normal(k_right, right)
+
+        return tuple(one(index, shape) for index, shape in enumerate(shapes))
+
+    def directions(self, rows: tuple[PyTree, ...], shapes: Shapes) -> Array:
+        def one(row: PyTree, shape: tuple[int, ...]) -> Array:
+            if not self._is_factored(shape):
+                return row
+            return (jnp.einsum("pmr,pkr->pmk", *row) / math.sqrt(self.rank)).reshape(-1, math.prod(shape))
+
+        return jnp.concatenate([one(row, shape) for row, shape in zip(rows, shapes, strict=True)], axis=1)
+
+    def weighted_sum(self, weights: Array, rows: tuple[PyTree, ...], shapes: Shapes) -> Array:
+        def one(row: PyTree, shape: tuple[int, ...]) -> Array:
+            if not self._is_factored(shape):
+                return weights @ row
+            left, right = row
+            scaled = weights[:, None, None] / math.sqrt(self.rank) * left
+            return jnp.einsum("pmr,pkr->mk", scaled, right).reshape(-1)
+
+        return jnp.concatenate([one(row, shape) for row, shape in zip(rows, shapes, strict=True)])
+
+    def _is_factored(self, shape: tuple[int, ...]) -> bool:
+        return len(shape) > 1 and self.rank * (math.prod(shape[:-1]) + shape[-1]) < math.prod(shape)
+
+
+def genome_shapes(mean: Array, unravel: Callable[[Array], Genome]) -> Shapes:
+    """Shapes of the arrays that f32[n] unravels to."""
+    return tuple(leaf.shape for leaf in jax.tree.leaves(jax.eval_shape(unravel, mean)))
+
+
+def num_entries(shapes: Shapes) -> int:
+    """n, the length of the flat vector."""
+    return sum(math.prod(shape) for shape in shapes)
+
+
+def num_rows(population_size: int, antithetic: bool) -> int:
+    """R for P candidates."""
+    return population_size // 2 if antithetic else population_size
+
+
+def mirrored(directions: Array, antithetic: bool) -> Array:
+    """f32[R, n] to that of every candidate; the neighbours of an antithetic pair are z and -z: f32[2R, n]."""
+    if not antithetic:
+        return directions
+    signs = jnp.array([1.0, -1.0])
+    return (signs[:, None] * directions[:, None]).reshape(-1, directions.shape[1])
+
+
+def row_weights(weights: Array, antithetic: bool, power: int) -> Array:
+    """Of the candidates f32[P], to weights f32[R] of z (power 1: a mirrored one counts against) or z² (power 2)."""
+    if not antithetic:
+        return weights
+    return weights[::2] + (-1) ** power * weights[1::2]
+
+
+def _sum_by_chunks(term: Callable[[Array, Rows], Array], weights: Array, rows: Rows, n: int) -> Array:
+    """The sum of term(weights f32[C], C rows): f32[n] over chunks of rows whose directions fill about a BLOCK.
+
+    The terms are matrix products of built directions. A sum fused with what builds them, without the product, reads
+    columns and took minutes on CPU.
+    """
+    count = weights.shape[0]
+    chunk = next(c for c in range(min(count, max(DEVICES, BLOCK // n)), 0, -1) if count % c == 0)
+    if chunk == count:
+        return term(weights, rows)
+    # A chunk takes rows from all over the population, so that every device builds some of its own.
+    weights, rows = jax.tree.map(lambda x: x.reshape(chunk, count // chunk, *x.shape[1:]), (weights, rows))
+
+    def add(i: Array, total: Array) -> Array:
+        return total + term(*jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, i, 1, keepdims=False), (weights, rows)))
+
+    return lax.fori_loop(0, count // chunk, add, jnp.zeros(n))
