@@ -180,8 +180,8 @@ def row_weights(weights: Array, antithetic: bool, power: int) -> Array:
 def _sum_by_chunks(term: Callable[[Array, Rows], Array], weights: Array, rows: Rows, n: int) -> Array:
     """The sum of term(weights f32[C], C rows): f32[n] over chunks of rows whose directions fill about a BLOCK.
 
-    The terms are matrix products of built directions. A sum fused with what builds them, without the product, reads
-    columns and took minutes on CPU.
+    The terms are matrix products of built directions: a sum fused with what builds them, without the product, was many
+    times slower on CPU.
     """
     count = weights.shape[0]
     chunk = next(c for c in range(min(count, max(DEVICES, BLOCK // n)), 0, -1) if count % c == 0)
