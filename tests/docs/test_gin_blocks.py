@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import jax
 import pytest
 
 from hades.algorithms.evolution import Evolution
+from hades.algorithms.ppo import PPO
 from hades.errors import ConfigError
 from hades.train.gin_config import config_names, config_root, load_experiment
 from hades.types import size_of
@@ -32,6 +34,10 @@ def test_shipped_run_builds(name: str) -> None:
     if name.startswith("playground") and not HAS_PLAYGROUND:
         pytest.skip("the optional package playground is not installed")
     algorithm = load_experiment(name).algorithm
+    if isinstance(algorithm, PPO):
+        actor = jax.eval_shape(lambda key: algorithm.actor.init(key, algorithm.spec), jax.random.key(0))
+        assert size_of(actor) > 0
+        return
     assert isinstance(algorithm, Evolution)
     assert size_of(algorithm.genome_shapes) > 0
 
