@@ -7,16 +7,14 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
-from jax import Array
 
 from hades import registry
 from hades.analysis.agreement import environment_of
 from hades.data.dataset import DistilledDataset
 from hades.environments.base import Environment
-from hades.environments.rollout import rollout
+from hades.environments.rollout import random_policy, rollout
 from hades.train.policies import train_policy
 from hades.train.run_record import RunRecord
-from hades.types import Discrete, Key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,15 +37,7 @@ def measure(records: Sequence[RunRecord]) -> Measurements:
 
 def random_return(env: Environment, num_episodes: int = 64) -> float:
     """Mean return of uniformly random actions over whole episodes."""
-    space = env.spec.action_space
-
-    def act(key: Key, obs: Array) -> Array:
-        del obs
-        if isinstance(space, Discrete):
-            return jax.random.randint(key, (), 0, space.n)
-        return jax.random.uniform(key, (space.size,), minval=-1.0, maxval=1.0)
-
-    episodes = jax.jit(lambda key: rollout(key, env, act, num_episodes).returns)
+    episodes = jax.jit(lambda key: rollout(key, env, random_policy(env.spec), num_episodes).returns)
     return float(np.mean(np.asarray(episodes(jax.random.key(0)), np.float64)))
 
 
