@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hades.algorithms.evolution import Evolution as Evolution
     from hades.algorithms.ppo import PPO as PPO
+    from hades.data import zoo as zoo
     from hades.data.dataset import DistilledDataset as DistilledDataset
     from hades.data.dataset import load_dataset as load_dataset
     from hades.train.experiment import Experiment as Experiment
@@ -39,14 +40,18 @@ _PUBLIC = {
     "write_report": "hades.visualize.report",
 }
 
-__all__ = sorted(_PUBLIC)
+_MODULES = {"zoo": "hades.data.zoo"}
+
+__all__ = sorted([*_PUBLIC, *_MODULES])
 
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(importlib.import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module 'hades' has no attribute {name!r}; it offers {', '.join(sorted(_PUBLIC))}")
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
+    raise AttributeError(f"module 'hades' has no attribute {name!r}; it offers {', '.join(__all__)}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_PUBLIC]
+    return [*globals(), *__all__]

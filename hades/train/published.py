@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hades import registry
+from hades.data import zoo
 from hades.data.dataset import DistilledDataset, describe_spec, load_dataset
 from hades.environments.base import Environment
 from hades.environments.brax import Brax
@@ -44,8 +45,10 @@ Arrays = dict[str, np.ndarray]
 
 
 def load_any_dataset(path: str | Path) -> DistilledDataset:
-    """A dataset file of ours, or a released `.npz`, converted on the fly."""
-    return import_published(path) if Path(path).suffix == ".npz" else load_dataset(path)
+    """A dataset file of ours, a name of the zoo, or a released `.npz`, converted on the fly."""
+    if Path(path).suffix == ".npz":
+        return import_published(path)
+    return zoo.load(str(path)) if str(path) in zoo.names() else load_dataset(path)
 
 
 def remeasured_text(dataset: DistilledDataset) -> str:

@@ -1,35 +1,33 @@
 """The datasets that are kept in the repository, and their cards."""
 
-import json
-from pathlib import Path
-
 import pytest
 
 import hades
+from hades import zoo
+from hades.errors import DatasetError
 from hades.train.gin_config import config_names
 
-ZOO = Path(hades.__file__).parent / "data" / "zoo"
-NAMES = sorted(path.stem for path in ZOO.glob("*.safetensors"))
 
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", zoo.names())
 def test_a_dataset_has_its_card_and_config(name: str) -> None:
-    dataset = hades.load_dataset(ZOO / f"{name}.safetensors")
-    card = json.loads((ZOO / f"{name}.json").read_text())
+    dataset, card = zoo.load(name), zoo.card(name)
     assert card["report"]["mean"] == pytest.approx(dataset.returns["mean"])
     assert card["environment"] == dataset.environment.spec.name
-    assert name in config_names()
-    assert f"--config={name}" in card["command"]
+    assert card["command"].split("--config=")[1].split()[0] in config_names()
+    assert name.endswith(f"-d{len(dataset)}")
+    assert f"-{card['method'].lower()}-" in name
+    assert zoo.path(name).stat().st_size < 100_000
 
 
-def test_there_are_datasets() -> None:
-    assert "cartpole_hades_r" in NAMES
+def test_an_unknown_name_is_refused_with_the_nearest() -> None:
+    with pytest.raises(DatasetError, match=r'"cartpole-hades-r".*Did you mean "cartpole-hades-r-d2"'):
+        zoo.load("cartpole-hades-r")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", zoo.names())
 def test_a_card_tells_the_truth(name: str) -> None:
-    dataset = hades.load_dataset(ZOO / f"{name}.safetensors")
+    dataset = zoo.load(name)
     again = hades.evaluate_dataset(dataset, num_inits=32, num_episodes=4, seed=1)
     half_widths = [(high - low) / 2 for low, high in (again.ci95, dataset.returns["ci95"])]
     three_errors = 1.5 * sum(half**2 for half in half_widths) ** 0.5

@@ -26,7 +26,7 @@ def test_an_npz_gives_the_constants(tmp_path):
 
 
 def test_a_dataset_file_gives_its_own(tmp_path):
-    path = ROOT / "hades/data/zoo/pendulum_hades_r.safetensors"
+    path = ROOT / "hades/data/zoo/pendulum-hades-r-d8.safetensors"
     normalizer = normalizer_from_file(str(path))
     assert len(normalizer.mean) == 3
     assert all(std > 0 for std in normalizer.std)

@@ -1,0 +1,53 @@
+"""Finished datasets that ship with the package: a file of a few kilobytes and a card each.
+
+import hades
+
+dataset = hades.zoo.load("cartpole-hades-r-d2")
+policy = hades.train_policy(dataset)
+
+A name says task, method and number of pairs. A card says what the dataset earned, over which seeds, what other networks
+keep of that, the versions, and the command that made it. Every figure on a card is measured again by a (slow) test.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hades.data.dataset import DistilledDataset, load_dataset
+from hades.errors import DatasetError, offer
+
+_FOLDER = Path(__file__).parent
+
+
+def names() -> tuple[str, ...]:
+    """Names of the datasets, sorted."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.safetensors")))
+
+
+def path(name: str) -> Path:
+    """Where a dataset's file lies.
+
+    Raises:
+        DatasetError: for an unknown name, with the known ones and the nearest match.
+    """
+    if name not in names():
+        raise DatasetError(f'The zoo has no dataset "{name}". {offer(name, names())}')
+    return _FOLDER / f"{name}.safetensors"
+
+
+def load(name: str) -> DistilledDataset:
+    """A dataset of the zoo.
+
+    Raises:
+        DatasetError: for an unknown name, with the known ones and the nearest match.
+    """
+    return load_dataset(path(name))
+
+
+def card(name: str) -> dict[str, Any]:
+    """What is known of a dataset: where it comes from and what was measured.
+
+    Raises:
+        DatasetError: for an unknown name, with the known ones and the nearest match.
+    """
+    return dict(json.loads(path(name).with_suffix(".json").read_text()))
