@@ -28,13 +28,18 @@ ActFn: TypeAlias = Callable[[Key, Array], Array]
 
 @dataclasses.dataclass(frozen=True)
 class Discrete:
-    """Actions 0 … n-1. `size` is the length of a logit or target vector."""
+    """Actions 0 … n-1. `size` is the length of a logit or target vector.
+
+    Where a policy is shared with other tasks it has `padded_to` logits, of which this task acts on n, from `first` on.
+    """
 
     n: int
+    padded_to: int = 0
+    first: int = 0
 
     @property
     def size(self) -> int:
-        return self.n
+        return max(self.n, self.padded_to)
 
 
 @dataclasses.dataclass(frozen=True)

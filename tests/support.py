@@ -20,6 +20,7 @@ from hades.environments.brax import Brax
 from hades.environments.gymnax import Gymnax
 from hades.environments.playground import Playground
 from hades.environments.point import Point
+from hades.environments.tasks import Tasks
 from hades.fitness.curriculum import Curriculum
 from hades.fitness.episodic_return import EpisodicReturn
 from hades.fitness.regularizers import DatasetL2
@@ -64,6 +65,7 @@ EXAMPLES: dict[str, Any] = {
     "Brax": Brax("inverted_pendulum", episode_length=12),
     "Gymnax": Gymnax("CartPole-v1"),
     "Playground": Playground("CartpoleBalance"),
+    "Tasks": Tasks((POINT, Gymnax("Pendulum-v1")), references=(0.0, -150.0), floors=(-4.0, -1200.0)),
     "Evosax": Evosax("SimpleGA", population_size=8),
     "Curriculum": Curriculum(stages=(ShapedReturn(2, horizon=2), ShapedReturn(2)), generations=(1,)),
     "WeightedSum": WeightedSum(terms=(EpisodicReturn(2), DatasetL2()), weights=(1.0, 0.1)),

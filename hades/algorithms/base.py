@@ -31,6 +31,7 @@ class Evaluation:
     lengths: Array  # i32[I, E]
     metrics: Metrics  # f32[I] each, of the inner loop
     info_max: dict[str, Array]  # f32[I, E] each, largest value of the episode
+    tasks: dict[str, "Evaluation"] = struct.field(default_factory=dict)  # by name, where the environment has several
 
 
 @runtime_checkable

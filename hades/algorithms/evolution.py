@@ -6,6 +6,7 @@ mesh.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from functools import cached_property
 
@@ -18,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hades.algorithms.base import POPULATION_AXIS, Evaluation, Solution
 from hades.algorithms.keys import Step, Stream, indexed_keys, step_key, stream_key
-from hades.algorithms.playing import largest_divisor, map_chunks, play, sequential
+from hades.algorithms.playing import largest_divisor, map_chunks, play_tasks, sequential
 from hades.environments.base import Environment
 from hades.errors import ConfigError
 from hades.fitness.base import Fitness
@@ -26,7 +27,7 @@ from hades.inner.base import InnerLearner, Trained
 from hades.normalizers.base import Normalizer, NormalizerState
 from hades.outer.base import OuterOptimizer, OuterState, Population
 from hades.registry import register
-from hades.types import ActFn, Candidate, EnvSpec, Genome, Key, Metrics, Params, Score, finite_mean
+from hades.types import ActFn, Candidate, EnvSpec, Genome, Key, Metrics, Moments, Params, Score, finite_mean
 
 
 @struct.dataclass
@@ -44,7 +45,7 @@ class Evolution:
     """The distillation loop.
 
     Attributes:
-        environment: where fitness is measured.
+        environment: where fitness is measured; on each of its tasks, where it has several, and then combined.
         learner: from a genome to a policy.
         outer: the evolution strategy.
         fitness: what it maximises.
@@ -67,12 +68,12 @@ class Evolution:
 
     def __post_init__(self) -> None:
         self.learner.check(self.spec)
-        self.fitness.check(self.spec)
+        for member in self.environment.members:
+            self.fitness.check(member.spec)
         self.normalizer.check(self.spec)
-        most = self.fitness.max_env_steps(self.spec) * self.num_inits * self.outer.population_size
-        if most >= 2**31:
+        if self.max_env_steps >= 2**31:
             raise ConfigError(
-                f"A generation could take {most:,} environment steps, more than its int32 counter holds: "
+                f"A generation could take {self.max_env_steps:,} environment steps, more than its int32 counter holds: "
                 "use a smaller population, fewer inits or fewer episodes."
             )
 
@@ -87,6 +88,12 @@ class Evolution:
     @property
     def num_inits(self) -> int:
         return self.learner.num_inits
+
+    @property
+    def max_env_steps(self) -> int:
+        """Most live environment steps that one generation can take."""
+        each = sum(self.fitness.max_env_steps(member.spec) for member in self.environment.members)
+        return each * self.num_inits * self.outer.population_size
 
     @cached_property
     def genome_shapes(self) -> Genome:
@@ -146,16 +153,14 @@ class Evolution:
             return self.learner.assemble(pair[1], trained), metrics
 
         params, metrics = map_chunks(learn, (keys, inits), self.learn_batch)
-        act_for = self._act_for(solution.normalizer)
-        episodes = play(step_key(key, Step.EPISODES), self.environment, act_for, params, num_episodes)
-        return Evaluation(
-            returns=episodes.returns, lengths=episodes.lengths, metrics=metrics, info_max=episodes.info_max
-        )
+        act_for = functools.partial(self._act_for, solution.normalizer)
+        played = play_tasks(step_key(key, Step.EPISODES), self.environment, act_for, params, num_episodes)
+        return dataclasses.replace(played, metrics=metrics)
 
     def policy(self, key: Key, solution: Solution) -> ActFn:
         init = self.learner.init_params(step_key(key, Step.INITS), self.spec)
         trained, _ = self.learner.learn(step_key(key, Step.LEARN), solution.genome, init, self.spec)
-        return self._act_for(solution.normalizer)(self.learner.assemble(init, trained))
+        return self._act_for(solution.normalizer, self.spec)(self.learner.assemble(init, trained))
 
     def _scores(self, key: Key, population: Population, state: EvolutionState, mesh: Mesh) -> Score:
         """Score[P] of a population asked with `state`, each device its own candidates, without communication."""
@@ -183,7 +188,7 @@ class Evolution:
         count = self.num_inits
         k_learn = indexed_keys(step_key(key, Step.LEARN), count)
         k_episodes = indexed_keys(step_key(key, Step.EPISODES), count)
-        act_for = self._act_for(normalizer)
+        members = self.environment.members
 
         def learn(genome: Array) -> tuple[Trained, Metrics]:
             return jax.vmap(lambda k, p: self.learner.learn(k, self.unravel(genome), p, self.spec))(k_learn, inits)
@@ -192,7 +197,13 @@ class Evolution:
             params = self.learner.assemble(init, trained)
             candidate = Candidate(genome=self.unravel(genome), params=params, metrics=metrics, generation=generation)
             wants = self.normalizer.wants_moments
-            score = self.fitness(k_episode, self.environment, act_for(params), candidate, with_moments=wants)
+            scores = [
+                self.fitness(
+                    k_episode, task, self._act_for(normalizer, task.spec)(params), candidate, with_moments=wants
+                )
+                for task in members
+            ]
+            score = scores[0] if len(scores) == 1 else _combined(self.environment, scores)
             return dataclasses.replace(score, metrics=score.metrics | metrics)
 
         def score_chunk(rows: Population) -> Score:
@@ -219,9 +230,9 @@ class Evolution:
     def _inits(self, key: Key, count: int) -> Params:
         return sequential(lambda k: self.learner.init_params(k, self.spec), indexed_keys(key, count))
 
-    def _act_for(self, normalizer: NormalizerState) -> Callable[[Params], ActFn]:
+    def _act_for(self, normalizer: NormalizerState, spec: EnvSpec) -> Callable[[Params], ActFn]:
         policy = self.learner.policy
-        return lambda params: self.normalizer.wrap(normalizer, lambda key, obs: policy.act(key, params, obs, self.spec))
+        return lambda params: self.normalizer.wrap(normalizer, lambda key, obs: policy.act(key, params, obs, spec))
 
     def _updated_normalizer(self, state: NormalizerState, scores: Score) -> NormalizerState:
         if scores.moments is None:
@@ -249,6 +260,19 @@ def _select(condition: Array, new: Array, old: Array) -> Array:
     if jnp.issubdtype(new.dtype, jax.dtypes.prng_key):
         return old
     return jnp.where(condition, new, old)
+
+
+def _combined(env: Environment, scores: list[Score]) -> Score:
+    """One score from those of several tasks, whose metrics are named after them."""
+    moments = [score.moments for score in scores if score.moments is not None]
+    names = [member.spec.name for member in env.members]
+    return Score(
+        value=env.combine([score.value for score in scores]),
+        episodes=jnp.stack([score.episodes for score in scores]).sum(0),
+        env_steps=jnp.stack([score.env_steps for score in scores]).sum(0),
+        moments=functools.reduce(Moments.merge, moments) if moments else None,
+        metrics={f"{n}/{k}": v for n, score in zip(names, scores, strict=True) for k, v in score.metrics.items()},
+    )
 
 
 def _summary(scores: Score, fitness: Array, finite: Array) -> Metrics:

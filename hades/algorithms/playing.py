@@ -3,12 +3,14 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
+from hades.algorithms.base import Evaluation
 from hades.algorithms.keys import indexed_keys
 from hades.environments.base import Environment
 from hades.environments.rollout import Episodes, rollout
-from hades.types import ActFn, Key, Params, PyTree
+from hades.types import ActFn, EnvSpec, Key, Params, PyTree
 
 
 def map_chunks(function: Callable[[PyTree], PyTree], xs: PyTree, at_once: int) -> PyTree:
@@ -50,6 +52,37 @@ def play(
         return rollout(pair[0], env, act_for(pair[1]), num_episodes)
 
     return map_chunks(one, (indexed_keys(key, count), params), at_once)
+
+
+def play_tasks(
+    key: Key,
+    env: Environment,
+    act_for: Callable[[EnvSpec], Callable[[Params], ActFn]],
+    params: Params,
+    num_episodes: int,
+) -> Evaluation:
+    """E whole episodes of every task of an environment with each of I policies.
+
+    Args:
+        key: as in `play`, the same for all tasks.
+        act_for: from a task's spec to what `play` takes.
+        params: stacked over I.
+
+    Returns:
+        Returns as the environment combines those of its tasks, lengths summed over the tasks.
+    """
+    tasks = {}
+    for member in env.members:
+        played = play(key, member, act_for(member.spec), params, num_episodes)
+        tasks[member.spec.name] = Evaluation(
+            returns=played.returns, lengths=played.lengths, metrics={}, info_max=played.info_max
+        )
+    if len(tasks) == 1:
+        return tasks.popitem()[1]
+    each = list(tasks.values())
+    returns = env.combine([task.returns for task in each])
+    lengths = jnp.stack([task.lengths for task in each]).sum(0)
+    return Evaluation(returns=returns, lengths=lengths, metrics={}, info_max={}, tasks=tasks)
 
 
 def sequential(function: Callable[[Key], Params], keys: Key) -> Params:

@@ -1,6 +1,7 @@
 """The Environment interface."""
 
 import abc
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -30,6 +31,16 @@ class Environment(abc.ABC):
     @abc.abstractmethod
     def step(self, key: Key, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
         """One transition; `action` is i32[] (Discrete) or f32[A] in [-1, 1] (Box)."""
+
+    @property
+    def members(self) -> tuple["Environment", ...]:
+        """The tasks that it is made of, of equal shapes, each played and measured by itself; itself where it is one."""
+        return (self,)
+
+    def combine(self, values: Sequence[Array]) -> Array:
+        """One value to maximise from those of the members."""
+        (value,) = values
+        return value
 
     @cached_property
     def versions(self) -> dict[str, str]:

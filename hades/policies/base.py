@@ -68,8 +68,8 @@ class Policy(abc.ABC):
 
     def head(self, params: Params, output: Array, spec: EnvSpec) -> Distribution:
         """The distribution over actions that the network's output f32[..., A] stands for."""
-        if isinstance(spec.action_space, Discrete):
-            return Categorical(logits=output)
+        if isinstance(space := spec.action_space, Discrete):
+            return Categorical(logits=output[..., space.first : space.first + space.n])
         log_std = params["log_std"] if self.learn_log_std else jnp.full_like(params["log_std"], self.log_std)
         return DiagonalGaussian(mean=output, log_std=log_std)
 

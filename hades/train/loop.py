@@ -29,7 +29,7 @@ from hades.train.experiment import Experiment
 from hades.train.mesh import make_mesh
 from hades.train.progress import ProgressReport
 from hades.train.result import RunResult, evolves_dataset, write_result
-from hades.train.statistics import ReturnSummary, summarize
+from hades.train.statistics import ReturnSummary, summarize_evaluation
 from hades.train.workdir import WorkDir
 from hades.train.writers import JsonLines, TensorBoard
 
@@ -232,11 +232,9 @@ class _Session:
         self._host.seconds["compile"] += self._compiled.compile_evaluation(solution, stream)
         began = time.monotonic()
         evaluation = self._compiled.evaluate(solution, stream)
-        info_max = jax.tree.map(np.asarray, evaluation.info_max)
         algorithm = self._experiment.algorithm
-        returns, lengths = np.asarray(evaluation.returns), np.asarray(evaluation.lengths)
-        spec, one_policy = algorithm.environments[0].spec, not evolves_dataset(algorithm)
-        summary = summarize(returns, lengths, info_max, spec, one_policy=one_policy)
+        one_policy = not evolves_dataset(algorithm)
+        summary = summarize_evaluation(evaluation, algorithm.environments[0], one_policy=one_policy)
         return summary, time.monotonic() - began
 
     def _is_done(self) -> bool:

@@ -78,13 +78,13 @@ def memory_plan(algorithm: Evolution, num_devices: int = 1) -> MemoryPlan:
         optimizer = jax.eval_shape(lambda p: learner.make_optimizer().init(p), trained)
         cloning = cloned * (2 * _bytes(trained) + _bytes(optimizer)) + (policies if networks > cloned else 0)
     episodes = networks * getattr(algorithm.fitness, "num_episodes", getattr(algorithm.fitness, "num_envs", 1))
-    env_state = jax.eval_shape(algorithm.environment.reset, key)
+    states = [jax.eval_shape(member.reset, key) for member in algorithm.environment.members]
     return MemoryPlan(
         population=_bytes(rows) // num_devices,
         asking=(_compiled_bytes(outer.ask, key, state) - _bytes(rows)) // num_devices,
         building=_compiled_bytes(outer.candidates, asked, some_rows),
         cloning=cloning,
-        stepping=2 * policies + episodes * (2 * _bytes(env_state) + 4 * units),
+        stepping=2 * policies + episodes * (2 * max(map(_bytes, states)) + 4 * units),
         telling=_compiled_bytes(outer.tell, key, asked, rows, fitness) // num_devices,
     )
 
@@ -94,9 +94,7 @@ def describe_plan(experiment: Experiment, compile_too: bool = False) -> str:
     algorithm = experiment.algorithm
     lines = [f"device: {jax.device_count()} × {jax.devices()[0].device_kind}"]
     if isinstance(algorithm, Evolution):
-        per_generation = (
-            algorithm.fitness.max_env_steps(algorithm.spec) * algorithm.num_inits * algorithm.outer.population_size
-        )
+        per_generation = algorithm.max_env_steps
         lines += [
             f"genome: {size_of(algorithm.genome_shapes):,} numbers",
             f"environment steps: at most {per_generation:,} a generation, "

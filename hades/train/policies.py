@@ -17,7 +17,7 @@ import numpy as np
 
 from hades import registry
 from hades.algorithms.keys import Step, Stream, indexed_keys, step_key, stream_key
-from hades.algorithms.playing import map_chunks, play, sequential
+from hades.algorithms.playing import map_chunks, play_tasks, sequential
 from hades.data.dataset import DistilledDataset
 from hades.environments.base import Environment
 from hades.environments.rollout import rollout
@@ -30,7 +30,7 @@ from hades.normalizers.constant import ConstantNormalizer
 from hades.policies.base import Policy
 from hades.train.fingerprint import mismatch, unflat_params
 from hades.train.run_policy import RunPolicy
-from hades.train.statistics import ReturnSummary, summarize, summarize_scores
+from hades.train.statistics import ReturnSummary, summarize_evaluation, summarize_scores
 from hades.types import ActFn, Candidate, Dataset, EnvSpec, Key, Moments, Params, Score
 
 FROZEN_FLOOR = 1e-4
@@ -104,16 +104,12 @@ def evaluate(policy: TrainedPolicy | RunPolicy, num_episodes: int = 64, seed: in
     """
     key = step_key(stream_key(jax.random.key(seed), Stream.REPORT), Step.EPISODES)
     if isinstance(policy, RunPolicy):
-        played = jax.tree.map(np.asarray, policy.play(key, num_episodes))
-        return summarize(played.returns, played.lengths, played.info_max, policy.environment.spec)
+        return summarize_evaluation(policy.play(key, num_episodes), policy.environment)
     params = jax.tree.map(lambda x: x[None], policy.params)
-    episodes = _play(
+    played = _play(
         policy.learner, policy.normalizer, policy.environment, num_episodes, key, params, policy.normalizer_state
     )
-    returns, lengths, info_max = jax.tree.map(
-        lambda x: np.asarray(x).T, (episodes.returns, episodes.lengths, episodes.info_max)
-    )
-    return summarize(returns, lengths, info_max, policy.environment.spec)
+    return summarize_evaluation(jax.tree.map(lambda x: x.T, played), policy.environment)
 
 
 def evaluate_dataset(
@@ -146,9 +142,8 @@ def evaluate_dataset(
     params = _cloned(key, dataset, learner, num_inits)
     k_play = step_key(key, Step.EPISODES)
     if isinstance(protocol, EpisodicReturn) and protocol == EpisodicReturn(protocol.num_episodes):
-        episodes = _play(learner, dataset.normalizer, env, protocol.num_episodes, k_play, params, state)
-        returns, lengths, info_max = jax.tree.map(np.asarray, (episodes.returns, episodes.lengths, episodes.info_max))
-        return summarize(returns, lengths, info_max, env.spec)
+        played = _play(learner, dataset.normalizer, env, protocol.num_episodes, k_play, params, state)
+        return summarize_evaluation(played, env)
     scores = _measure(learner, dataset.normalizer, env, protocol, k_play, params, state)
     lengths = scores.metrics.get("episode_length", scores.env_steps / jnp.maximum(scores.episodes, 1))
     values, episodes = np.asarray(scores.value), np.asarray(scores.episodes)
@@ -225,17 +220,27 @@ def parse_policy(text: str) -> Policy:
     Raises:
         ConfigError: for anything else, naming the known policies.
     """
-    known = registry.names("Policy")
-    try:
-        call = ast.parse(text.strip(), mode="eval").body
-        name = call.func.id if isinstance(call, ast.Call) else call.id  # type: ignore[attr-defined]
-        arguments = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords} if isinstance(call, ast.Call) else {}
-    except (SyntaxError, ValueError, AttributeError) as error:
-        raise ConfigError(f'"{text}" is no policy: write one of {", ".join(known)} like "MLP(width=256)".') from error
+    name, arguments = parse_call(text)
+    if not name:
+        known = ", ".join(registry.names("Policy"))
+        raise ConfigError(f'"{text}" is no policy: write one of {known} like "MLP(width=256)".')
     try:
         return registry.get("Policy", name)(**arguments)
     except TypeError as error:
         raise ConfigError(f'"{text}": {error}.') from error
+
+
+def parse_call(text: str) -> tuple[str, dict[str, Any]]:
+    """The name and the literal keyword arguments of "MLP(width=256)" or "MLP"; no name where the text is neither."""
+    try:
+        call = ast.parse(text.strip(), mode="eval").body
+        if isinstance(call, ast.Name):
+            return call.id, {}
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args:
+            return call.func.id, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+    except (SyntaxError, ValueError):
+        pass
+    return "", {}
 
 
 def normalizer_state(dataset: DistilledDataset) -> NormalizerState:
@@ -281,7 +286,7 @@ def _play(
     params: Params,
     state: NormalizerState,
 ) -> Any:
-    return play(key, env, _act_for(learner, normalizer, state, env.spec), params, num_episodes)
+    return play_tasks(key, env, functools.partial(_act_for, learner, normalizer, state), params, num_episodes)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))

@@ -10,6 +10,8 @@ import numpy as np
 import scipy.stats
 from jax import Array
 
+from hades.algorithms.base import Evaluation
+from hades.environments.base import Environment
 from hades.environments.plausibility import alarms
 from hades.errors import ConfigError
 from hades.types import EnvSpec
@@ -35,6 +37,8 @@ class ReturnSummary:
     With `one_policy` the I "inits" are groups of episodes of one and the same policy (direct ES, PPO).
     Under another `protocol` than whole episodes (such as the published window) each policy has one score,
     `num_episodes` counts the episodes that all of them completed, and `mean_length` is a mean over policies.
+    In an environment of several tasks the returns are the combined ones, 1 where every task earns its reference;
+    `tasks` holds those of each, by name, in its own units.
     """
 
     mean: float
@@ -50,11 +54,14 @@ class ReturnSummary:
     alarms: Mapping[str, Alarm] = dataclasses.field(default_factory=dict)
     protocol: str = ""
     one_policy: bool = False
+    tasks: Mapping[str, "ReturnSummary"] = dataclasses.field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
         """JSON-ready."""
-        fields = {**dataclasses.asdict(self), "ci95": list(self.ci95), "per_init": list(self.per_init)}
-        return {name: value for name, value in fields.items() if value or name not in ("protocol", "one_policy")}
+        tasks = {name: task.describe() for name, task in self.tasks.items()}
+        fields = {**dataclasses.asdict(self), "ci95": list(self.ci95), "per_init": list(self.per_init), "tasks": tasks}
+        optional = ("protocol", "one_policy", "tasks")
+        return {name: value for name, value in fields.items() if value or name not in optional}
 
     def __str__(self) -> str:
         low, high = self.ci95
@@ -63,6 +70,9 @@ class ReturnSummary:
             played = f"one policy, {self.num_inits} × {self.num_episodes} episodes"
         if self.protocol:
             played = f"{self.num_inits} policies under {self.protocol}, {self.num_episodes} episodes completed"
+        if self.tasks:
+            each = "; ".join(f"{name} {task}" for name, task in self.tasks.items())
+            return f"{self.mean:.3f} of the references (95 % interval {low:.3f} to {high:.3f}); {each}"
         return (
             f"{self.mean:.1f} (95 % interval {low:.1f} to {high:.1f}; {played}; "
             f"worst {'group' if self.one_policy else 'policy'} {self.worst_init:.1f})"
@@ -86,6 +96,18 @@ def summarize_scores(values: np.ndarray, episodes: np.ndarray, lengths: np.ndarr
     return dataclasses.replace(
         summary, num_episodes=int(episodes.sum()), mean_length=float(np.mean(lengths)), protocol=protocol
     )
+
+
+def summarize_evaluation(evaluation: Evaluation, env: Environment, *, one_policy: bool = False) -> ReturnSummary:
+    """Of whole episodes in an environment, with the exploit alarms and the single tasks where it has several."""
+    specs = {env.spec.name: env.spec, **{member.spec.name: member.spec for member in env.members}}
+
+    def one(name: str, played: Evaluation) -> ReturnSummary:
+        returns, lengths, info_max = jax.tree.map(np.asarray, (played.returns, played.lengths, played.info_max))
+        summary = summarize(returns, lengths, info_max, specs[name], one_policy=one_policy)
+        return dataclasses.replace(summary, tasks={n: one(n, played.tasks[n]) for n in specs if n in played.tasks})
+
+    return one(env.spec.name, evaluation)
 
 
 def summarize(

@@ -1,0 +1,144 @@
+"""One dataset from several: a policy cloned from the union acts in every task, without any environment step.
+
+Observations enter in each dataset's own normalised coordinates and are padded with zeros, targets too. Pairs are
+repeated until every task has equally many, so that the mean loss over points is the mean over tasks.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from hades import registry
+from hades.data.dataset import DistilledDataset, describe_spec
+from hades.errors import ConfigError, DatasetError
+from hades.inner.base import InnerLearner
+
+MOST_POINTS = 4096
+"""Of a merged dataset, whose numbers of points have an awkward least common multiple."""
+
+
+def merge(
+    datasets: Sequence[DistilledDataset],
+    learner: InnerLearner | None = None,
+    *,
+    floors: Sequence[float] | None = None,
+    layout: str = "blocks",
+    task_token: bool = False,
+) -> DistilledDataset:
+    """The union of several datasets, as a dataset for an environment of several tasks.
+
+    Args:
+        datasets: at least two, of different environments, all discrete or all continuous, each with a measured return:
+            the reference that the return in its task is scaled by.
+        learner: the recipe for the union; None: that of the dataset whose training takes the most updates, with as many
+            updates more as there are tasks. Its `num_points` is set here.
+        floors: returns that count as 0, one a dataset; None: 0, where all returns are positive.
+        layout: "blocks" or "overlap"; see Tasks.
+        task_token: let observations say which task they are from.
+
+    Returns:
+        A dataset whose environment is `Tasks`, whose `returns` are empty and whose `training` names what it was made
+        from and zero environment steps.
+
+    Raises:
+        DatasetError: for datasets that cannot be merged, with the reason.
+    """
+    _check(datasets)
+    environment = _tasks(datasets, floors, layout=layout, task_token=task_token)
+    repeats = _repeats([len(d) for d in datasets])
+    observations, targets = [], []
+    for dataset, member, times in zip(datasets, environment.members, repeats, strict=True):
+        padded = np.stack([np.asarray(member.pad(jnp.asarray(o))) for o in dataset.observations])
+        wide = np.zeros((len(dataset), environment.spec.action_space.size), np.float32)
+        first = member.first_action
+        wide[:, first : first + dataset.targets.shape[1]] = dataset.targets
+        observations.append(np.tile(padded, (times,) + (1,) * (padded.ndim - 1)))
+        targets.append(np.tile(wide, (times, 1)))
+    pairs = np.concatenate(observations).astype(np.float32), np.concatenate(targets)
+    recipe = dataclasses.replace(learner or longest_recipe(datasets), num_points=len(pairs[0]))  # type: ignore[type-var]
+    recipe.check(environment.spec)
+    shape = environment.spec.obs_shape
+    return DistilledDataset(
+        observations=pairs[0],
+        targets=pairs[1],
+        obs_mean=np.zeros(shape, np.float32),
+        obs_std=np.ones(shape, np.float32),
+        metadata={
+            "environment": registry.describe(environment),
+            "spec": describe_spec(environment.spec),
+            "learner": registry.describe(recipe),
+            "normalizer": registry.describe(registry.get("Normalizer", "NoNormalizer")()),
+            "init": {"kind": "random"},
+            "returns": {},
+            "training": {
+                "merged_from": [d.metadata["spec"]["name"] for d in datasets],
+                "points": [len(d) for d in datasets],
+                "env_steps": {"search": 0},
+            },
+            "versions": _versions(datasets),
+        },
+    )
+
+
+def longest_recipe(datasets: Sequence[DistilledDataset]) -> Any:
+    """The recipe with the most updates, times the number of tasks: each task's pairs are a share of every update."""
+    recipes: list[Any] = [d.learner for d in datasets]
+    longest = max(recipes, key=lambda recipe: recipe.num_updates)
+    return dataclasses.replace(longest, num_updates=longest.num_updates * len(datasets))
+
+
+def _check(datasets: Sequence[DistilledDataset]) -> None:
+    if len(datasets) < 2:
+        raise DatasetError(f"Merging takes at least two datasets, but there are {len(datasets)}.")
+    for dataset in datasets:
+        name = dataset.environment.spec.name
+        if dataset.metadata["init"]["kind"] == "fixed":
+            raise DatasetError(
+                f"The dataset for {name} is of HaDES-F: it trains one network from one initialisation, which a network "
+                "of the merged size does not have. Merge HaDES-R datasets."
+            )
+        if dataset.normalizer.has_memory:
+            raise DatasetError(
+                f"The dataset for {name} has no constant statistics: {type(dataset.normalizer).__name__} gathers them "
+                "while it plays. Freeze them first (hades.train.policies.freeze_statistics)."
+            )
+        if dataset.returns.get("mean") is None:
+            raise DatasetError(
+                f"The dataset for {name} states no return, so a merged policy's cannot be compared with it: measure it "
+                "first (hades-train does when a run ends)."
+            )
+
+
+def _tasks(datasets: Sequence[DistilledDataset], floors: Sequence[float] | None, **options: Any) -> Any:
+    """The environment `Tasks` of the datasets' environments, with their normalisation."""
+    try:
+        return registry.get("Environment", "Tasks")(
+            environments=tuple(d.environment for d in datasets),
+            references=tuple(round(float(d.returns["mean"]), 4) for d in datasets),
+            floors=tuple(floors) if floors is not None else (),
+            **options,
+            means=tuple(tuple(d.obs_mean.reshape(-1).tolist()) for d in datasets),
+            stds=tuple(tuple(d.obs_std.reshape(-1).tolist()) for d in datasets),
+            clips=tuple(float(getattr(d.normalizer, "clip", 0.0)) for d in datasets),
+        )
+    except ConfigError as error:
+        raise DatasetError(f"These datasets cannot be merged. {error}") from error
+
+
+def _repeats(sizes: Sequence[int]) -> list[int]:
+    """How often to repeat the pairs of each task, so that all have equally many."""
+    common = math.lcm(*sizes)
+    if common * len(sizes) > MOST_POINTS:
+        raise DatasetError(
+            f"Datasets of {', '.join(map(str, sizes))} pairs would need {common:,} points a task to be balanced; at "
+            f"most {MOST_POINTS:,} in all are made. Merge datasets whose sizes divide each other."
+        )
+    return [common // size for size in sizes]
+
+
+def _versions(datasets: Sequence[DistilledDataset]) -> Mapping[str, str]:
+    return {name: version for d in datasets for name, version in d.metadata["versions"].items()}

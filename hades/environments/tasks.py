@@ -1,0 +1,271 @@
+"""Several environments for one policy: observations and actions padded with zeros to spaces that hold all of theirs.
+
+Whoever measures a policy plays each task by itself (`members`) and combines the returns, each scaled by its own
+reference. As an environment of its own, a `Tasks` draws one task for every episode; that is for whatever only wants
+to look around, such as the estimate of a normaliser.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax import Array, lax
+
+from hades.environments.base import Environment, EnvState
+from hades.errors import ConfigError, offer
+from hades.registry import register
+from hades.types import Box, Discrete, EnvSpec, Key, TimeStep
+
+LAYOUTS = ("blocks", "overlap")
+
+
+@struct.dataclass
+class TasksState:
+    """States of all tasks, of which one is played."""
+
+    task: Array  # i32[]
+    states: tuple[EnvState, ...]
+
+
+@register("Environment", "Tasks")
+@dataclasses.dataclass(frozen=True)
+class Tasks(Environment):
+    """Several environments with either discrete or Box actions.
+
+    Images of one height and width are padded in their channels, other observations are flattened. A discrete task acts
+    on its own actions only, a Box task leaves out what it has no use for.
+
+    Attributes:
+        environments: the tasks, with distinct names.
+        references, floors: returns that count as 1 and as 0, one a task; floors are 0 by default.
+        layout: "blocks" gives every task entries of its own, in observations and in actions; "overlap" puts all tasks
+            into the same ones, as many as the largest needs.
+        task_token: append a one-hot vector, for images a constant channel each, that says which task it is.
+        means, stds, clips: normalisation of each task's own flattened observations, clipped to ± the clip where that is
+            not 0; empty: none. Merged datasets have it.
+
+    Raises:
+        ConfigError: for tasks that cannot share a policy, and for numbers that do not fit the tasks.
+    """
+
+    environments: tuple[Environment, ...]
+    references: tuple[float, ...]
+    floors: tuple[float, ...] = ()
+    layout: str = "blocks"
+    task_token: bool = False
+    means: tuple[tuple[float, ...], ...] = ()
+    stds: tuple[tuple[float, ...], ...] = ()
+    clips: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        set_field = object.__setattr__
+        set_field(self, "environments", tuple(self.environments))
+        if len(self.environments) < 2:
+            raise ConfigError(
+                f"Tasks.environments has {len(self.environments)} entries; it must have at least two. One environment is "
+                "given to Evolution.environment as it is."
+            )
+        for name in ("references", "floors", "clips"):
+            set_field(self, name, tuple(float(x) for x in getattr(self, name)))
+        for name in ("means", "stds"):
+            set_field(self, name, tuple(tuple(float(x) for x in row) for row in getattr(self, name)))
+        if not self.floors:
+            set_field(self, "floors", (0.0,) * len(self.environments))
+        if self.layout not in LAYOUTS:
+            raise ConfigError(f'Tasks.layout is "{self.layout}". {offer(self.layout, LAYOUTS)}')
+        self._check_numbers()
+        check_compatible([env.spec for env in self.environments])
+
+    @cached_property
+    def spec(self) -> EnvSpec:
+        specs = [env.spec for env in self.environments]
+        size = self._actions[1]
+        return EnvSpec(
+            name=" + ".join(s.name for s in specs),
+            obs_shape=self._obs_shape,
+            action_space=Discrete(size) if specs[0].is_discrete else Box(size),
+            max_episode_steps=max(s.max_episode_steps for s in specs),
+            can_terminate=all(s.can_terminate for s in specs),
+        )
+
+    @cached_property
+    def members(self) -> tuple[Environment, ...]:
+        count = len(self.environments)
+        return tuple(
+            PaddedTask(
+                environment=env,
+                obs_shape=self._obs_shape,
+                first_entry=self._entries[0][i],
+                first_action=self._actions[0][i],
+                action_size=self._actions[1],
+                token=(i, count) if self.task_token else (),
+                mean=self.means[i] if self.means else (),
+                std=self.stds[i] if self.stds else (),
+                clip=self.clips[i] if self.clips else 0.0,
+            )
+            for i, env in enumerate(self.environments)
+        )
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        return {name: version for env in self.environments for name, version in env.versions.items()}
+
+    def combine(self, values: Sequence[Array]) -> Array:
+        """Mean over tasks of (value - floor) / (reference - floor)."""
+        each = zip(values, self.references, self.floors, strict=True)
+        return sum((value - low) / (high - low) for value, high, low in each) / jnp.float32(len(self.environments))
+
+    def reset(self, key: Key) -> tuple[TasksState, Array]:
+        k_task, k_reset = jax.random.split(key)
+        task = jax.random.randint(k_task, (), 0, len(self.environments))
+        states, observations = zip(*(member.reset(k_reset) for member in self.members), strict=True)
+        return TasksState(task=task, states=states), jnp.stack(observations)[task]
+
+    def step(self, key: Key, state: TasksState, action: Array) -> tuple[TasksState, TimeStep]:
+        """One transition of the episode's task; the reward is scaled, so that floor and reference are 1 apart."""
+        branches = [self._stepper(i) for i in range(len(self.environments))]
+        states, step = lax.switch(state.task, branches, key, state.states, action)
+        return TasksState(task=state.task, states=states), step
+
+    def _stepper(self, task: int):  # type: ignore[no-untyped-def]  # a branch of lax.switch
+        member, scale = self.members[task], self.references[task] - self.floors[task]
+
+        def branch(key: Key, states: tuple[EnvState, ...], action: Array) -> tuple[tuple[EnvState, ...], TimeStep]:
+            space = member.spec.action_space
+            own = jnp.clip(action - space.first, 0, space.n - 1) if isinstance(space, Discrete) else action
+            after, step = member.step(key, states[task], own)
+            step = dataclasses.replace(step, reward=step.reward / scale, info={})
+            return (*states[:task], after, *states[task + 1 :]), step
+
+        return branch
+
+    @cached_property
+    def _actions(self) -> tuple[tuple[int, ...], int]:
+        return self._places([env.spec.action_space.size for env in self.environments])
+
+    @cached_property
+    def _entries(self) -> tuple[tuple[int, ...], int]:
+        """Of the last axis of observations: channels of images, features of flattened observations."""
+        grid = self._grid
+        return self._places([env.spec.obs_shape[2] if grid else env.spec.obs_size for env in self.environments])
+
+    @cached_property
+    def _grid(self) -> tuple[int, ...]:
+        """Height and width, where all tasks are images of one size; else nothing."""
+        specs = [env.spec for env in self.environments]
+        grids = {spec.obs_shape[:2] for spec in specs}
+        return specs[0].obs_shape[:2] if all(spec.is_image for spec in specs) and len(grids) == 1 else ()
+
+    @cached_property
+    def _obs_shape(self) -> tuple[int, ...]:
+        return (*self._grid, self._entries[1] + len(self.environments) * self.task_token)
+
+    def _places(self, sizes: Sequence[int]) -> tuple[tuple[int, ...], int]:
+        """Where each task's entries begin, and how many there are in all."""
+        if self.layout == "overlap":
+            return (0,) * len(sizes), max(sizes)
+        *starts, total = itertools.accumulate(sizes, initial=0)
+        return tuple(starts), total
+
+    def _check_numbers(self) -> None:
+        count = len(self.environments)
+        for name in ("references", "floors", "means", "stds", "clips"):
+            given = len(getattr(self, name))
+            if given != count and (given or name in ("references", "floors")):
+                raise ConfigError(f"Tasks.{name} has {given} entries for {count} environments; give one for each.")
+        for env, high, low in zip(self.environments, self.references, self.floors, strict=True):
+            if not high > low:
+                raise ConfigError(
+                    f"Tasks.references is {high:g} for {env.spec.name}, which is not above its floor {low:g}: give the "
+                    "return of a good policy and, in Tasks.floors, that of a bad one."
+                )
+        for name in ("means", "stds"):
+            for env, row in zip(self.environments, getattr(self, name), strict=False):
+                if len(row) != env.spec.obs_size:
+                    raise ConfigError(
+                        f"Tasks.{name} has {len(row)} numbers for {env.spec.name}, whose observations have "
+                        f"{env.spec.obs_size}."
+                    )
+
+
+@dataclasses.dataclass(frozen=True)
+class PaddedTask(Environment):
+    """One task in the spaces that it shares; its rewards are its own. See Tasks."""
+
+    environment: Environment
+    obs_shape: tuple[int, ...]
+    first_entry: int
+    first_action: int
+    action_size: int
+    token: tuple[int, ...]  # (index, count), or empty
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    clip: float
+
+    @cached_property
+    def spec(self) -> EnvSpec:
+        spec = self.environment.spec
+        space = spec.action_space
+        padded = (
+            Discrete(space.n, self.action_size, self.first_action)
+            if isinstance(space, Discrete)
+            else Box(self.action_size)
+        )
+        return dataclasses.replace(
+            spec, obs_shape=self.obs_shape, action_space=padded, observation_names=(), action_names=()
+        )
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        return dict(self.environment.versions)
+
+    def reset(self, key: Key) -> tuple[EnvState, Array]:
+        state, obs = self.environment.reset(key)
+        return state, self.observe(obs)
+
+    def step(self, key: Key, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
+        space = self.environment.spec.action_space
+        first = self.first_action
+        own = action if isinstance(space, Discrete) else action[first : first + space.size]
+        state, step = self.environment.step(key, state, own)
+        return state, dataclasses.replace(step, obs=self.observe(step.obs))
+
+    def observe(self, obs: Array) -> Array:
+        """A raw observation of the task in the shared space."""
+        own = self.environment.spec.obs_shape
+        if self.mean:
+            mean, std = (np.asarray(x, np.float32).reshape(own) for x in (self.mean, self.std))
+            obs = (obs - mean) / std
+            obs = jnp.clip(obs, -self.clip, self.clip) if self.clip else obs
+        return self.pad(obs)
+
+    def pad(self, obs: Array) -> Array:
+        """A normalised observation f32[*own_shape] with zeros and the token: f32[*obs_shape]."""
+        if len(self.obs_shape) == 1:
+            obs = obs.reshape(-1)
+        index, count = self.token or (0, 0)
+        token = (jnp.arange(count) == index).astype(jnp.float32)
+        behind = self.obs_shape[-1] - self.first_entry - obs.shape[-1] - count
+        edges = [(0, 0)] * (obs.ndim - 1)
+        own = jnp.pad(obs, [*edges, (self.first_entry, behind)])
+        return jnp.concatenate([own, jnp.broadcast_to(token, (*obs.shape[:-1], count))], axis=-1)
+
+
+def check_compatible(specs: Sequence[EnvSpec]) -> None:
+    """Raise ConfigError where tasks cannot share a policy: both kinds of actions, or one name twice."""
+    discrete = [s.name for s in specs if s.is_discrete]
+    box = [s.name for s in specs if not s.is_discrete]
+    if discrete and box:
+        raise ConfigError(
+            f"One policy cannot have both kinds of actions: {', '.join(discrete)} with discrete ones, "
+            f"{', '.join(box)} with continuous ones. Take tasks of one kind."
+        )
+    names = [s.name for s in specs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"{', '.join(twice)} is among the tasks more than once; every task needs a name of its own.")
