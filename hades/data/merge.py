@@ -34,8 +34,7 @@ def merge(
     Args:
         datasets: at least two, of different environments, all discrete or all continuous, each with a measured return:
             the reference that the return in its task is scaled by.
-        learner: the recipe for the union; None: that of the dataset whose training takes the most updates, with as many
-            updates more as there are tasks. Its `num_points` is set here.
+        learner: the recipe for the union; None: `shared_recipe`. Its `num_points` is set here.
         floors: returns that count as 0, one a dataset; None: 0, where all returns are positive.
         layout: "blocks" or "overlap"; see Tasks.
         task_token: let observations say which task they are from.
@@ -59,7 +58,7 @@ def merge(
         observations.append(np.tile(padded, (times,) + (1,) * (padded.ndim - 1)))
         targets.append(np.tile(wide, (times, 1)))
     pairs = np.concatenate(observations).astype(np.float32), np.concatenate(targets)
-    recipe = dataclasses.replace(learner or longest_recipe(datasets), num_points=len(pairs[0]))  # type: ignore[type-var]
+    recipe = dataclasses.replace(learner or shared_recipe(datasets), num_points=len(pairs[0]))  # type: ignore[type-var]
     recipe.check(environment.spec)
     shape = environment.spec.obs_shape
     return DistilledDataset(
@@ -84,11 +83,15 @@ def merge(
     )
 
 
-def longest_recipe(datasets: Sequence[DistilledDataset]) -> Any:
-    """The recipe with the most updates, times the number of tasks: each task's pairs are a share of every update."""
+def shared_recipe(datasets: Sequence[DistilledDataset]) -> Any:
+    """Of the datasets' recipes one with Adam, where there is one, whose steps do not depend on the scale of gradients;
+    of those the one with the most updates, and of those the one with the lowest learning rate.
+
+    It gets as many times the updates as there are tasks, because each task is but a share of every update.
+    """
     recipes: list[Any] = [d.learner for d in datasets]
-    longest = max(recipes, key=lambda recipe: recipe.num_updates)
-    return dataclasses.replace(longest, num_updates=longest.num_updates * len(datasets))
+    best = max(recipes, key=lambda r: (r.optimizer == "adam", r.num_updates, -r.learning_rate))
+    return dataclasses.replace(best, num_updates=best.num_updates * len(datasets))
 
 
 def _check(datasets: Sequence[DistilledDataset]) -> None:

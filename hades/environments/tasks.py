@@ -67,8 +67,8 @@ class Tasks(Environment):
         set_field(self, "environments", tuple(self.environments))
         if len(self.environments) < 2:
             raise ConfigError(
-                f"Tasks.environments has {len(self.environments)} entries; it must have at least two. One environment is "
-                "given to Evolution.environment as it is."
+                f"Tasks.environments has {len(self.environments)} entries; it must have at least two. One environment "
+                "is given to Evolution.environment as it is."
             )
         for name in ("references", "floors", "clips"):
             set_field(self, name, tuple(float(x) for x in getattr(self, name)))

@@ -1,0 +1,63 @@
+"""Merge datasets into agents that act in several tasks, without any environment step, and see what each task keeps.
+
+python launch/multitask.py --dataset=cartpole-hades-r-d2 --dataset=acrobot-hades-r-d3 --workdir=runs/multitask/classic
+
+Every pair is merged, and all of them together. A dataset is a file, a name of the zoo or a released npz.
+"""
+
+import importlib
+from pathlib import Path
+
+from absl import app, flags
+
+from hades.analysis.generalization_files import load_datasets
+from hades.analysis.multitask import multitask
+from hades.train.command_line import start
+from hades.train.count_progress import CountProgress
+from hades.train.policies import parse_policy
+from hades.visualize.multitask_report import markdown, write_multitask
+
+DATASETS = flags.DEFINE_multi_string("dataset", [], "A dataset file or a name of the zoo; at least two.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Gets the numbers, the merged datasets, the matrix and the page.")
+INITS = flags.DEFINE_integer("num_inits", 16, "Policies to train from each dataset and merger.", lower_bound=1)
+EPISODES = flags.DEFINE_integer("num_episodes", 4, "Whole episodes of each in every task.", lower_bound=1)
+SEED = flags.DEFINE_integer("seed", 1, "Of the initial policies and episodes.", lower_bound=0)
+POLICY = flags.DEFINE_string("policy", None, "A network for all policies, such as 'MLP(width=256)'.")
+UNION = flags.DEFINE_bool("union", True, "Also merge all datasets, where there are more than two.")
+LAYOUT = flags.DEFINE_string("layout", "blocks", "blocks: entries of its own for each task; overlap: shared entries.")
+TOKEN = flags.DEFINE_bool("task_token", False, "Append a one-hot vector that says which task it is.")
+IMPORTS = flags.DEFINE_multi_string("import_module", [], "A module that registers components of your own; repeatable.")
+PROGRESS = flags.DEFINE_bool("progress", True, "Show progress.")
+
+
+def main() -> int:
+    if len(DATASETS.value) < 2 or WORKDIR.value is None:
+        raise app.UsageError("give --dataset at least twice, and --workdir")
+    for module in IMPORTS.value:
+        importlib.import_module(module)
+    with CountProgress("groups of policies", PROGRESS.value) as shown:
+        result = multitask(
+            load_datasets(DATASETS.value),
+            INITS.value,
+            EPISODES.value,
+            SEED.value,
+            policy=parse_policy(POLICY.value) if POLICY.value else None,
+            union=UNION.value,
+            layout=LAYOUT.value,
+            task_token=TOKEN.value,
+            progress=shown.update,
+        )
+    files = write_multitask(result, Path(WORKDIR.value))
+    print(f"\n{markdown(result)}\n")
+    for kind, path in files.items():
+        print(f"{kind + ':':<10} {path}")
+    return 0
+
+
+def run() -> None:
+    """Console script."""
+    start(__name__, main)
+
+
+if __name__ == "__main__":
+    run()
