@@ -54,6 +54,19 @@ def parse_seeds(texts: Sequence[str]) -> list[int]:
     return seeds
 
 
+def parse_sizes(texts: Sequence[str]) -> list[int]:
+    """["1", "2", "64"]: numbers of pairs.
+
+    Raises:
+        ConfigError: for anything else, and for a size given twice.
+    """
+    given = [text.strip() for text in texts if text.strip()]
+    sizes = [int(text) for text in given if text.isdecimal()]
+    if not sizes or len(sizes) < len(given) or min(sizes) < 1 or len(set(sizes)) < len(sizes):
+        raise ConfigError(f"--sizes: {','.join(texts)!r} is not a list of different numbers of pairs such as 1,2,4,8.")
+    return sizes
+
+
 def parse_pair(texts: Sequence[str], flag: str) -> tuple[int, int]:
     """["8", "4"] as two numbers.
 

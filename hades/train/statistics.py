@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 from jax import Array
+from scipy.special import stdtrit
 
 from hades.algorithms.base import Evaluation
 from hades.environments.base import Environment
@@ -123,7 +123,7 @@ def summarize(
     per_init = returns.mean(1)
     count = len(per_init)
     mean, std = float(per_init.mean()), float(per_init.std(ddof=1)) if count > 1 else 0.0
-    half = float(scipy.stats.t.ppf(0.975, count - 1)) * std / count**0.5 if count > 1 else float("nan")
+    half = float(stdtrit(count - 1, 0.975)) * std / count**0.5 if count > 1 else float("nan")
     raised = {} if spec is None else alarms(jnp.asarray(returns), jax.tree.map(jnp.asarray, dict(info_max or {})), spec)
     flagged = np.any([np.asarray(flags) for flags in raised.values()], axis=0) if raised else np.zeros(1, bool)
     return ReturnSummary(

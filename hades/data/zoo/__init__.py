@@ -16,12 +16,13 @@ from typing import Any
 from hades.data.dataset import DistilledDataset, load_dataset
 from hades.errors import DatasetError, offer
 
-_FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent
+"""Where the files and cards lie."""
 
 
 def names() -> tuple[str, ...]:
     """Names of the datasets, sorted."""
-    return tuple(sorted(path.stem for path in _FOLDER.glob("*.safetensors")))
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.safetensors")))
 
 
 def path(name: str) -> Path:
@@ -32,7 +33,7 @@ def path(name: str) -> Path:
     """
     if name not in names():
         raise DatasetError(f'The zoo has no dataset "{name}". {offer(name, names())}')
-    return _FOLDER / f"{name}.safetensors"
+    return FOLDER / f"{name}.safetensors"
 
 
 def load(name: str) -> DistilledDataset:
