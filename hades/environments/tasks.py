@@ -90,11 +90,24 @@ class Tasks(Environment):
             obs_shape=self._obs_shape,
             action_space=Discrete(size) if specs[0].is_discrete else Box(size),
             max_episode_steps=max(s.max_episode_steps for s in specs),
+            observation_names=self._names(
+                "observation_names", tuple(f"task {s.name}" for s in specs) * self.task_token
+            ),
+            action_names=self._names("action_names"),
             can_terminate=all(s.can_terminate for s in specs),
         )
 
+    def _names(self, field: str, more: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """Names of the tasks' entries in blocks, with those of their tasks; none where a task has none."""
+        specs = [env.spec for env in self.environments]
+        if self.layout != "blocks" or not all(getattr(s, field) for s in specs):
+            return ()
+        if field == "observation_names" and any(s.is_image for s in specs) and not self._grid:
+            return ()
+        return (*(f"{s.name}: {name}" for s in specs for name in getattr(s, field)), *more)
+
     @cached_property
-    def members(self) -> tuple[Environment, ...]:
+    def members(self) -> tuple["PaddedTask", ...]:
         count = len(self.environments)
         return tuple(
             PaddedTask(
@@ -229,11 +242,13 @@ class PaddedTask(Environment):
         return state, self.observe(obs)
 
     def step(self, key: Key, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
-        space = self.environment.spec.action_space
-        first = self.first_action
-        own = action if isinstance(space, Discrete) else action[first : first + space.size]
-        state, step = self.environment.step(key, state, own)
+        state, step = self.environment.step(key, state, self.own_action(action))
         return state, dataclasses.replace(step, obs=self.observe(step.obs))
+
+    def own_action(self, action: Array) -> Array:
+        """The task's action from one in the shared space; discrete ones are the task's already."""
+        space, first = self.environment.spec.action_space, self.first_action
+        return action if isinstance(space, Discrete) else action[first : first + space.size]
 
     def observe(self, obs: Array) -> Array:
         """A raw observation of the task in the shared space."""

@@ -169,18 +169,41 @@ class BehaviourCloning(InnerLearner):
     def assemble(self, params: Params, trained: Params) -> Params:
         return with_kernel(params, trained, str(self.policy.first_layer)) if self.span_first_layer else trained
 
-    def clone(self, key: Key, dataset: Dataset, params: Params, spec: EnvSpec) -> tuple[Params, Metrics]:
+    def clone(
+        self,
+        key: Key,
+        dataset: Dataset,
+        params: Params,
+        spec: EnvSpec,
+        recipe: dict[str, Array] | None = None,
+        num_updates: Array | None = None,
+    ) -> tuple[Params, Metrics]:
         """Train `params` on a dataset by the configured recipe.
+
+        Args:
+            key: of mini-batches.
+            dataset: what to clone.
+            params: the initial policy.
+            spec: of the environment.
+            recipe: scalars f32[] that take the place of configured ones, by the names that `evolvable` knows.
+            num_updates: i32[] in the place of the configured number. Like `recipe` it may be traced, so that recipes
+                that differ in numbers alone share one compilation; such a loop cannot be differentiated.
 
         Returns:
             Trained params and `loss/first`, `loss/final`: the loss on the whole dataset before and after.
         """
-        trained, metrics = self._train(key, dataset, params, spec, {})
+        trained, metrics = self._train(key, dataset, params, spec, recipe or {}, num_updates)
         assembled = self.assemble(params, trained)
         return dense(assembled, str(self.policy.first_layer)) if self.span_first_layer else assembled, metrics
 
     def _train(
-        self, key: Key, dataset: Dataset, params: Params, spec: EnvSpec, recipe: dict[str, Array]
+        self,
+        key: Key,
+        dataset: Dataset,
+        params: Params,
+        spec: EnvSpec,
+        recipe: dict[str, Array],
+        num_updates: Array | None = None,
     ) -> tuple[Params, Metrics]:
         optimizer = self.make_optimizer(recipe)
         problem = self._problem(params, dataset, spec)
@@ -191,7 +214,11 @@ class BehaviourCloning(InnerLearner):
             updates, state = optimizer.update(gradient, state, weights)
             return (optax.apply_updates(weights, updates), state), None
 
-        (weights, _), _ = lax.scan(update, (problem.start, optimizer.init(problem.start)), jnp.arange(self.num_updates))
+        start = (problem.start, optimizer.init(problem.start))
+        if num_updates is None:
+            (weights, _), _ = lax.scan(update, start, jnp.arange(self.num_updates))
+        else:
+            weights, _ = lax.fori_loop(0, num_updates, lambda t, carry: update(carry, t)[0], start)
         metrics = {"loss/first": problem.loss(problem.start, None), "loss/final": problem.loss(weights, None)}
         return problem.trained(weights), metrics
 

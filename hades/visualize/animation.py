@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hades.visualize.canvas import font
-from hades.visualize.pairs import describe_action
+from hades.visualize.pairs import action_names, describe_action
 from hades.visualize.palette import (
     BLUE,
     GREEN,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MAX_FRAMES = 120
 _FRAME_MS, _LAST_MS = 60, 1800
+_LONG_NAME = 14  # characters of an action that do not fit between step and return
 _MOST_SECONDS = 0.1  # between frames of moving bodies; a gait has a period of about half a second
 _COLOURS, _FREQUENT = 64, 14
 _DRAWN = (BLUE, SKY, ORANGE, VERMILION, GREEN, SLATE, INK, MUTED, SCENE, PAPER)
@@ -91,6 +92,9 @@ def words(episode: Episode, t: int) -> list[tuple[str, str, str]]:
     step, earned = f"step {t}", f"return {episode.earned(t)}"
     if forward := episode.distance(t):
         return [(step, f"forward {forward}", earned), ("", action, "")]
+    names = action_names(episode.spec)
+    if (episode.spec.is_discrete or len(names) == 1) and max(map(len, names)) > _LONG_NAME:
+        return [(step, "", earned), ("", action, "")]
     return [(step, action, earned)]
 
 

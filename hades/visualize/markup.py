@@ -2,11 +2,16 @@
 
 import base64
 import html
+import io
 import re
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from hades.visualize.palette import GRID, INK, MUTED
 from hades.visualize.tables import TRACK
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _THEME = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", TRACK: "var(--track)"}
 """Colours of inline SVG that follow the page's light or dark theme."""
@@ -48,6 +53,13 @@ def image(content: bytes, mime: str, alt: str, kind: str = "") -> str:
     """An <img> that holds its own bytes."""
     encoded = base64.b64encode(content).decode("ascii")
     return f'<img class="{kind}" alt="{escape(alt)}" src="data:{mime};base64,{encoded}">'
+
+
+def png(picture: "Image.Image", alt: str) -> str:
+    """An <img> of a picture."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return image(buffer.getvalue(), "image/png", alt)
 
 
 def captioned(content: str, caption: str, kind: str = "") -> str:

@@ -38,6 +38,16 @@ class Pairs:
         """A name for each entry of a target."""
         return action_names(self.spec)
 
+    @cached_property
+    def is_normalized(self) -> bool:
+        """Whether `observations` are in other coordinates than the environment's own."""
+        return not np.array_equal(self.observations, self.raw)
+
+    @property
+    def unit(self) -> str:
+        """Of `observations`."""
+        return "standard deviations" if self.is_normalized else "the environment’s own units"
+
     def label(self, row: int) -> str:
         """The target in words: the likeliest action, with its probability where it is not certain, or the numbers."""
         target = self.targets[row]

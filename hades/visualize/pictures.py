@@ -1,7 +1,6 @@
 """The sections of the report that hold pictures."""
 
-import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -10,21 +9,24 @@ from hades.errors import HadesError
 from hades.train.policies import train_policy
 from hades.train.run_policy import load_policy
 from hades.train.run_record import RunRecord
-from hades.visualize.action_field import action_field, can_show_field, field_legend, measure_field
+from hades.visualize.action_field import Field, View, action_field, can_show_field, field_legend, measure_field
 from hades.visualize.channels import channel_maps
 from hades.visualize.curves import fitness_curve, report_returns
 from hades.visualize.episodes import episode_picture
-from hades.visualize.figures import return_text
+from hades.visualize.figures import number, return_text
 from hades.visualize.frames import legend
+from hades.visualize.inspected import reading_of
 from hades.visualize.interactive import write_viewer
-from hades.visualize.markup import captioned, details, escape, image, paragraph, responsive, section
+from hades.visualize.markup import captioned, details, escape, image, paragraph, png, responsive, section
 from hades.visualize.pairs import Pairs, pairs_of
-from hades.visualize.recording import Actor, Episode, record
+from hades.visualize.recording import Actor, Episode, in_each_task, record
 from hades.visualize.scenes import can_draw, draw, explanation
 from hades.visualize.sections import is_fixed_policy
+from hades.visualize.stated import is_bare
 from hades.visualize.tables import dataset_table, fits_table
 
 MOST_SCENES = 64
+MOST_HELD = 12
 VIEWER = "episode.html"
 
 
@@ -36,17 +38,17 @@ def dataset(run: RunRecord) -> str:
     if pairs.spec.is_image:
         return section("The dataset", _reading_frames(pairs), _scene_cards(pairs), _channels(pairs))
     if fits_table(pairs):
-        note = (
-            "All of it. A bar is the value that the policy network is given, in standard deviations from the mean of "
-            "the observations; the number is the same value in the environment’s own units."
-        )
+        note = f"All of it. A bar is the value that the policy network is given, {_coordinates(pairs)}"
+        note += "; the number is the same value in the environment’s own units." if pairs.is_normalized else "."
     else:
-        note = (
-            "All of it. A row is a point; colours are the values that the policy network is given, in standard "
-            "deviations from the mean of the observations."
-        )
+        note = "All of it. A row is a point; colours are the values that the policy network is given, "
+        note += f"{_coordinates(pairs)}."
     wide, narrow = dataset_table(pairs), dataset_table(pairs, narrow=True)
     return section("The dataset", paragraph(note), responsive(wide, narrow, "dataset", "The points of the dataset"))
+
+
+def _coordinates(pairs: Pairs) -> str:
+    return f"in {pairs.unit} from the mean of the observations" if pairs.is_normalized else f"in {pairs.unit}"
 
 
 def states(run: RunRecord) -> str:
@@ -66,10 +68,8 @@ def _scene_cards(pairs: Pairs) -> str:
     for i in range(min(len(pairs), MOST_SCENES)):
         picture = draw(pairs.spec.name, pairs.raw[i], 240)
         assert picture is not None
-        buffer = io.BytesIO()
-        picture.save(buffer, "PNG", optimize=True)
         label = pairs.label(i)
-        shown = image(buffer.getvalue(), "image/png", f"State of point {i + 1}; target: {label}")
+        shown = png(picture, f"State of point {i + 1}; target: {label}")
         cards.append(f"<figure>{shown}<figcaption><b>{i + 1}</b>{escape(label)}</figcaption></figure>")
     more = len(pairs) - len(cards)
     rest = paragraph(f"The first {len(cards)} points; {more} more are in the file.", "note") if more else ""
@@ -87,7 +87,8 @@ def _reading_frames(pairs: Pairs) -> str:
 
 
 def _channels(pairs: Pairs) -> str:
-    note = "Every channel by itself, normalised: the values that the policy network is given."
+    kind = ", normalised" if pairs.is_normalized else ""
+    note = f"Every channel by itself{kind}: the values that the policy network is given."
     maps = responsive(channel_maps(pairs), channel_maps(pairs, narrow=True), "channels", note)
     return details("Every channel by itself", paragraph(note, "note"), maps)
 
@@ -99,14 +100,23 @@ def policy(run: RunRecord, given: Actor | None) -> str:
         actor = given or (load_policy(run.workdir) if run.dataset is None else train_policy(run.dataset, seed=0))
     except HadesError as error:
         return section(title, paragraph(f"There is no policy to show an episode of: {error}"))
-    episode = record(actor)
+    tasks = in_each_task(actor)
+    episodes = [record(task) for task in tasks]
+    trained = "It was trained on the pairs above with seed 0; this" if run.dataset is not None else "This"
+    how = "" if given else f"{trained} is its first episode{_of_each(tasks)}, not a chosen one. "
+    shown = [_episode(episode, how if i == 0 else "") for i, episode in enumerate(episodes)]
+    return section(title, *shown, _interactive_view(run, episodes[0]), _field(run, actor))
+
+
+def _of_each(tasks: Sequence[Actor]) -> str:
+    return "" if len(tasks) == 1 else " in each of its tasks"
+
+
+def _episode(episode: Episode, how: str) -> str:
     picture = episode_picture(episode)
     shown = image(picture.content, picture.mime, picture.description)
     kind = "episode" if picture.mime == "image/gif" else "episode curves"
-    trained = "It was trained on the pairs above with seed 0; this" if run.dataset is not None else "This"
-    how = "" if given else f"{trained} is its first episode, not a chosen one. "
-    caption = captioned(shown, how + picture.caption, kind)
-    return section(title, caption, _interactive_view(run, episode), _field(run, actor))
+    return captioned(shown, how + picture.caption, kind)
 
 
 def _interactive_view(run: RunRecord, episode: Episode) -> str:
@@ -128,22 +138,34 @@ def _field(run: RunRecord, policy: Actor) -> str:
     if isinstance(policy.act, RunningAct):
         return paragraph("Its actions depend on what it has seen before, so no field of them is shown.", "note")
     pairs = pairs_of(run.dataset)
-    note = (
-        "What the same policy does over the two features that change its actions most, the others held at their mean. "
-    )
-    if pairs.spec.is_discrete:
-        note += "Colours are shares of actions. "
-    else:
-        note += f"Colours are {pairs.actions[0]}: orange −1, white 0, blue +1. "
-    note += "Discs are the points of the dataset in the colours of their targets; their other features differ."
-    measured = measure_field(policy, run.dataset)
-    wide, narrow = (action_field(measured, pairs, narrow=n) for n in (False, True))
-    field = responsive(wide, narrow, "field", "The policy's actions over two features of the observation")
+    reading, _ = reading_of(run)
+    field = measure_field(policy, run.dataset, View.of(run.dataset, reading))
+    wide, narrow = (action_field(field, pairs, narrow=n) for n in (False, True))
+    shown = responsive(wide, narrow, "field", "The policy's actions over two features of the observation")
     return (
-        f'<h3>Its actions</h3><div class="field">{field}</div>'
+        f'<h3>Its actions</h3><div class="field">{shown}</div>'
         + _legend(field_legend(pairs.spec, pairs.actions))
-        + paragraph(note, "note")
+        + paragraph(_reading_field(field, pairs), "note")
     )
+
+
+def _reading_field(field: Field, pairs: Pairs) -> str:
+    """What the field shows, and what the features that it does not show are held at."""
+    shown = "the two features that were asked for" if field.view.features else "the two that change its actions most"
+    others = [i for i in range(len(pairs.features)) if i not in field.features]
+    at = "a typical visited state" if field.view.is_visited else "the centre of the dataset’s coordinates"
+    note = f"What the same policy does over {shown}"
+    if others:
+        values = ", ".join(f"{pairs.features[i]} {number(field.view.held[i])}" for i in others[:MOST_HELD])
+        rest = ", …" if len(others) > MOST_HELD else ""
+        note += f", the others held at {at} ({values}{rest})"
+    if pairs.spec.is_discrete:
+        note += ". Colours are shares of actions. "
+    else:
+        limit = number(field.limit)
+        note += f". Colours are {pairs.actions[field.entry]}: orange −{limit}, white 0, blue +{limit}. "
+    note += "Discs are the points of the dataset in the colours of their targets; their other features differ."
+    return note + (" Dots are visited states." if len(field.view.visited) else "")
 
 
 def _legend(colours: Mapping[str, str]) -> str:
@@ -185,6 +207,8 @@ def returns(run: RunRecord) -> str:
     """The returns behind the reported mean."""
     title, report = "Behind the reported return", run.report
     values = [] if report is None else [v for v in report.get("per_init", ()) if v is not None and np.isfinite(v)]
+    if is_bare(run) and not values:
+        return ""
     if report is None or not values:
         return section(title, paragraph("The returns of single policies are not known: the run has not reported yet."))
     report = {**report, "per_init": values}

@@ -10,6 +10,8 @@ from jax import Array
 from hades.algorithms.keys import Step, Stream, step_key, stream_key
 from hades.environments.base import Environment
 from hades.environments.rollout import record_episode_keeping
+from hades.environments.tasks import PaddedTask, Tasks
+from hades.train.policies import TrainedPolicy
 from hades.types import EnvSpec, Key
 from hades.visualize.figures import return_text
 from hades.visualize.motion import HasBodies, Motion
@@ -83,6 +85,31 @@ class Episode:
         if scene is None:
             raise ValueError(f"{self.spec.name} cannot be drawn.")
         return scene
+
+
+@dataclasses.dataclass(frozen=True)
+class InTask:
+    """A policy of several tasks, acting in the own environment of one of them."""
+
+    policy: TrainedPolicy
+    member: PaddedTask
+
+    @property
+    def environment(self) -> Environment:
+        return self.member.environment
+
+    def act(self, key: Key, observation: Array) -> Array:
+        """An action for one raw observation of the task."""
+        policy = dataclasses.replace(self.policy, environment=self.member)
+        return self.member.own_action(policy.act(key, self.member.observe(observation)))
+
+
+def in_each_task(policy: Actor) -> list[Actor]:
+    """The policy in each task of its environment; itself where there is one."""
+    env = policy.environment
+    if isinstance(env, Tasks) and isinstance(policy, TrainedPolicy):
+        return [InTask(policy, member) for member in env.members]
+    return [policy]
 
 
 def record(policy: Actor, seed: int = 0) -> Episode:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hades.data.files import write_bytes
 from hades.train.run_record import RunRecord, read_run
-from hades.visualize import pictures, sections
+from hades.visualize import inspected, pictures, sections, stated
 from hades.visualize.markup import escape
 from hades.visualize.recording import Actor
 
@@ -17,13 +17,13 @@ def write_report(workdir: str | Path, policy: Actor | None = None) -> Path:
     """Write `report.html` into a work directory, from whatever files there are.
 
     Args:
-        workdir: of a finished or unfinished run.
+        workdir: of a finished or unfinished run, or a folder with a dataset file alone.
         policy: what plays the episode; by default one that is trained from the dataset file, where there is one.
 
     Raises:
         HadesError: when there is no such directory, or it cannot be written to.
     """
-    run = read_run(workdir)
+    run = stated.stated_by(read_run(workdir))
     body = "\n".join(part for part in _body(run, policy) if part)
     template = string.Template(importlib.resources.files("hades.visualize").joinpath(_TEMPLATE).read_text("utf-8"))
     page = template.substitute(
@@ -35,12 +35,16 @@ def write_report(workdir: str | Path, policy: Actor | None = None) -> Path:
 
 
 def _body(run: RunRecord, policy: Actor | None) -> list[str]:
+    about_search = [pictures.search(run)] if not stated.is_bare(run) else []
     return [
         sections.headline(run),
+        sections.tasks(run),
         pictures.dataset(run),
         pictures.states(run),
         pictures.policy(run, policy),
-        pictures.search(run),
+        inspected.nearest_states(run),
+        inspected.influence(run),
+        *about_search,
         pictures.returns(run),
         sections.plausibility(run),
         sections.cost(run),

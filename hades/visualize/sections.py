@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from hades.environments.solved import SOLVED
+from hades.train.published import remeasured_text
 from hades.train.run_record import RunRecord
 from hades.visualize.figures import number, return_text
 from hades.visualize.markup import details, escape, paragraph, section, table
+from hades.visualize.stated import is_bare
 
 _PHASES = {
     "compile": "compilation",
@@ -32,9 +34,10 @@ def headline(run: RunRecord) -> str:
     if report is None or report.get("mean") is None:
         parts.append(paragraph("This run has not reported yet: there is no result.json with a measured return."))
     else:
+        what = "mean over the tasks, each return as a share of its reference" if report.get("tasks") else "mean return"
         parts.append(
             f'<p class="result"><strong>{escape(return_text(report["mean"]))}</strong>'
-            f"<span>mean return, {escape(interval_text(report))}</span></p>"
+            f"<span>{what}, {escape(interval_text(report))}</span></p>"
         )
         parts += [paragraph(protocol(run), "note"), _against_threshold(run)]
     return "<header>\n" + "\n".join(p for p in [*parts, _tiles(run, count)] if p) + "\n</header>"
@@ -45,6 +48,9 @@ def protocol(run: RunRecord) -> str:
     report = run.report or {}
     inits, episodes = report.get("num_inits", 0), report.get("num_episodes", 0)
     once = "measured once, on report keys that the search never saw"
+    if not inits:
+        today = f" Today: {remeasured_text(run.dataset)}." if run.dataset and "remeasured" in report else ""
+        return f"As the file states it ({report.get('protocol', 'it does not say how it was measured')}).{today}"
     each = f"{episodes} whole episode{'s' if episodes != 1 else ''}"
     if is_fixed_policy(run):
         what = "the policy that the pairs train from its fixed initial weights" if run.dataset else "the policy"
@@ -62,6 +68,8 @@ def is_fixed_policy(run: RunRecord) -> bool:
 
 def interval_text(report: Mapping[str, Any]) -> str:
     low, high = report.get("ci95") or (None, None)
+    if not report.get("num_inits"):
+        return "for which the file states no interval"
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return "without an interval (it takes at least two policies)"
     return f"95 % interval {return_text(low)} to {return_text(high)}"
@@ -92,6 +100,25 @@ def _tiles(run: RunRecord, count: int) -> str:
     }
     shown = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in tiles.items() if v)
     return f'<dl class="tiles">{shown}</dl>' if shown else ""
+
+
+def tasks(run: RunRecord) -> str:
+    """The returns of each task in its own units; empty where there is one task."""
+    each = (run.report or {}).get("tasks") or {}
+    rows = [
+        (
+            name,
+            return_text(task["mean"]),
+            interval_text(task).removeprefix("95 % interval "),
+            return_text(task["worst_init"]),
+        )
+        for name, task in each.items()
+    ]
+    return (
+        section("Each task", table(rows, ("task", "return", "95 % interval", "worst policy"), "numbers"))
+        if rows
+        else ""
+    )
 
 
 _QUANTITIES = {
@@ -130,6 +157,8 @@ def cost(run: RunRecord) -> str:
     """Environment steps and seconds of each phase."""
     steps, seconds = run.result.get("env_steps", {}), run.result.get("seconds", {})
     if not steps and not seconds:
+        if is_bare(run):
+            return ""
         if not run.timing:
             return section("What it cost", paragraph("The run has not written what it cost."))
         last = run.timing[-1]
@@ -142,7 +171,8 @@ def cost(run: RunRecord) -> str:
             rate = integer(round(count / took)) if count and took else ""
             rows.append((label, integer(count) or "–", duration(took) or "–", rate or "–"))
     head = ("phase", "environment steps", "time", "steps a second")
-    return section("What it cost", table(rows, head, "numbers"), _device(run))
+    known = len(head) if seconds else 2  # a dataset file alone states no time
+    return section("What it cost", table([row[:known] for row in rows], head[:known], "numbers"), _device(run))
 
 
 def _device(run: RunRecord) -> str:
@@ -190,6 +220,8 @@ def recipe(run: RunRecord) -> str:
     if versions:
         parts += ["<h3>Versions</h3>", table(versions.items(), kind="facts")]
     config = paragraph("There is no config.gin here: the run was started from Python.", "note")
+    if is_bare(run):
+        config = ""
     if run.config:
         config = details("Operative configuration (config.gin)", f"<pre><code>{escape(run.config)}</code></pre>")
     folded = details("Environment, recipe and versions", *parts) if parts else ""

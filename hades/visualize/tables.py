@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_POINTS, _MOST_FEATURES, _MOST_ACTIONS = 16, 8, 8
-"""What a table shows legibly; anything larger becomes a heat map."""
+_MOST_COLUMNS, _MOST_ROWS = 6, 20
+"""What a table shows legibly, with a row for each point or, where they have many features, a column; anything larger
+becomes a heat map."""
 TRACK = mix(GRID, "#ffffff", 0.45)
 
 
@@ -25,13 +27,16 @@ def dataset_table(pairs: Pairs, *, narrow: bool = False, image_format: str = "sv
     """
     if not fits_table(pairs):
         return dataset_heat_map(pairs, narrow=narrow, image_format=image_format)
-    return (_cards if narrow else _table)(pairs, image_format)
+    wide = _table if len(pairs.features) <= _MOST_FEATURES else _columns
+    return (_cards if narrow else wide)(pairs, image_format)
 
 
 def fits_table(pairs: Pairs) -> bool:
     """Whether `dataset_table` draws a table."""
-    sizes = (len(pairs), len(pairs.features), len(pairs.actions))
-    return all(size <= most for size, most in zip(sizes, (_MOST_POINTS, _MOST_FEATURES, _MOST_ACTIONS), strict=True))
+    points, features = len(pairs), len(pairs.features)
+    in_rows = points <= _MOST_POINTS and features <= _MOST_FEATURES
+    in_columns = points <= _MOST_COLUMNS and features <= _MOST_ROWS
+    return len(pairs.actions) <= _MOST_ACTIONS and (in_rows or in_columns)
 
 
 def bar_scale(values: np.ndarray) -> float:
@@ -52,7 +57,9 @@ def _table(pairs: Pairs, image_format: str) -> bytes:
         sheet = Sheet(fig)
         for j, name in enumerate(features):
             sheet.text(left + (j + 0.5) * pitch, head / 2, _wrapped(name, pitch), 8.5, MUTED, ha="center")
-        title = "target: action probabilities" if pairs.spec.is_discrete else "target: action (full bar: ±1)"
+        title = _target_title(pairs)
+        if len(pairs.actions) == 1:  # its name stands above, where there is room for it
+            title = _wrapped(f"target: {pairs.actions[0]}, full bar ±1", target_width)
         sheet.text(WIDE - target_width + 0.2, head / 2, title, 8.5, MUTED)
         for i in range(count):
             top = head + i * row_height
@@ -64,7 +71,37 @@ def _table(pairs: Pairs, image_format: str) -> bytes:
                 _signed_bar(sheet, centre, middle - 0.09, 0.4 * pitch, pairs.observations[i, j] / scale, 0.17)
                 sheet.text(centre, middle + 0.14, number(pairs.raw[i, j]), 9, ha="center")
             _target(sheet, pairs, i, WIDE - target_width + 0.2, middle, target_width - 0.25)
-        _scale_note(sheet, head + count * row_height + 0.17, scale, left)
+        _scale_note(sheet, pairs, head + count * row_height + 0.17, scale, left)
+        return render(fig, image_format)
+
+
+def _columns(pairs: Pairs, image_format: str) -> bytes:
+    """Columns are points, rows are features, the target below them."""
+    line, head, gap, left = 0.26, 0.36, 0.44, 2.0
+    features, actions = pairs.features, pairs.actions
+    pitch = min(1.75, (WIDE - left) / len(pairs))
+    scale, bottom = bar_scale(pairs.observations), head + len(features) * line + gap
+    with figure(WIDE, bottom + len(actions) * line + 0.4) as fig:
+        sheet = Sheet(fig)
+        sheet.text(0.03, bottom - 0.17, _target_title(pairs), 8.5, MUTED)
+        for y in (head - 0.04, bottom - 0.04):
+            sheet.rule(0, y, WIDE, y)
+        for top, names in ((head, features), (bottom, actions)):
+            for j, name in enumerate(names):
+                sheet.text(0.03, top + (j + 0.5) * line, name, 8.5, MUTED)
+        for i in range(len(pairs)):
+            x, room = left + i * pitch, pitch - 0.72
+            sheet.text(x + room / 2, head / 2 - 0.02, str(i + 1), 9, weight="bold", ha="center")
+            for j, value in enumerate(pairs.observations[i]):
+                y = head + (j + 0.5) * line
+                _signed_bar(sheet, x + room / 2, y, room / 2, value / scale, 0.15)
+                sheet.text(x + room + 0.56, y, number(pairs.raw[i, j]), 8.5, ha="right")
+            for k, value in enumerate(pairs.targets[i]):
+                y = bottom + (k + 0.5) * line
+                _target_bar(sheet, pairs, x, y, room, float(value))
+                text = f"{value:.2f}" if pairs.spec.is_discrete else signed(float(value))
+                sheet.text(x + room + 0.56, y, text, 8.5, ha="right")
+        _scale_note(sheet, pairs, bottom + len(actions) * line + 0.22, scale, 0.11)
         return render(fig, image_format)
 
 
@@ -87,8 +124,12 @@ def _cards(pairs: Pairs, image_format: str) -> bytes:
                 sheet.text(NARROW - 0.03, y, number(pairs.raw[i, j]), 8.5, ha="right")
             bottom = top + head + len(features) * line + 0.12
             _target(sheet, pairs, i, 0.03, bottom + line * len(actions) / 2, NARROW - 0.06, line)
-        _scale_note(sheet, len(pairs) * block + 0.12, scale, 0.03)
+        _scale_note(sheet, pairs, len(pairs) * block + 0.12, scale, 0.03)
         return render(fig, image_format)
+
+
+def _target_title(pairs: Pairs) -> str:
+    return "target: action probabilities" if pairs.spec.is_discrete else "target: action (full bar: ±1)"
 
 
 def _signed_bar(sheet: Sheet, centre: float, y: float, half: float, share: float, height: float) -> None:
@@ -102,26 +143,42 @@ def _signed_bar(sheet: Sheet, centre: float, y: float, half: float, share: float
 def _target(sheet: Sheet, pairs: Pairs, row: int, x: float, middle: float, width: float, line: float = 0.21) -> None:
     """Probability bars or signed bars (a full one is ±1), one line for each action, the likeliest in ink."""
     target, names = pairs.targets[row], pairs.actions
-    label, room = (1.6, 1.44) if width > 3 else (min(0.45 * width, 0.09 * max(map(len, names)) + 0.12), 0.0)
+    if width <= 3 and len(names) == 1:
+        names = ("",)
+    longest = max(map(len, names))
+    label, room = (1.6, 1.44) if width > 3 else (min(0.5 * width, 0.09 * longest + 0.12), 0.0)
+    names = tuple(name if 0.07 * len(name) < label else name[: int(label / 0.07) - 1] + "…" for name in names)
     room = room or width - label - 0.48
     for k, (name, value) in enumerate(zip(names, target, strict=True)):
         y = middle + (k - (len(names) - 1) / 2) * line
         chosen = not pairs.spec.is_discrete or k == int(target.argmax())
         colour = INK if chosen else MUTED
         sheet.text(x, y, name, 8.5, colour)
-        if pairs.spec.is_discrete:
-            sheet.bar(x + label, y, room, 0.13, TRACK)
-            sheet.bar(x + label, y, room * float(value), 0.13, BLUE, 1.0 if chosen else 0.45)
-        else:
-            _signed_bar(sheet, x + label + room / 2, y, room / 2, float(value), 0.13)
+        _target_bar(sheet, pairs, x + label, y, room, float(value), 1.0 if chosen else 0.45)
         sheet.text(
             x + width, y, f"{value:.2f}" if pairs.spec.is_discrete else signed(float(value)), 8.5, colour, ha="right"
         )
 
 
-def _scale_note(sheet: Sheet, y: float, scale: float, x: float) -> None:
-    note = f"bars: normalised, a full one is ±{number(scale)} standard deviations; numbers: raw"
-    sheet.text(x, y, note if x > 0.1 else f"bars: normalised, full = ±{number(scale)} s.d.; numbers: raw", 8, MUTED)
+def _target_bar(
+    sheet: Sheet, pairs: Pairs, x: float, y: float, room: float, value: float, opacity: float = 1.0
+) -> None:
+    """A probability as a bar from the left, or an action as one from the middle, `room` inches wide."""
+    if pairs.spec.is_discrete:
+        sheet.bar(x, y, room, 0.13, TRACK)
+        sheet.bar(x, y, room * value, 0.13, BLUE, opacity)
+    else:
+        _signed_bar(sheet, x + room / 2, y, room / 2, value, 0.13)
+
+
+def _scale_note(sheet: Sheet, pairs: Pairs, y: float, scale: float, x: float) -> None:
+    if not pairs.is_normalized:
+        note = f"a full bar is ±{number(scale)} in the environment’s own units"
+    elif x > 0.1:
+        note = f"bars: normalised, a full one is ±{number(scale)} standard deviations; numbers: raw"
+    else:
+        note = f"bars: normalised, full = ±{number(scale)} s.d.; numbers: raw"
+    sheet.text(x, y, note, 8, MUTED)
 
 
 def _wrapped(name: str, width: float) -> str:
@@ -149,7 +206,8 @@ def dataset_heat_map(pairs: Pairs, *, narrow: bool = False, image_format: str = 
         box = ((left + room * share + gap) / width, box[1], room * (1 - share) / width, box[3])
         _panel(fig, box, targets / limit, pairs.actions, numbered=False)
         sheet = Sheet(fig)
-        note = f"orange −{number(scale)}, white 0, blue +{number(scale)} s.d.; targets: ±{number(limit)}"
+        unit = " s.d." if pairs.is_normalized else ""
+        note = f"orange −{number(scale)}, white 0, blue +{number(scale)}{unit}; targets: ±{number(limit)}"
         sheet.text(left, height - 0.17, note, 8, MUTED)
         return render(fig, image_format)
 

@@ -71,9 +71,9 @@ def small_arguments(command: str) -> list[str]:
         is_real = _is_real_run(words)
         words += [f"--gin_bindings={line}" for line in SMALL_BINDINGS]
         words += ["--noprogress"] if is_real else ["--dry_run"]
-    if words[0] == "hades-compare":
+    if words[0] in ("hades-compare", "hades-generalize", "hades-sweep-size") and "--dry_run" not in words:
         words += ["--dry_run"]
-    if words[0] == "hades-evaluate":
+    if words[0] in ("hades-evaluate", "hades-inspect", "hades-multitask"):
         words += ["--num_inits=2", "--num_episodes=1"]
     return words
 
@@ -84,4 +84,5 @@ def _is_real_run(words: list[str]) -> bool:
 
 def _reads_another_run(words: list[str]) -> bool:
     workdirs = [word for word in words if word.startswith("--workdir=")]
-    return words[0] == "hades-export-dataset" and bool(workdirs) and workdirs != [f"--workdir={REAL_WORKDIR}"]
+    reads = words[0] in ("hades-export-dataset", "hades-inspect") and not any(w.startswith("--dataset=") for w in words)
+    return reads and bool(workdirs) and workdirs != [f"--workdir={REAL_WORKDIR}"]

@@ -39,6 +39,8 @@ def _run_command(only_parse: bool, program: str, *arguments: str) -> None:
     for flag in list(flags.FLAGS):  # the programs share names of flags, and absl has one table a process
         delattr(flags.FLAGS, flag)
     name = "launch." + program.removeprefix("hades-").replace("-", "_")
+    if name == "launch.inspect":  # launch/inspect.py would hide Python's own module from every program beside it
+        name = "launch.inspect_dataset"
     loaded = sys.modules.get(name)
     module: Any = importlib.reload(loaded) if loaded else importlib.import_module(name)
     rest = flags.FLAGS([program, *arguments])[1:]

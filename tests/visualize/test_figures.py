@@ -9,7 +9,7 @@ import pytest
 
 from hades.environments.point import Point
 from hades.types import Box, Discrete, EnvSpec
-from hades.visualize.action_field import Field, action_field, telling_features
+from hades.visualize.action_field import Field, View, action_field, telling_features
 from hades.visualize.channels import channel_maps
 from hades.visualize.curves import fitness_curve, report_returns
 from hades.visualize.figures import number, return_text
@@ -137,6 +137,7 @@ def test_the_telling_features_are_those_the_policy_looks_at() -> None:
 
 
 def test_field_shows_the_points_by_number() -> None:
-    field = Field(features=(0, 2), extent=(-50, 50, -50, 50), actions=np.full((4, 4, 2), 0.5))
+    view = View((), *[np.zeros(3)] * 4, visited=np.zeros((1, 3)), is_visited=True)
+    field = Field((0, 2), (-50, 50, -50, 50), np.full((4, 4, 2), 0.5), 0, view)
     shown = words(action_field(field, pairs()))
     assert {"alpha", "gamma", "1", "2"} <= set(shown)

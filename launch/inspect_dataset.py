@@ -1,0 +1,71 @@
+"""Read a dataset: how far its observations lie from visited states, and what each pair is worth.
+
+hades-inspect --dataset=cartpole-hades-r-d2 --workdir=runs/reading
+hades-inspect --dataset=runs/demo/dataset.safetensors --workdir=runs/reading --features='pole angle,cart velocity'
+hades-inspect --workdir=runs/demo
+
+Writes reading.json, and report.html with what it says, into the folder. Given a dataset, the folder also gets a copy.
+"""
+
+import time
+
+from absl import app, flags
+
+from hades.analysis.reading import Reading, measure_reading
+from hades.analysis.subject import prepare_subject
+from hades.train.command_line import start
+from hades.visualize.report import write_report
+
+DATASET = flags.DEFINE_string("dataset", None, "A dataset file, a name of the zoo, or a released npz file.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder to write into; without --dataset, that of the run to inspect.")
+FEATURES = flags.DEFINE_list("features", [], "Two features to show the policy's actions over; default: the report's.")
+INITS = flags.DEFINE_integer("num_inits", 8, "Policies to train for each measurement.", lower_bound=1)
+EPISODES = flags.DEFINE_integer("num_episodes", 4, "Whole episodes to play with each.", lower_bound=1)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the policies and episodes.", lower_bound=0)
+
+
+def main() -> int:
+    if WORKDIR.value is None:
+        raise app.UsageError("give --workdir (and --dataset, unless it is the folder of a run)")
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"[{time.monotonic() - began:5.1f} s] {text} …", flush=True)
+
+    dataset = prepare_subject(WORKDIR.value, DATASET.value)
+    print(f"{len(dataset)} pairs for {dataset.environment.spec.name}", flush=True)
+    features = [name.strip() for name in FEATURES.value]
+    reading = measure_reading(dataset, INITS.value, EPISODES.value, SEED.value, features, say)
+    path = reading.save(WORKDIR.value)
+    say("report")
+    report = write_report(WORKDIR.value)
+    print("\n".join(summary_lines(reading)))
+    print(f"seconds: {time.monotonic() - began:.1f}, compilation included")
+    print(f"numbers: {path}\nreport:  {report}")
+    return 0
+
+
+def summary_lines(reading: Reading) -> list[str]:
+    """A line a pair: how far from the nearest visited state, and what it is worth."""
+    nearest, influence = reading.nearest, reading.influence
+    far = f"visited states are {nearest.neighbour_median:.2f} apart (95 %: up to {nearest.neighbour_far:.2f})"
+    lines = [f"distances in standard deviations; {far}", f"return with all pairs: {influence.returns:.1f}"]
+    for i, near in enumerate(nearest.pairs):
+        place = "among the visited states" if nearest.is_visited(i) else "off the visited states"
+        line = f"pair {i + 1}: distance {near.distance:.2f}, {place}"
+        if influence.pairs:
+            pair = influence.pairs[i]
+            line += f"; worth {pair.influence:.1f} (without it {pair.without:.1f})"
+        lines.append(line)
+    if not influence.pairs:
+        lines.append("Without its only pair nothing is left to train on, so no influence is measured.")
+    return lines
+
+
+def run() -> None:
+    """Console script."""
+    start(__name__, main)
+
+
+if __name__ == "__main__":
+    run()
