@@ -85,4 +85,6 @@ def _is_real_run(words: list[str]) -> bool:
 def _reads_another_run(words: list[str]) -> bool:
     workdirs = [word for word in words if word.startswith("--workdir=")]
     reads = words[0] in ("hades-export-dataset", "hades-inspect") and not any(w.startswith("--dataset=") for w in words)
+    if words[0] == "hades-generalize" and any(word.startswith("--dataset=runs/") for word in words):
+        return True
     return reads and bool(workdirs) and workdirs != [f"--workdir={REAL_WORKDIR}"]
