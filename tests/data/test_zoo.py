@@ -4,6 +4,7 @@ import pytest
 
 import hades
 from hades import zoo
+from hades.analysis.zoo_card import retention_of
 from hades.errors import DatasetError
 from hades.train.gin_config import config_names
 
@@ -17,6 +18,7 @@ def test_a_dataset_has_its_card_and_config(name: str) -> None:
     assert name.endswith(f"-d{len(dataset)}")
     assert f"-{card['method'].lower()}-" in name
     assert zoo.path(name).stat().st_size < 100_000
+    assert card["retention"]["command"].endswith(name)
 
 
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
@@ -32,3 +34,16 @@ def test_a_card_tells_the_truth(name: str) -> None:
     half_widths = [(high - low) / 2 for low, high in (again.ci95, dataset.returns["ci95"])]
     three_errors = 1.5 * sum(half**2 for half in half_widths) ** 0.5
     assert again.mean == pytest.approx(dataset.returns["mean"], abs=three_errors + 0.01 * abs(dataset.returns["mean"]))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", zoo.names())
+def test_a_card_tells_the_truth_about_other_networks(name: str) -> None:
+    card = zoo.card(name)["retention"]
+    again = retention_of(zoo.load(name), seed=2)
+    low, high = card["ci95"]
+    assert again.iqm.value == pytest.approx(
+        card["iqm"], abs=0.05 + 1.5 * max(high - low, again.iqm.high - again.iqm.low)
+    )
+    assert again.returns.size == card["policies"]

@@ -29,6 +29,6 @@ def test_a_policy_of_another_library_plays_in_another_environment(tmp_path: Path
     assert done.returncode == 0, done.stderr[-4000:]
     found = re.search(r"2 pairs; return of 10 policies: mean ([\d.]+), worst ([\d.]+)", done.stdout)
     assert found, done.stdout
-    assert float(found[1]) > 400
+    assert float(found[1]) > 300
     shown = re.search(r"mean ([\d.]+), worst ([\d.]+)", (ROOT / "docs/elsewhere.md").read_text().split("prints")[-1])
     assert shown, "the page does not say what the script prints"
