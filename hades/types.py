@@ -34,8 +34,8 @@ class Discrete:
     """
 
     n: int
-    padded_to: int = 0
-    first: int = 0
+    padded_to: int = dataclasses.field(default=0, repr=False)
+    first: int = dataclasses.field(default=0, repr=False)
 
     @property
     def size(self) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from absl import app, flags
 
 from hades.analysis.generalization_files import load_datasets
-from hades.analysis.multitask import multitask
+from hades.analysis.multitask import merge_all, multitask
 from hades.train.command_line import start
 from hades.train.count_progress import CountProgress
 from hades.train.policies import parse_policy
@@ -27,6 +27,7 @@ UNION = flags.DEFINE_bool("union", True, "Also merge all datasets, where there a
 LAYOUT = flags.DEFINE_string("layout", "blocks", "blocks: entries of its own for each task; overlap: shared entries.")
 TOKEN = flags.DEFINE_bool("task_token", False, "Append a one-hot vector that says which task it is.")
 IMPORTS = flags.DEFINE_multi_string("import_module", [], "A module that registers components of your own; repeatable.")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "List the mergers, and stop.")
 PROGRESS = flags.DEFINE_bool("progress", True, "Show progress.")
 
 
@@ -35,13 +36,20 @@ def main() -> int:
         raise app.UsageError("give --dataset at least twice, and --workdir")
     for module in IMPORTS.value:
         importlib.import_module(module)
+    datasets = load_datasets(DATASETS.value)
+    policy = parse_policy(POLICY.value) if POLICY.value else None
+    if DRY_RUN.value:
+        below = {name: -1e9 for name in datasets}  # floors do not matter for a list
+        for names, merged in merge_all(datasets, below, policy=policy, union=UNION.value, layout=LAYOUT.value).items():
+            print(f"{' + '.join(names)}: {len(merged)} points of shape {merged.environment.spec.obs_shape}")
+        return 0
     with CountProgress("groups of policies", PROGRESS.value) as shown:
         result = multitask(
-            load_datasets(DATASETS.value),
+            datasets,
             INITS.value,
             EPISODES.value,
             SEED.value,
-            policy=parse_policy(POLICY.value) if POLICY.value else None,
+            policy=policy,
             union=UNION.value,
             layout=LAYOUT.value,
             task_token=TOKEN.value,

@@ -129,26 +129,22 @@ def multitask(
         num_inits: policies to train from each dataset and each merger.
         num_episodes: whole episodes of each in every task.
         seed: of the initial policies and the episodes.
-        policy: the network of all policies; None: that of the recipes, which must then be of one size.
+        policy: the network of all policies; None: that of each recipe where they are of one size, else that of the
+            recipe which all of them would share.
         union: also merge all of them, where there are more than two.
         layout, task_token: how tasks share observations and actions; see Tasks.
         progress: called after each group of policies.
 
     Raises:
-        ConfigError: for fewer than two datasets, or where the recipes' networks differ in size and no policy is given.
+        ConfigError: for fewer than two datasets.
         DatasetError: for datasets that cannot be merged, before any is measured.
     """
-    names = tuple(datasets)
-    if len(names) < 2:
-        raise ConfigError(f"Merging takes at least two datasets, but there are {len(names)}.")
-    if policy is None:
-        _check_sizes(datasets)
-    groups = [*itertools.combinations(names, 2), *([names] if union and len(names) > 2 else [])]
+    began, names = time.monotonic(), tuple(datasets)
     options: dict[str, Any] = {"layout": layout, "task_token": task_token}
-    began = time.monotonic()
-    singles, references, mergers = {}, {}, []
+    policy = policy or _common_policy(datasets)
     floors = {name: _reference(dataset).floor for name, dataset in datasets.items()}
-    merged = [_merge(datasets, group, floors, policy, options) for group in groups]
+    merged = merge_all(datasets, floors, policy=policy, union=union, **options)
+    singles, references, mergers = {}, {}, []
     tell = progress or (lambda done, total: None)
     tell(0, len(names) + len(merged))
     for i, (name, dataset) in enumerate(datasets.items()):
@@ -156,7 +152,7 @@ def multitask(
         singles[name] = evaluate_dataset(dataset, num_inits, num_episodes, seed, **changes)
         references[name] = Reference(singles[name].mean, floors[name])
         tell(i + 1, len(names) + len(merged))
-    for i, (group, dataset) in enumerate(zip(groups, merged, strict=True)):
+    for i, (group, dataset) in enumerate(merged.items()):
         summary = evaluate_dataset(dataset, num_inits, num_episodes, seed)
         returns = {name: summary.tasks[datasets[name].environment.spec.name] for name in group}
         mergers.append(Merger(names=group, dataset=dataset, returns=returns))
@@ -168,6 +164,32 @@ def multitask(
     }
     seconds = round(time.monotonic() - began, 1)
     return Multitask(names, singles, references, tuple(mergers), protocol, seconds)
+
+
+def merge_all(
+    datasets: Mapping[str, DistilledDataset],
+    floors: Mapping[str, float],
+    *,
+    policy: Policy | None = None,
+    union: bool = True,
+    **options: Any,
+) -> dict[tuple[str, ...], DistilledDataset]:
+    """Every pair of datasets merged and, where there are more than two, all of them; by the names of their parts.
+
+    Args:
+        datasets: by name, at least two.
+        floors: by name, returns that count as 0.
+        policy, union: as in `multitask`.
+        **options: of `merge`.
+
+    Raises:
+        ConfigError, DatasetError: as `multitask`.
+    """
+    names = tuple(datasets)
+    if len(names) < 2:
+        raise ConfigError(f"Merging takes at least two datasets, but there are {len(names)}.")
+    groups = [*itertools.combinations(names, 2), *([names] if union and len(names) > 2 else [])]
+    return {group: _merge(datasets, group, floors, policy, options) for group in groups}
 
 
 def _reference(dataset: DistilledDataset) -> Reference:
@@ -187,12 +209,15 @@ def _merge(
     return merge(chosen, recipe, floors=[floors[name] for name in group], **options)
 
 
-def _check_sizes(datasets: Mapping[str, DistilledDataset]) -> None:
-    """Single-task and merged policies must be of one size, or the comparison would be of sizes."""
-    sizes = {name: _size(dataset.learner.policy) for name, dataset in datasets.items()}
-    if len(set(sizes.values())) > 1:
-        listed = "; ".join(f"{name}: {size}" for name, size in sizes.items())
-        raise ConfigError(f"The recipes train networks of different sizes ({listed}): give one policy for all of them.")
+def _common_policy(datasets: Mapping[str, DistilledDataset]) -> Policy | None:
+    """Single-task and merged policies must be of one size, or the comparison would be of sizes.
+
+    None where the recipes' networks are: then every dataset keeps its own.
+    """
+    if len({_size(dataset.learner.policy) for dataset in datasets.values()}) == 1:
+        return None
+    policy: Policy = shared_recipe(list(datasets.values())).policy
+    return policy
 
 
 def _size(policy: Policy) -> str:

@@ -1,8 +1,6 @@
 """A comparison for readers: a page, Markdown, CSV, and figures as files for a paper."""
 
-import importlib.resources
-import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from hades.analysis.comparison import Comparison, EnvironmentComparison
@@ -12,7 +10,6 @@ from hades.visualize.comparison_tables import (
     COST_HEAD,
     OVERALL_HEAD,
     RESULTS_HEAD,
-    Rows,
     cost_rows,
     csv_text,
     method_rows,
@@ -21,7 +18,8 @@ from hades.visualize.comparison_tables import (
     run_rows,
 )
 from hades.visualize.figures import return_text
-from hades.visualize.markup import captioned, escape, paragraph, responsive, section, table
+from hades.visualize.markup import captioned, paragraph, responsive, section, table
+from hades.visualize.page import header, html_page, markdown_table
 from hades.visualize.sections import duration, integer
 
 CROWDED = 0.25
@@ -50,10 +48,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> dict[str, Path]:
 def page(comparison: Comparison) -> str:
     """One HTML file that holds everything it shows."""
     parts = [
-        f'<header>\n<p class="eyebrow">{escape(", ".join(comparison.methods))}</p>',
-        f"<h1>{escape(title(comparison))}</h1>",
-        *(paragraph(line, "note") for line in conditions(comparison)),
-        "</header>",
+        header(", ".join(comparison.methods), title(comparison), conditions(comparison)),
         section("What they earn", _returns_figure(comparison)),
         *(_environment(comparison, env, i) for i, env in enumerate(comparison.environments)),
     ]
@@ -61,19 +56,17 @@ def page(comparison: Comparison) -> str:
         over = table(overall_rows(comparison), OVERALL_HEAD, "numbers whole")
         parts.append(section("Over all environments", over, paragraph(_OVERALL_NOTE, "note")))
     parts.append(section("How to read this", *(paragraph(note) for note in notes(comparison))))
-    text = importlib.resources.files("hades.visualize").joinpath("report_template.html").read_text("utf-8")
     footer = "Written by hades from the files of the runs; runs.csv and methods.csv beside this page hold every number."
-    body = "\n".join(part for part in parts if part)
-    return string.Template(text).substitute(title=escape(title(comparison)), body=body, footer=escape(footer))
+    return html_page(title(comparison), parts, footer)
 
 
 def markdown(comparison: Comparison) -> str:
     """Conditions, tables and notes, with the figures as files beside it."""
     parts = [f"# {title(comparison)}", "\n".join(f"- {line}" for line in conditions(comparison))]
-    parts += [_markdown_table(result_rows(comparison), RESULTS_HEAD)]
-    parts += [_markdown_table(cost_rows(comparison), COST_HEAD), _COST_NOTE]
+    parts += [markdown_table(RESULTS_HEAD, result_rows(comparison))]
+    parts += [markdown_table(COST_HEAD, cost_rows(comparison)), _COST_NOTE]
     if comparison.overall:
-        parts += [_markdown_table(overall_rows(comparison), OVERALL_HEAD), _OVERALL_NOTE]
+        parts += [markdown_table(OVERALL_HEAD, overall_rows(comparison)), _OVERALL_NOTE]
     return "\n\n".join([*parts, *notes(comparison)]) + "\n"
 
 
@@ -188,8 +181,3 @@ def _returns_figure(comparison: Comparison) -> str:
 
 def _versions(versions: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items()) or "no package decides it"
-
-
-def _markdown_table(rows: Rows, head: Sequence[str]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -9,7 +9,8 @@ import numpy as np
 from hades.analysis.generalization import Generalization
 from hades.analysis.generalization_grid import axis_text, value_text
 from hades.visualize.figures import NARROW, WIDE, figure, render
-from hades.visualize.palette import BLUE, GREEN, INDIGO, INK, MUTED, ORANGE, PAPER, PINK, SLATE, VERMILION, mix
+from hades.visualize.heat import draw_shares
+from hades.visualize.palette import BLUE, GREEN, INDIGO, INK, MUTED, ORANGE, PINK, SLATE, VERMILION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,8 +19,6 @@ _COLOURS = (BLUE, GREEN, VERMILION, ORANGE, INDIGO, PINK, SLATE)
 _MARKS: dict[str, Any] = {"color": MUTED, "linewidth": 1.0, "linestyle": (0, (1, 2)), "zorder": 1.0}
 _LEAST = 0.05
 """How far below the worst retention the axis may begin; policies worse than 0 are drawn at the edge."""
-_DARK, _DEEP = "#14202b", mix(BLUE, "#000000", 0.35)
-"""Ink of a heat map's pale cells, the same in dark mode, and the colour of a cell that keeps everything."""
 
 
 def by_environment(results: Sequence[Generalization]) -> dict[str, list[Generalization]]:
@@ -138,23 +137,10 @@ def _draw_profiles(ax: "Axes", group: Sequence[Generalization], narrow: bool) ->
 
 
 def _draw_heat_map(ax: "Axes", result: Generalization, a: str, b: str) -> None:
-    from matplotlib.colors import LinearSegmentedColormap
-
-    values = heat(result, a, b)
-    colours = LinearSegmentedColormap.from_list("kept", [mix(PAPER, BLUE, 0.05), mix(PAPER, BLUE, 0.6), _DEEP])
-    ax.imshow(values, cmap=colours, vmin=0.0, vmax=1.0, aspect="auto")
-    for (i, j), value in np.ndenumerate(values):
-        if np.isfinite(value):
-            ink = PAPER if value > 0.66 else _DARK  # whichever stands out more
-            ax.text(j, i, f"{100 * value:.0f}".replace("-", "−"), ha="center", va="center", color=ink)
-    ax.set_yticks(range(len(values)), [value_text(a, v) for v in result.axes[a]])
-    ax.set_xticks(range(len(values[0])), [value_text(b, v) for v in result.axes[b]])
-    ax.tick_params(length=0)
+    rows, columns = ([value_text(axis, v) for v in result.axes[axis]] for axis in (a, b))
+    draw_shares(ax, heat(result, a, b), rows, columns)
     ax.set_ylabel(axis_text(a))
     ax.set_xlabel(axis_text(b))
-    ax.grid(False)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
 
 
 def _short(name: str, narrow: bool) -> str:

@@ -1,7 +1,5 @@
 """A generalisation grid for readers: a page, CSV, and figures as files for a paper."""
 
-import importlib.resources
-import string
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +13,8 @@ from hades.visualize import generalization as figures
 from hades.visualize.comparison_tables import csv_text
 from hades.visualize.figures import return_text
 from hades.visualize.generalization import by_environment, percent
-from hades.visualize.markup import captioned, details, escape, paragraph, responsive, section, table
+from hades.visualize.markup import captioned, details, paragraph, responsive, section, table
+from hades.visualize.page import header, html_page, markdown_table
 from hades.visualize.sections import duration, integer
 
 KEPT_HEAD = ("dataset", "IQM", "95 % interval", "worst decile", "keep ≥ 90 %", "keep ≥ 50 %")
@@ -42,19 +41,14 @@ def write_generalization(results: Sequence[Generalization], folder: Path) -> dic
 def page(results: Sequence[Generalization]) -> str:
     """One HTML file that holds everything it shows."""
     parts = [
-        f'<header>\n<p class="eyebrow">{escape("Generalisation grid")}</p>',
-        f"<h1>{escape(title(results))}</h1>",
-        *(paragraph(line, "note") for line in conditions(results)),
-        "</header>",
+        header("Generalisation grid", title(results), conditions(results)),
         section("Retention", table(kept_rows(results), KEPT_HEAD, "numbers whole"), _profile(results)),
         *(_axes(name, group) for name, group in by_environment(results).items()),
         *(_dataset(result, i) for i, result in enumerate(results)),
         section("How to read this", *(paragraph(note) for note in notes(results))),
     ]
-    text = importlib.resources.files("hades.visualize").joinpath("report_template.html").read_text("utf-8")
     footer = "Written by hades; generalization.csv beside this page has every policy, generalization.json the protocol."
-    body = "\n".join(part for part in parts if part)
-    return string.Template(text).substitute(title=escape(title(results)), body=body, footer=escape(footer))
+    return html_page(title(results), parts, footer)
 
 
 def title(results: Sequence[Generalization]) -> str:
@@ -134,8 +128,7 @@ def policy_rows(result: Generalization) -> list[dict[str, object]]:
 
 def markdown(results: Sequence[Generalization]) -> str:
     """The summary table."""
-    lines = [SUMMARY_HEAD, ("---",) * len(SUMMARY_HEAD), *summary_rows(results)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(SUMMARY_HEAD, summary_rows(results))
 
 
 def notes(results: Sequence[Generalization]) -> list[str]:

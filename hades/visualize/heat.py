@@ -23,7 +23,7 @@ def draw_shares(ax: "Axes", values: np.ndarray, rows: Sequence[str], columns: Se
     for (i, j), value in np.ndenumerate(values):
         if np.isfinite(value):
             text = f"{100 * value:.0f}".replace("-", "−")
-            ax.text(j, i, text, ha="center", va="center", color=PAPER if value > 0.5 else _DARK)
+            ax.text(j, i, text, ha="center", va="center", color=PAPER if value > 0.66 else _DARK)
     ax.set_yticks(range(len(rows)), rows)
     ax.set_xticks(range(len(columns)), columns)
     ax.tick_params(length=0)

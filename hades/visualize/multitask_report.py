@@ -1,8 +1,6 @@
 """Merged datasets for readers: the retention matrix as a picture, a page, CSV and the merged files themselves."""
 
-import importlib.resources
 import json
-import string
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +9,10 @@ from hades.analysis.multitask import Multitask
 from hades.data.files import write_bytes
 from hades.visualize.comparison_tables import csv_text
 from hades.visualize.figures import NARROW, WIDE, figure, render, return_text
+from hades.visualize.generalization import percent
 from hades.visualize.heat import draw_shares
-from hades.visualize.markup import captioned, escape, paragraph, responsive, section, table
+from hades.visualize.markup import captioned, paragraph, responsive, section, table
+from hades.visualize.page import header, html_page, markdown_table
 from hades.visualize.sections import duration, interval_text
 
 SINGLE_HEAD = ("dataset", "environment", "pairs", "single-task return", "95 % interval", "0 % is")
@@ -61,25 +61,20 @@ def page(result: Multitask) -> str:
     wide, narrow = matrix(result), matrix(result, narrow=True)
     caption = "Retention in percent of the task of a row, in a policy cloned from its pairs and those of a column."
     parts = [
-        f'<header>\n<p class="eyebrow">{escape("Merged datasets")}</p>',
-        f"<h1>{escape(title(result))}</h1>",
-        *(paragraph(line, "note") for line in conditions(result)),
-        "</header>",
+        header("Merged datasets", title(result), conditions(result)),
         section("Retention matrix", captioned(responsive(wide, narrow, "matrix", title(result)), caption)),
         section("Single-task policies", table(single_rows(result), SINGLE_HEAD, "numbers whole")),
         section("Mergers", table(merger_rows(result), MERGER_HEAD, "numbers whole")),
         section("How to read this", *(paragraph(note) for note in notes())),
     ]
-    text = importlib.resources.files("hades.visualize").joinpath("report_template.html").read_text("utf-8")
     footer = "Written by hades; the merged datasets lie in datasets/ beside this page, all numbers in multitask.json."
-    body = "\n".join(part for part in parts if part)
-    return string.Template(text).substitute(title=escape(title(result)), body=body, footer=escape(footer))
+    return html_page(title(result), parts, footer)
 
 
 def title(result: Multitask) -> str:
     count = len(result.pairs)
     pairs = "Two tasks in one policy" if count == 1 else f"{count} pairs of tasks, each in one policy"
-    return f"{pairs}: {_percent(result.median)} median retention, 0 environment steps"
+    return f"{pairs}: {percent(result.median)} median retention, 0 environment steps"
 
 
 def conditions(result: Multitask) -> list[str]:
@@ -112,7 +107,7 @@ def merger_rows(result: Multitask) -> list[tuple[str, ...]]:
     return [
         (
             *(" + ".join(_short(n) for n in merger.names), str(len(merger.dataset)), _short(name)),
-            *(return_text(merger.returns[name].mean), _percent(result.retention(merger, name))),
+            *(return_text(merger.returns[name].mean), percent(result.retention(merger, name))),
             return_text(result.singles[name].mean),
         )
         for merger in result.mergers
@@ -125,12 +120,11 @@ def markdown(result: Multitask) -> str:
     names = [_short(name) for name in result.names]
     union = result.union
     head = ["retention of", *(f"with {name}" for name in names), *(["with all"] if union else [])]
-    lines = [head, ["---"] * len(head)]
+    rows = []
     for name, short, row in zip(result.names, names, result.matrix, strict=True):
-        cells = ["–" if np.isnan(share) else _percent(share) for share in row]
-        lines.append([short, *cells, *([_percent(result.retention(union, name))] if union else [])])
-    table_text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{table_text}\n\n{title(result)}"
+        cells = ["–" if np.isnan(share) else percent(share) for share in row]
+        rows.append([short, *cells, *([percent(result.retention(union, name))] if union else [])])
+    return f"{markdown_table(head, rows)}\n\n{title(result)}"
 
 
 def notes() -> list[str]:
@@ -155,7 +149,3 @@ def _facts(result: Multitask, name: str) -> tuple[str, int]:
 def _short(name: str) -> str:
     """Without what a name of the zoo says of the method."""
     return name.split("-hades-")[0]
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %".replace("-", "−")

@@ -1,16 +1,12 @@
 """The report of a run: one HTML file that holds everything it shows, for any screen, without JavaScript."""
 
-import importlib.resources
-import string
 from pathlib import Path
 
 from hades.data.files import write_bytes
 from hades.train.run_record import RunRecord, read_run
 from hades.visualize import inspected, pictures, sections, stated
-from hades.visualize.markup import escape
+from hades.visualize.page import html_page
 from hades.visualize.recording import Actor
-
-_TEMPLATE = "report_template.html"
 
 
 def write_report(workdir: str | Path, policy: Actor | None = None) -> Path:
@@ -24,13 +20,8 @@ def write_report(workdir: str | Path, policy: Actor | None = None) -> Path:
         HadesError: when there is no such directory, or it cannot be written to.
     """
     run = stated.stated_by(read_run(workdir))
-    body = "\n".join(part for part in _body(run, policy) if part)
-    template = string.Template(importlib.resources.files("hades.visualize").joinpath(_TEMPLATE).read_text("utf-8"))
-    page = template.substitute(
-        title=escape(run.title),
-        body=body,
-        footer=escape(f"Written by hades from the files in {run.workdir.resolve().name}."),
-    )
+    footer = f"Written by hades from the files in {run.workdir.resolve().name}."
+    page = html_page(run.title, _body(run, policy), footer)
     return write_bytes(run.workdir / "report.html", page.encode("utf-8"))
 
 

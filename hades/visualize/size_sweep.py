@@ -1,8 +1,6 @@
 """Return over the size of the dataset for readers: a figure, a table, a page."""
 
-import importlib.resources
 import json
-import string
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +10,8 @@ from hades.analysis.size_sweep import SizePoint, SizeSweep
 from hades.data.files import write_bytes
 from hades.visualize.comparison_tables import csv_text
 from hades.visualize.figures import NARROW, WIDE, figure, render, return_text
-from hades.visualize.markup import captioned, escape, paragraph, responsive, section, table
+from hades.visualize.markup import captioned, responsive, section, table
+from hades.visualize.page import header, html_page, markdown_table
 from hades.visualize.palette import BLUE, INK, MUTED
 from hades.visualize.sections import duration, integer
 
@@ -76,16 +75,12 @@ def page(sweeps: Sequence[SizeSweep]) -> str:
     picture = captioned(responsive(curves(sweeps), curves(sweeps, narrow=True), "size", label), caption)
     title = "Return over the size of the dataset"
     parts = [
-        f'<header>\n<p class="eyebrow">{escape("Size of the dataset")}</p>',
-        f"<h1>{escape(title)}</h1>",
-        *(paragraph(line, "note") for line in conditions(sweeps)),
-        "</header>",
+        header("Size of the dataset", title, conditions(sweeps)),
         section("Curves", picture),
         *(section(f"{s.environment}, {s.method}", table(rows(s), HEAD, "numbers whole")) for s in sweeps),
     ]
-    text = importlib.resources.files("hades.visualize").joinpath("report_template.html").read_text("utf-8")
     footer = "Written by hades; size.csv and size.json beside this page hold the numbers."
-    return string.Template(text).substitute(title=escape(title), body="\n".join(parts), footer=escape(footer))
+    return html_page(title, parts, footer)
 
 
 def conditions(sweeps: Sequence[SizeSweep]) -> list[str]:
@@ -113,8 +108,7 @@ def markdown(sweeps: Sequence[SizeSweep]) -> str:
     """A table for each environment."""
     tables = []
     for sweep in sweeps:
-        lines = [HEAD, ("---",) * len(HEAD), *rows(sweep)]
-        body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        body = markdown_table(HEAD, rows(sweep))
         tables.append(f"{sweep.environment}, {sweep.method}, {_budget(sweep)} a run:\n\n{body}")
     return "\n\n".join(tables)
 

@@ -78,7 +78,7 @@ def test_the_original_recipe_keeps_everything() -> None:
     assert result.retention.mean() == pytest.approx(1.0, abs=1e-3)
     assert result.reference.floor < result.reference.original < 0  # of `point`: counted from random play
     assert done == [(32, 32)]
-    assert result.seconds["total"] > result.seconds["run"] > 0
+    assert result.seconds["total"] >= result.seconds["run"] >= 0
 
 
 def test_a_fixed_init_dataset_is_trained_from_fresh_inits() -> None:

@@ -13,6 +13,7 @@ import pytest
 from tests.docs.pages import SMALL_BINDINGS, blocks, commands, pages_with_python, smaller
 from tests.support import ROOT
 
+PLANNED = ("hades-compare", "hades-generalize", "hades-multitask", "hades-sweep-size")
 REAL_WORKDIR = "runs/demo"
 """The run that other snippets use. Other training commands and comparisons are parsed, resolved and planned
 (`--dry_run`), and what reads another run is only parsed."""
@@ -71,9 +72,12 @@ def small_arguments(command: str) -> list[str]:
         is_real = _is_real_run(words)
         words += [f"--gin_bindings={line}" for line in SMALL_BINDINGS]
         words += ["--noprogress"] if is_real else ["--dry_run"]
-    if words[0] in ("hades-compare", "hades-generalize", "hades-sweep-size") and "--dry_run" not in words:
+    if (
+        words[0] in ("hades-compare", "hades-generalize", "hades-multitask", "hades-sweep-size")
+        and "--dry_run" not in words
+    ):
         words += ["--dry_run"]
-    if words[0] in ("hades-evaluate", "hades-inspect", "hades-multitask"):
+    if words[0] in ("hades-evaluate", "hades-inspect"):
         words += ["--num_inits=2", "--num_episodes=1"]
     return words
 

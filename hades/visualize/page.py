@@ -1,0 +1,25 @@
+"""What every page shares: one HTML file in the report's style, and tables for the terminal."""
+
+import importlib.resources
+import string
+from collections.abc import Iterable, Sequence
+
+from hades.visualize.markup import escape, paragraph
+
+
+def html_page(title: str, parts: Iterable[str], footer: str) -> str:
+    """A page of HTML parts, of which empty ones are left out; title and footer are text."""
+    text = importlib.resources.files("hades.visualize").joinpath("report_template.html").read_text("utf-8")
+    body = "\n".join(part for part in parts if part)
+    return string.Template(text).substitute(title=escape(title), body=body, footer=escape(footer))
+
+
+def header(eyebrow: str, title: str, conditions: Iterable[str]) -> str:
+    """The top of a page: what kind it is, what came out, and what is equal for every number."""
+    lines = "\n".join(paragraph(line, "note") for line in conditions)
+    return f'<header>\n<p class="eyebrow">{escape(eyebrow)}</p>\n<h1>{escape(title)}</h1>\n{lines}\n</header>'
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows of text as a Markdown table."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *rows])
