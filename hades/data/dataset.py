@@ -150,6 +150,8 @@ def load_dataset(path: str | Path) -> DistilledDataset:
             f"{path} has dataset format {version}, but this hades reads up to {FORMAT_VERSION}: pip install -U "
             f"hades-rl."
         )
+    if version < 1:
+        raise DatasetError(f"{path} has dataset format {version}; formats begin at 1. Export the file again.")
     missing = [t for t in ("observations", "targets", "normalizer/mean", "normalizer/std") if t not in tensors]
     if missing:
         raise DatasetError(f"{path} lacks {', '.join(missing)}.")

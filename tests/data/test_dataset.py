@@ -177,6 +177,12 @@ def test_flipped_bytes_of_the_header_never_pass_as_another_error(path):
     assert refused > (8 + size) / 7 / 4
 
 
+def test_a_format_that_never_was_is_refused(path):
+    with_header(path, edited(format_version=0))
+    with pytest.raises(DatasetError, match=r"format 0; formats begin at 1"):
+        load_dataset(path)
+
+
 def test_a_file_of_a_newer_format_says_what_to_install(path):
     with_header(path, edited(format_version=FORMAT_VERSION + 1))
     with pytest.raises(
