@@ -137,7 +137,10 @@ def compare_states(dataset: DistilledDataset, visited: Visited, at_random: Visit
     unit = std
     if is_image:
         unit, varies = np.full(std.shape, np.sqrt(np.square(std[varies]).mean())), np.ones_like(varies)
-    place = lambda x: x[:, varies] / unit[varies]  # noqa: E731
+
+    def place(x: np.ndarray) -> np.ndarray:
+        return x[:, varies] / unit[varies]
+
     at, distance = _nearest(place(raw), place(states))
     away = _nearest(place(raw), place(_flat(at_random.observations)))[1]
     median, far = np.quantile(_neighbour_distances(place(states), visited.episode_index), [0.5, NEAR])

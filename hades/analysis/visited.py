@@ -130,8 +130,7 @@ def _play(
     def advance(loop: _Loop) -> _Loop:
         k_now = _fold(keys, loop.t + 1)
         k_act, k_step = _each(lambda k: tuple(jax.random.split(k, 2)))(k_now)
-        act = lambda p, k, obs: jax.vmap(act_for(p))(k, obs)  # noqa: E731
-        action = jax.vmap(act)(params, k_act, loop.obs)
+        action = jax.vmap(lambda p, k, obs: jax.vmap(act_for(p))(k, obs))(params, k_act, loop.obs)
         state, step = _each(env.step)(k_step, loop.state, action)
         slot = _each(lambda k, alive: _slot(jax.random.fold_in(k, 2), loop.t, alive, keep))(k_now, loop.alive)
         ended = step.terminated | step.truncated | (loop.t + 1 >= env.spec.max_episode_steps)

@@ -58,7 +58,8 @@ def merge(
         observations.append(np.tile(padded, (times,) + (1,) * (padded.ndim - 1)))
         targets.append(np.tile(wide, (times, 1)))
     pairs = np.concatenate(observations).astype(np.float32), np.concatenate(targets)
-    recipe = dataclasses.replace(learner or shared_recipe(datasets), num_points=len(pairs[0]))  # type: ignore[type-var]
+    chosen: Any = learner or shared_recipe(datasets)  # an InnerLearner is a dataclass, which its type cannot say
+    recipe = dataclasses.replace(chosen, num_points=len(pairs[0]))
     recipe.check(environment.spec)
     shape = environment.spec.obs_shape
     return DistilledDataset(
