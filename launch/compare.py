@@ -15,7 +15,7 @@ from absl import app, flags
 from hades.analysis.agreement import check_agreement, read_finished
 from hades.analysis.comparison import compare
 from hades.analysis.measurements import measure
-from hades.train.command_line import start
+from hades.train.command_line import print_files, start
 from hades.train.grid import Settings, plan_grid, plan_text, run_grid
 from hades.train.grid_values import check_names, parse_pair, parse_seeds, parse_values, value_for
 from hades.visualize.comparison_report import markdown, write_comparison
@@ -71,8 +71,7 @@ def main() -> int:
     comparison = compare(records, targets, measure(records))
     files = write_comparison(comparison, folder)
     print(f"\n{markdown(comparison)}")
-    for kind, path in files.items():
-        print(f"{kind + ':':<10} {path}")
+    print_files(files)
     return 0
 
 

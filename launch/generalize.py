@@ -16,7 +16,7 @@ from absl import app, flags
 from hades.analysis.generalization_files import FILE, generalize_all, load_datasets
 from hades.analysis.generalization_grid import parse_grid
 from hades.analysis.generalization_groups import count_programs
-from hades.train.command_line import start
+from hades.train.command_line import print_files, start
 from hades.train.count_progress import CountProgress
 from hades.visualize.generalization_report import markdown, write_generalization
 
@@ -66,8 +66,7 @@ def main() -> int:
         )
     files = write_generalization(results, folder)
     print(f"\n{markdown(results)}\n")
-    for kind, path in {"numbers": folder / FILE, **files}.items():
-        print(f"{kind + ':':<10} {path}")
+    print_files({"numbers": folder / FILE, **files})
     return 0
 
 

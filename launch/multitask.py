@@ -12,7 +12,7 @@ from absl import app, flags
 
 from hades.analysis.generalization_files import load_datasets
 from hades.analysis.multitask import merge_all, multitask
-from hades.train.command_line import start
+from hades.train.command_line import print_files, start
 from hades.train.count_progress import CountProgress
 from hades.train.policies import parse_policy
 from hades.visualize.multitask_report import markdown, write_multitask
@@ -57,8 +57,7 @@ def main() -> int:
         )
     files = write_multitask(result, Path(WORKDIR.value))
     print(f"\n{markdown(result)}\n")
-    for kind, path in files.items():
-        print(f"{kind + ':':<10} {path}")
+    print_files(files)
     return 0
 
 

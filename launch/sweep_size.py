@@ -13,7 +13,7 @@ from absl import app, flags
 
 from hades.analysis.agreement import read_finished
 from hades.analysis.size_sweep import size_sweep
-from hades.train.command_line import start
+from hades.train.command_line import print_files, start
 from hades.train.grid import Settings, plan_grid, plan_text, run_grid
 from hades.train.grid_values import parse_pair, parse_seeds, parse_sizes, parse_values
 from hades.visualize.size_sweep import markdown, write_size_sweeps
@@ -64,8 +64,7 @@ def main() -> int:
     sweeps = [size_sweep(read_finished(group)) for group in groups]
     files = write_size_sweeps(sweeps, folder)
     print(f"\n{markdown(sweeps)}\n")
-    for kind, path in files.items():
-        print(f"{kind + ':':<10} {path}")
+    print_files(files)
     return 0
 
 

@@ -48,23 +48,14 @@ def merge(
     """
     _check(datasets)
     environment = _tasks(datasets, floors, layout=layout, task_token=task_token)
-    repeats = _repeats([len(d) for d in datasets])
-    observations, targets = [], []
-    for dataset, member, times in zip(datasets, environment.members, repeats, strict=True):
-        padded = np.stack([np.asarray(member.pad(jnp.asarray(o))) for o in dataset.observations])
-        wide = np.zeros((len(dataset), environment.spec.action_space.size), np.float32)
-        first = member.first_action
-        wide[:, first : first + dataset.targets.shape[1]] = dataset.targets
-        observations.append(np.tile(padded, (times,) + (1,) * (padded.ndim - 1)))
-        targets.append(np.tile(wide, (times, 1)))
-    pairs = np.concatenate(observations).astype(np.float32), np.concatenate(targets)
+    observations, targets = _balanced_pairs(datasets, environment)
     chosen: Any = learner or shared_recipe(datasets)  # an InnerLearner is a dataclass, which its type cannot say
-    recipe = dataclasses.replace(chosen, num_points=len(pairs[0]))
+    recipe = dataclasses.replace(chosen, num_points=len(observations))
     recipe.check(environment.spec)
     shape = environment.spec.obs_shape
     return DistilledDataset(
-        observations=pairs[0],
-        targets=pairs[1],
+        observations=observations,
+        targets=targets,
         obs_mean=np.zeros(shape, np.float32),
         obs_std=np.ones(shape, np.float32),
         metadata={
@@ -93,6 +84,20 @@ def shared_recipe(datasets: Sequence[DistilledDataset]) -> Any:
     recipes: list[Any] = [d.learner for d in datasets]
     best = max(recipes, key=lambda r: (r.optimizer == "adam", r.num_updates, -r.learning_rate))
     return dataclasses.replace(best, num_updates=best.num_updates * len(datasets))
+
+
+def _balanced_pairs(datasets: Sequence[DistilledDataset], environment: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Padded observations f32[N, *obs_shape] and targets f32[N, A], equally many of each task."""
+    observations, targets = [], []
+    repeats = _repeats([len(d) for d in datasets])
+    for dataset, member, times in zip(datasets, environment.members, repeats, strict=True):
+        padded = np.stack([np.asarray(member.pad(jnp.asarray(o))) for o in dataset.observations])
+        wide = np.zeros((len(dataset), environment.spec.action_space.size), np.float32)
+        first = member.first_action
+        wide[:, first : first + dataset.targets.shape[1]] = dataset.targets
+        observations.append(np.tile(padded, (times,) + (1,) * (padded.ndim - 1)))
+        targets.append(np.tile(wide, (times, 1)))
+    return np.concatenate(observations).astype(np.float32), np.concatenate(targets)
 
 
 def _check(datasets: Sequence[DistilledDataset]) -> None:

@@ -52,8 +52,11 @@ class Noise(abc.ABC):
 
     def weighted_squares(self, weights: Array, rows: Rows, shapes: Shapes) -> Array:
         """Σ weights[r] · (z[r]² - 1) with weights f32[R]: f32[n]."""
-        squares = lambda r: jnp.square(self.directions(r, shapes)) - 1.0  # noqa: E731
-        return _sum_by_chunks(lambda w, r: w @ squares(r), weights, rows, num_entries(shapes))
+
+        def weighted(w: Array, r: Rows) -> Array:
+            return w @ (jnp.square(self.directions(r, shapes)) - 1.0)
+
+        return _sum_by_chunks(weighted, weights, rows, num_entries(shapes))
 
 
 @register("Noise", "StoredNoise")

@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -60,7 +60,8 @@ class Policy(abc.ABC):
     def distribution(self, params: Params, obs: Array, spec: EnvSpec) -> Distribution:
         """For normalised observations f32[..., *obs_shape]."""
         weights = {k: v for k, v in params.items() if k != "log_std"}
-        return self.head(params, self.network(spec).apply({"params": weights}, obs), spec)  # type: ignore[arg-type]
+        output = cast(Array, self.network(spec).apply({"params": weights}, obs))  # flax says: or a tuple
+        return self.head(params, output, spec)
 
     def after_first_layer(self, params: Params, x: Array, spec: EnvSpec) -> Distribution:
         """The distribution from the pre-activations f32[..., H] of `first_layer`."""

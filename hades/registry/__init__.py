@@ -41,7 +41,7 @@ def register(interface: str, name: str) -> Callable[[T], T]:
                     f'The name "{name}" is already registered for {other_interface} by '
                     f"{other.__module__}.{other.__qualname__}; {cls.__module__}.{cls.__qualname__} needs another name."
                 )
-        if not (dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen):  # type: ignore[attr-defined]
+        if not (dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen):  # type: ignore[attr-defined]  # is_dataclass
             raise ConfigError(
                 f"{cls.__module__}.{cls.__qualname__} must be a frozen dataclass to be registered: "
                 "put @dataclasses.dataclass(frozen=True) under @register."
@@ -57,7 +57,7 @@ def register(interface: str, name: str) -> Callable[[T], T]:
 
 def _check_scalars_at_construction(cls: type) -> None:
     """Refuse a field of the wrong plain type by name, before the component's own checks stumble over it."""
-    construct = cls.__init__  # type: ignore[misc]
+    construct = cls.__init__  # type: ignore[misc]  # of a class, not an instance
     signature = inspect.signature(construct)
     accepted = {int: (int,), float: (int, float), str: (str,), bool: (bool,)}
     plain: dict[str, Any] = {f.name: f.type for f in dataclasses.fields(cls) if f.type in accepted}
@@ -73,7 +73,7 @@ def _check_scalars_at_construction(cls: type) -> None:
                     raise ConfigError(f"{cls.__name__}.{field} is {value!r}; it must be {_ARTICLE[kind]}.")
         construct(self, *args, **kwargs)
 
-    cls.__init__ = checked  # type: ignore[misc]
+    cls.__init__ = checked  # type: ignore[misc]  # replaced on purpose
 
 
 _ARTICLE = {int: "an integer", float: "a number", str: "a string", bool: "True or False"}

@@ -2,13 +2,20 @@
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from absl import app, flags
 from absl import logging as absl_logging
 
 from hades.errors import HadesError
 from hades.train.compilation_cache import enable_compilation_cache
+
+
+def print_files(files: Mapping[str, Path]) -> None:
+    """Where the results lie, a line each."""
+    for kind, path in files.items():
+        print(f"{kind + ':':<10} {path}")
 
 
 def start(module: str, main: Callable[[], int | None]) -> None:

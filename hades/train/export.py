@@ -31,5 +31,5 @@ def export_dataset(workdir: str | Path, output: str | Path, *, embed_init: bool 
     known = load_dataset(directory.dataset).metadata if directory.dataset.exists() else {}
     dataset = distilled_dataset(algorithm, best, None, known.get("training"), embed_init)
     if known.get("returns"):
-        dataset.metadata["returns"] = known["returns"]  # type: ignore[index]
+        dataset.metadata["returns"] = known["returns"]  # type: ignore[index]  # a dict, made just above
     return dataset.save(output)

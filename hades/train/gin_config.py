@@ -143,5 +143,5 @@ def _configurables() -> list[str]:
 def _fields(name: str) -> list[str]:
     for interface in registry.interfaces():
         if name in registry.names(interface):
-            return list(registry.get(interface, name).__dataclass_fields__)  # type: ignore[attr-defined]
+            return list(registry.get(interface, name).__dataclass_fields__)  # type: ignore[attr-defined]  # checked by register
     return []

@@ -90,7 +90,7 @@ class _Session:
         self._checkpoints = Checkpoints(directory.checkpoints)
         self._host = Progress()
         self._state: State = None
-        self._best: Solution = None  # type: ignore[assignment]
+        self._best: Solution = None  # type: ignore[assignment]  # set by _start_or_resume
 
     def run(self) -> RunResult:
         with _signals() as stop_requested:
