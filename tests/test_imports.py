@@ -16,6 +16,7 @@ LAYERS = {
     "algorithms": 4,
     "train": 5,
     "analysis": 6,
+    "cluster": 6,
     "visualize": 7,
     "launch": 8,
 }
