@@ -128,12 +128,12 @@ def shell_line(words: Sequence[str]) -> str:
 
 def _not_found(command: Command) -> LaunchError:
     return LaunchError(
-        f"{command.words[0]} is not on PATH here. Install it, or run this where it is. It was: {command}"
+        f"{command.words[0]} is not on PATH here. Install it, or run this where it is. The command: {command}"
     )
 
 
 def _hung(command: Command) -> LaunchError:
     return LaunchError(
-        f"{command.words[0]} gave no answer within {command.timeout:.0f} s and was stopped. Run the same command again; what "
-        f"was done before is kept. It was: {command}"
+        f"{command.words[0]} gave no answer within {command.timeout:.0f} s and was stopped. Run the command again; "
+        f"what was done before is kept. The command: {command}"
     )
