@@ -43,6 +43,10 @@ class Algorithm(Protocol):
         """Where it is trained and evaluated."""
         ...
 
+    def check_devices(self, count: int) -> None:
+        """Raise ConfigError where `count` devices cannot share a generation evenly."""
+        ...
+
     def init(self, key: Key) -> State:
         """The state before the first generation. A state has `generation` i32[] and `failures` i32[]."""
         ...

@@ -27,7 +27,7 @@ from hades.inner.base import InnerLearner, Trained
 from hades.normalizers.base import Normalizer, NormalizerState
 from hades.outer.base import OuterOptimizer, OuterState, Population
 from hades.registry import register
-from hades.types import ActFn, Candidate, EnvSpec, Genome, Key, Metrics, Moments, Params, Score, finite_mean
+from hades.types import ActFn, Candidate, EnvSpec, Genome, Key, Metrics, Moments, Params, Score, finite_mean, size_of
 
 
 @struct.dataclass
@@ -108,6 +108,12 @@ class Evolution:
         with jax.ensure_compile_time_eval():
             return ravel_pytree(jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), self.genome_shapes))[1]
 
+    def check_devices(self, count: int) -> None:
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        state = jax.eval_shape(lambda k: self.outer.init(k, jnp.zeros(size_of(self.genome_shapes)), self.unravel), key)
+        rows = num_rows(jax.eval_shape(self.outer.ask, key, state)[0])
+        _check_divisible(self.outer.population_size, rows, count)
+
     def init(self, key: Key) -> EvolutionState:
         start = stream_key(key, Stream.START)
         normalizer = self.normalizer.init(step_key(start, Step.NORMALIZER), self.environment)
@@ -124,9 +130,9 @@ class Evolution:
         Raises:
             ConfigError: when the population is not divisible by the number of devices.
         """
+        self.check_devices(mesh.size)
         key = stream_key(state.key, Stream.SEARCH, state.generation)
         population, asked = self.outer.ask(step_key(key, Step.ASK), state.outer)
-        _check_divisible(self.outer.population_size, num_rows(population), mesh.size)
         sharding = NamedSharding(mesh, PartitionSpec(POPULATION_AXIS))
         population = jax.tree.map(lambda rows: lax.with_sharding_constraint(rows, sharding), population)
         scores = self._scores(key, population, dataclasses.replace(state, outer=asked), mesh)

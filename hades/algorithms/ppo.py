@@ -207,17 +207,20 @@ class PPO:
             failures=zero,
         )
 
+    def check_devices(self, count: int) -> None:
+        if self.num_envs % count:
+            raise ConfigError(
+                f"PPO.num_envs {self.num_envs} is not divisible by {count} devices: "
+                f"use {-(-self.num_envs // count) * count}, or fewer devices."
+            )
+
     def step(self, state: PPOState, mesh: Mesh) -> tuple[PPOState, Metrics]:
         """One iteration. See Algorithm.step.
 
         Raises:
             ConfigError: when the environments are not divisible by the number of devices.
         """
-        if self.num_envs % mesh.size:
-            raise ConfigError(
-                f"PPO.num_envs {self.num_envs} is not divisible by {mesh.size} devices: "
-                f"use {-(-self.num_envs // mesh.size) * mesh.size}, or fewer devices."
-            )
+        self.check_devices(mesh.size)
         key = stream_key(state.key, Stream.SEARCH, state.generation)
         apart, together = NamedSharding(mesh, PartitionSpec(POPULATION_AXIS)), NamedSharding(mesh, PartitionSpec())
         played, steps, episodes = self.collect(step_key(key, Step.EPISODES), state, apart)

@@ -6,6 +6,7 @@ fails to restore or to match is passed over for the one before it.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import shutil
@@ -19,6 +20,7 @@ import orbax.checkpoint as ocp
 
 from hades.data.files import explained
 from hades.errors import CheckpointError
+from hades.train import processes
 from hades.types import PyTree
 
 
@@ -32,7 +34,7 @@ class Restored:
 
 
 class Checkpoints:
-    """The checkpoints of one work directory; saving is asynchronous."""
+    """The checkpoints of one work directory. All processes save and restore together; saving is asynchronous."""
 
     def __init__(self, directory: Path, keep: int = 2):
         self._directory = directory.absolute()
@@ -49,6 +51,10 @@ class Checkpoints:
             self._manager.save(
                 step, args=ocp.args.Composite(tree=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(sealed))
             )
+
+    def holds(self, step: int) -> bool:
+        """Whether a step is complete on disk."""
+        return (self._directory / str(step)).is_dir()
 
     def wait(self) -> None:
         """Until everything started is on disk."""
@@ -71,12 +77,12 @@ class Checkpoints:
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
-            try:
-                return self._restore_step(step, like)
-            except Exception as error:  # Orbax, TensorStore and JSON raise many kinds for a damaged file
-                reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-                warn(f"The checkpoint of generation {step} is damaged and is passed over ({reason}).")
-                self._set_aside(step)
+            restored, reason = self._try(step, like)
+            if processes.all_succeed(restored is not None):
+                return restored
+            warn(f"The checkpoint of generation {step} is damaged and is passed over ({reason or 'for a peer'}).")
+            processes.first_does(functools.partial(self._set_aside, step))
+            self._manager.reload()
         if steps:
             raise CheckpointError(
                 f"None of the checkpoints in {self._directory} (generations {', '.join(map(str, steps))}) can be "
@@ -84,6 +90,14 @@ class Checkpoints:
                 "They were set aside as *.damaged; start anew in another work directory."
             )
         return None
+
+    def _try(self, step: int, like: PyTree) -> tuple[Restored | None, str]:
+        """The step, or why it cannot be used."""
+        try:
+            return self._restore_step(step, like), ""
+        except Exception as error:  # Orbax, TensorStore and JSON raise many kinds for a damaged file
+            said = str(error).strip()
+            return None, said.splitlines()[0][:200] if said else type(error).__name__
 
     def _restore_step(self, step: int, like: PyTree) -> Restored:
         shapes = jax.tree.map(_as_shape, like)
@@ -102,7 +116,6 @@ class Checkpoints:
             target.parent.mkdir(exist_ok=True)
             shutil.rmtree(target, ignore_errors=True)
             source.rename(target)
-        self._manager.reload()
 
 
 def _checksum(tree: PyTree, record: dict[str, Any]) -> str:

@@ -4,42 +4,44 @@ Nothing the host decides (block length, logging, checkpoints, evaluations) touch
 interrupted and resumed is the uninterrupted run, bit for bit on the same kind of device.
 """
 
+import contextlib
 import dataclasses
-import functools
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
-from jax.sharding import NamedSharding, PartitionSpec
 
-from hades.algorithms.base import Algorithm, Evaluation, Solution, State
-from hades.algorithms.keys import Stream, stream_key
+from hades.algorithms.base import Solution, State
+from hades.algorithms.keys import Stream
 from hades.errors import NonFiniteFitnessError
+from hades.train import processes
 from hades.train.checkpoint import Checkpoints
+from hades.train.compiled_run import BLOCK, MAX_FAILURES, CompiledRun
 from hades.train.experiment import Experiment
-from hades.train.mesh import make_mesh
 from hades.train.progress import ProgressReport
-from hades.train.result import RunResult, evolves_dataset, write_result
+from hades.train.result import RunResult, evolves_dataset, finished, write_result
 from hades.train.statistics import ReturnSummary, summarize_evaluation
+from hades.train.stopping import stop_requests
 from hades.train.workdir import WorkDir
-from hades.train.writers import JsonLines, TensorBoard
+from hades.train.writers import RunLog
 
-BLOCK = 64
-"""Most generations between two looks of the host."""
 BLOCK_SECONDS = 2.0
 """About how long a block should take: how often progress moves and a signal is noticed."""
-MAX_INT32 = 2**31 - 1
-MAX_FAILURES = 3
-"""Generations in a row without any finite fitness before a run stops."""
+LONG_BLOCK_SECONDS = 5.0
+"""A block that takes longer is followed by a checkpoint, so that a stop never has to wait for one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Order:
+    """What all processes do next."""
+
+    generations: int
+    save: bool
+    done: bool
+    stop: bool
 
 
 @dataclasses.dataclass
@@ -73,12 +75,25 @@ def run(experiment: Experiment, workdir: str | Path, *, progress: bool = True, c
         CheckpointError: when the directory holds another configuration, or no checkpoint in it is usable.
         NonFiniteFitnessError: when three generations in a row had no finite fitness.
     """
+    experiment.algorithm.check_devices(jax.device_count())
     directory = WorkDir(workdir)
     budgeted = experiment.max_seconds is not None or experiment.max_env_steps is not None
     total = None if budgeted else experiment.generations
-    with directory.locked(), ProgressReport(total, progress) as report:
-        directory.claim(experiment, config)
+    with contextlib.ExitStack() as stack:
+        report = stack.enter_context(ProgressReport(total, progress and processes.is_first()))
+        _open(directory, experiment, config, stack, report)
         return _Session(experiment, directory, report).run()
+
+
+def _open(
+    directory: WorkDir, experiment: Experiment, config: str, stack: contextlib.ExitStack, report: ProgressReport
+) -> None:
+    """Lock and claim the directory, for all processes."""
+    stale = processes.first_does(lambda: stack.enter_context(directory.locked()))
+    if stale:
+        report.say(stale)
+    processes.first_does(lambda: directory.claim(experiment, config))
+    processes.check_shared(lambda: directory.lock_token, directory.path)
 
 
 class _Session:
@@ -93,35 +108,41 @@ class _Session:
         self._best: Solution = None  # type: ignore[assignment]  # set by _start_or_resume
 
     def run(self) -> RunResult:
-        with _signals() as stop_requested:
+        with stop_requests(self._is_saved) as stop_requested:
             return self._run(stop_requested)
 
     def _run(self, stop_requested: Callable[[], bool]) -> RunResult:
         self._start_or_resume()
         self._began = time.monotonic() - self._host.seconds["total"]
-        if not self._is_done():
+        order = self._order(stop_requested)
+        if not order.done:
             self._report.say("Compiling one generation …")
             self._host.seconds["compile"] += self._compiled.compile(self._state)
-        at = self._host.generation
-        self._metrics = JsonLines(self._directory.metrics, at)
-        self._evaluations = JsonLines(self._directory.evaluations, at)
-        self._timing = JsonLines(self._directory.timing, at)
-        self._tensorboard = TensorBoard(self._directory.tensorboard, at)
-        while not self._is_done():
-            if stop_requested():
+        self._log = RunLog(self._directory, self._host.generation, enabled=processes.is_first())
+        while not order.done:
+            if order.stop:
                 return self._interrupted()
-            self._advance()
+            self._advance(order)
+            order = self._order(stop_requested)
         if self._host.selected_generation != self._host.generation:  # stopped by the clock between two evaluations
             self._select()
         self._save()
-        self._checkpoints.close()
-        self._tensorboard.close()
+        self._close()
         summary, seconds = self._evaluate(self._best, Stream.REPORT)
         self._host.seconds["report"] = seconds
         self._host.seconds["inside"] += seconds
         self._host.seconds["total"] = time.monotonic() - self._began
-        result = write_result(self._directory, self._experiment, self._host, self._best, summary)
+        result = finished(self._directory, self._experiment, self._host, self._best, summary)
+        processes.first_does(lambda: write_result(self._directory, result))
         return result
+
+    def _order(self, stop_requested: Callable[[], bool]) -> _Order:
+        """What to do next. Process 0 decides, since clocks differ; any process may ask for a stop."""
+        each = self._compiled.seconds_per_generation
+        count = self._next_count()
+        long = each is None or each * count > LONG_BLOCK_SECONDS
+        given = processes.gather(count, long, self._is_done(), stop_requested())
+        return _Order(int(given[0, 0]), bool(given[0, 1]), bool(given[0, 2]), bool(given[:, 3].any()))
 
     def _start_or_resume(self) -> None:
         like = self._compiled.shapes()
@@ -134,19 +155,18 @@ class _Session:
         self._host = Progress(**restored.record)
         self._report.say(f"Continuing {self._directory.path} after generation {self._host.generation}.")
 
-    def _advance(self) -> None:
+    def _advance(self, order: _Order) -> None:
         """One block, then whatever is due at the generation it ends at."""
-        count = self._next_count()
         began = time.monotonic()
-        self._state, metrics = self._compiled.block(self._state, count, self._steps_left())
+        self._state, metrics = self._compiled.block(self._state, order.generations, self._steps_left())
         inside = time.monotonic() - began
         self._host.seconds["inside"] += inside
-        self._log(metrics, began)
+        self._count(metrics, began)
         host, experiment = self._host, self._experiment
         failures = int(self._state.failures)
         if failures >= MAX_FAILURES:
             self._save()
-            self._checkpoints.close()
+            self._close()
             raise NonFiniteFitnessError(
                 f"There was no finite fitness, or no finite update, for {failures} generations in a row (the last is "
                 f"{host.generation}). The training may diverge (lower the learning rate), an episode may never end "
@@ -156,7 +176,7 @@ class _Session:
         host.seconds["search"] += time.monotonic() - began
         if host.generation % experiment.eval_every == 0 or host.generation == experiment.generations:
             self._select()
-        if host.generation % experiment.checkpoint_every == 0:
+        if order.save or host.generation % experiment.checkpoint_every == 0:
             self._save()
 
     def _next_count(self) -> int:
@@ -175,7 +195,8 @@ class _Session:
         most = self._experiment.max_env_steps
         return None if most is None else most - self._host.search_steps
 
-    def _log(self, metrics: list[dict[str, Any]], began: float) -> None:
+    def _count(self, metrics: list[dict[str, Any]], began: float) -> None:
+        """Add a block's generations to the record and the log, and show how far the run is."""
         host = self._host
         rows = []
         for row in metrics:
@@ -183,9 +204,7 @@ class _Session:
             host.search_steps += int(row["env_steps"])
             rows.append({"generation": host.generation, "env_steps_total": host.search_steps, **row})
         elapsed = time.monotonic() - began
-        self._metrics.write(rows)
-        self._timing.write([{"generation": host.generation, "seconds": round(host.seconds["search"] + elapsed, 3)}])
-        self._tensorboard.write(rows)
+        self._log.generations(rows, host.seconds["search"] + elapsed)
         steps_per_second = sum(int(row["env_steps"]) for row in metrics) / max(elapsed, 1e-9)
         share, seconds_left = self._outlook(elapsed, steps_per_second)
         fitness = float(metrics[-1]["fitness/mean"])
@@ -217,16 +236,16 @@ class _Session:
         is_best = bool(np.isfinite(summary.mean)) and (host.best_return is None or summary.mean >= host.best_return)
         if is_best:
             host.best_return, host.best_generation, self._best = summary.mean, host.generation, solution
-        row = {
-            "generation": host.generation,
-            "env_steps_total": host.search_steps,
-            "return_mean": summary.mean,
-            "return_std": summary.std_over_inits,
-            "implausible_episodes": summary.implausible_episodes,
-            "best": is_best,
-        }
-        self._evaluations.write([row])
-        self._tensorboard.write([{"generation": host.generation, "solution/return": summary.mean}])
+        self._log.evaluation(
+            {
+                "generation": host.generation,
+                "env_steps_total": host.search_steps,
+                "return_mean": summary.mean,
+                "return_std": summary.std_over_inits,
+                "implausible_episodes": summary.implausible_episodes,
+                "best": is_best,
+            }
+        )
 
     def _evaluate(self, solution: Solution, stream: Stream) -> tuple[ReturnSummary, float]:
         self._host.seconds["compile"] += self._compiled.compile_evaluation(solution, stream)
@@ -253,137 +272,18 @@ class _Session:
         tree = {"state": self._state, "best": self._best}
         self._checkpoints.save(self._host.generation, tree, dataclasses.asdict(self._host))
 
+    def _is_saved(self) -> bool:
+        return self._host.generation == 0 or self._checkpoints.holds(self._host.generation)
+
+    def _close(self) -> None:
+        self._checkpoints.close()
+        self._log.close()
+
     def _interrupted(self) -> RunResult:
         self._save()
-        self._checkpoints.close()
-        self._tensorboard.close()
+        self._close()
         self._report.say(
             f"Stopped after generation {self._host.generation}; everything is saved. "
             "Run the same command again to continue."
         )
         return RunResult(workdir=self._directory.path, interrupted=True, generation=self._host.generation)
-
-
-class CompiledRun:
-    """The compiled functions of a run: a block of generations, and an evaluation."""
-
-    def __init__(self, experiment: Experiment):
-        self._experiment = experiment
-        self._mesh = make_mesh()
-        self._replicated = NamedSharding(self._mesh, PartitionSpec())
-        self._block: Any = None
-        self._evaluations: dict[tuple[int, int], Any] = {}
-        self.seconds_per_generation: float | None = None
-
-    @property
-    def algorithm(self) -> Algorithm:
-        return self._experiment.algorithm
-
-    def init(self) -> State:
-        """The first state, replicated over the mesh."""
-        return self._init()
-
-    def shapes(self) -> dict[str, Any]:
-        """Shapes of what a checkpoint holds."""
-        state = jax.eval_shape(self._init)
-        best = jax.eval_shape(self.algorithm.solution, state)
-        return jax.tree.map(
-            lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=self._replicated), {"state": state, "best": best}
-        )
-
-    def lower(self, state: State) -> Any:
-        """The lowered block, for its cost and memory analyses."""
-        zero = jnp.zeros((), jnp.int32)
-        return jax.jit(self._run_block, out_shardings=self._replicated).lower(state, zero, zero)
-
-    def compile(self, state: State) -> float:
-        """Compile the block; seconds it took."""
-        began = time.monotonic()
-        self._block = self.lower(state).compile()
-        return time.monotonic() - began
-
-    def block(self, state: State, count: int, max_env_steps: int | None = None) -> tuple[State, list[dict[str, Any]]]:
-        """`count` generations, and the metrics of those done: fewer where fitness failed or the steps were taken."""
-        began = time.monotonic()
-        most = MAX_INT32 if max_env_steps is None else min(max_env_steps, MAX_INT32)
-        arguments = jnp.asarray(count, jnp.int32), jnp.asarray(most, jnp.int32)
-        state, done, metrics = jax.block_until_ready(self._block(state, *arguments))
-        completed = int(done)
-        each = (time.monotonic() - began) / max(completed, 1)
-        previous = self.seconds_per_generation
-        self.seconds_per_generation = each if previous is None else 0.5 * (previous + each)
-        host = jax.device_get(metrics)
-        return state, [{name: values[i] for name, values in host.items()} for i in range(completed)]
-
-    def compile_evaluation(self, solution: Solution, stream: Stream) -> float:
-        """Compile the evaluation on a stream's keys, unless that is done; seconds it took."""
-        began = time.monotonic()
-        inits, episodes = self._protocol(stream)
-        if (inits, episodes) not in self._evaluations:
-            evaluate = jax.jit(lambda key, s: self.algorithm.evaluate(key, s, inits, episodes))
-            self._evaluations[inits, episodes] = evaluate.lower(self._stream_key(stream), solution).compile()
-        return time.monotonic() - began
-
-    def evaluate(self, solution: Solution, stream: Stream) -> Evaluation:
-        """On the keys of a stream, with the inits and episodes that the experiment has for it."""
-        self.compile_evaluation(solution, stream)
-        evaluate = self._evaluations[self._protocol(stream)]
-        return jax.block_until_ready(evaluate(self._stream_key(stream), solution))
-
-    def _protocol(self, stream: Stream) -> tuple[int, int]:
-        """Inits and episodes of a stream; streams with equal ones share a compilation."""
-        experiment = self._experiment
-        if stream == Stream.REPORT:
-            return experiment.report_inits, experiment.report_episodes
-        return experiment.eval_inits, experiment.eval_episodes
-
-    def _stream_key(self, stream: Stream) -> Array:
-        key = jax.jit(lambda: stream_key(jax.random.key(self._experiment.seed), stream), out_shardings=self._replicated)
-        return key()
-
-    @functools.cached_property
-    def _init(self) -> Callable[[], State]:
-        seed = self._experiment.seed
-        return jax.jit(lambda: self.algorithm.init(jax.random.key(seed)), out_shardings=self._replicated)
-
-    def _run_block(self, state: State, count: Array, max_env_steps: Array) -> tuple[State, Array, dict[str, Array]]:
-        step = jax.jit(lambda s: self.algorithm.step(s, self._mesh))  # jitted, so that it is traced once for both uses
-        shapes = jax.eval_shape(step, state)[1]
-        empty = jax.tree.map(lambda m: jnp.zeros((BLOCK, *m.shape), m.dtype), shapes)
-
-        def unfinished(carry: tuple[State, Array, Array, dict[str, Array]]) -> Array:
-            state, done, steps_left, _ = carry
-            return (done < count) & (steps_left > 0) & (state.failures < MAX_FAILURES)
-
-        def generation(carry: tuple[State, Array, Array, dict[str, Array]]) -> tuple[Any, ...]:
-            state, done, steps_left, rows = carry
-            state, metrics = step(state)
-            rows = jax.tree.map(lambda row, m: row.at[done].set(m), rows, metrics)
-            return state, done + 1, steps_left - metrics["env_steps"], rows
-
-        start = state, jnp.zeros((), jnp.int32), max_env_steps, empty
-        state, done, _, rows = lax.while_loop(unfinished, generation, start)
-        return state, done, rows
-
-
-@contextmanager
-def _signals() -> Iterator[Callable[[], bool]]:
-    """SIGTERM and SIGINT ask for a stop after the current block; a second one acts at once."""
-    requested = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield requested.is_set
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        del frame
-        if requested.is_set():
-            raise KeyboardInterrupt
-        requested.set()
-        print(f"\n{signal.Signals(number).name}: saving after the current block …", flush=True)
-
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield requested.is_set
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -8,5 +8,5 @@ from hades.algorithms.base import POPULATION_AXIS
 
 
 def make_mesh() -> Mesh:
-    """Over all devices of all processes."""
+    """Over all devices of all processes, those of one process next to each other."""
     return Mesh(np.asarray(jax.devices()), (POPULATION_AXIS,))

@@ -12,8 +12,8 @@ from hades.algorithms.evolution import Evolution, num_rows
 from hades.algorithms.playing import largest_divisor
 from hades.algorithms.ppo import PPO
 from hades.inner.behaviour_cloning import BehaviourCloning
+from hades.train.compiled_run import CompiledRun
 from hades.train.experiment import Experiment
-from hades.train.loop import CompiledRun
 from hades.types import PyTree, size_of
 
 MIB = 2**20

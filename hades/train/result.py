@@ -48,34 +48,17 @@ class RunResult:
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def write_result(
+def finished(
     directory: WorkDir, experiment: Experiment, host: "Progress", best: Solution, returns: ReturnSummary
 ) -> RunResult:
-    """Write the files of a finished run."""
+    """What a run that is done came to."""
     algorithm = experiment.algorithm
-    report_steps = round(returns.mean_length * returns.num_inits * returns.num_episodes)
-    details = {
-        "environment": algorithm.environments[0].spec.name,
-        "method": method_name(algorithm),
-        "generations": host.generation,
-        "genome_size": size_of(best.genome),
-        "seed": experiment.seed,
-        "report": returns.describe(),
-        "best_generation": host.best_generation,
-        "selection_return": host.best_return,
-        "env_steps": {"search": host.search_steps, "selection": host.selection_steps, "report": report_steps},
-        "seconds": {name: round(value, 3) for name, value in host.seconds.items()},
-        "versions": library_versions(algorithm.environments[0].versions),
-        "device": jax.devices()[0].device_kind,
-        "num_devices": jax.device_count(),
-    }
+    details = _details(algorithm, experiment.seed, host, best, returns)
     dataset = None
     if evolves_dataset(algorithm):
         training = {name: details[name] for name in ("generations", "best_generation", "env_steps", "seed")}
         dataset = distilled_dataset(algorithm, best, returns, training)
-        dataset.save(directory.dataset)
         details["num_points"] = len(dataset)
-    write_bytes(directory.result, json.dumps(details, indent=1).encode())
     return RunResult(
         workdir=directory.path,
         interrupted=False,
@@ -84,6 +67,13 @@ def write_result(
         dataset=dataset,
         details=details,
     )
+
+
+def write_result(directory: WorkDir, result: RunResult) -> None:
+    """Write the files of a finished run."""
+    if result.dataset is not None:
+        result.dataset.save(directory.dataset)
+    write_bytes(directory.result, json.dumps(result.details, indent=1).encode())
 
 
 def distilled_dataset(
@@ -150,3 +140,26 @@ def method_name(algorithm: Algorithm) -> str:
 
 def _versions(env: Environment) -> dict[str, str]:
     return dict(env.versions)
+
+
+def _details(
+    algorithm: Algorithm, seed: int, host: "Progress", best: Solution, returns: ReturnSummary
+) -> dict[str, Any]:
+    """The content of `result.json`."""
+    report_steps = round(returns.mean_length * returns.num_inits * returns.num_episodes)
+    return {
+        "environment": algorithm.environments[0].spec.name,
+        "method": method_name(algorithm),
+        "generations": host.generation,
+        "genome_size": size_of(best.genome),
+        "seed": seed,
+        "report": returns.describe(),
+        "best_generation": host.best_generation,
+        "selection_return": host.best_return,
+        "env_steps": {"search": host.search_steps, "selection": host.selection_steps, "report": report_steps},
+        "seconds": {name: round(value, 3) for name, value in host.seconds.items()},
+        "versions": library_versions(algorithm.environments[0].versions),
+        "device": jax.devices()[0].device_kind,
+        "num_devices": jax.device_count(),
+        "num_processes": jax.process_count(),
+    }

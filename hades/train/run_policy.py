@@ -12,8 +12,8 @@ from hades.algorithms.keys import Stream, stream_key
 from hades.environments.base import Environment
 from hades.errors import CheckpointError
 from hades.train.checkpoint import Checkpoints
+from hades.train.compiled_run import CompiledRun
 from hades.train.experiment import Experiment
-from hades.train.loop import CompiledRun
 from hades.train.result import evolves_dataset
 from hades.train.workdir import WorkDir
 from hades.types import ActFn, Key

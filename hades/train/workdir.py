@@ -1,6 +1,5 @@
 """A run's work directory: what lies where, who may write, and whether it holds the same run."""
 
-import fcntl
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from hades import registry
-from hades.data.files import explained, write_bytes
+from hades.data.files import write_bytes
 from hades.errors import CheckpointError
+from hades.train import lock
 from hades.train.experiment import FREE_FIELDS, Experiment
 
 
@@ -28,25 +28,25 @@ class WorkDir:
         self.dataset = self.path / "dataset.safetensors"
         self.result = self.path / "result.json"
         self.report = self.path / "report.html"
+        self.lock = self.path / ".lock"
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[str]:
         """Hold the directory for this process; the lock goes with the process, however it ends.
+
+        Yields:
+            What to tell the user about a lock that an earlier process left behind; empty where there is none.
 
         Raises:
             CheckpointError: when another process holds it.
         """
-        with explained(self.path, "Opening the work directory"):
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("w")
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise CheckpointError(
-                    f"Another process is running in {self.path}. Wait for it, stop it, or choose another --workdir."
-                ) from error
-            yield
+        with lock.held(self.lock, self.path) as stale:
+            yield stale
+
+    @property
+    def lock_token(self) -> str:
+        """What the process that holds the directory wrote into its lock; empty where it cannot be seen."""
+        return lock.read(self.lock).token
 
     def claim(self, experiment: Experiment, config: str = "") -> None:
         """Write down which run lives here, or check that it is this one; `config` is its gin text, if it has one.

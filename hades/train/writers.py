@@ -2,11 +2,12 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hades.data.files import explained, write_bytes
+from hades.train.workdir import WorkDir
 
 
 class JsonLines:
@@ -42,6 +43,36 @@ class TensorBoard:
 
     def close(self) -> None:
         self._writer.close()
+
+
+class RunLog:
+    """What a run writes down while it goes on; nothing on processes other than the first."""
+
+    def __init__(self, directory: WorkDir, resume_at: int, enabled: bool = True):
+        """Open for appending; what lies behind generation `resume_at` is dropped, it will be written again."""
+        self._enabled = enabled
+        if enabled:
+            self._metrics = JsonLines(directory.metrics, resume_at)
+            self._evaluations = JsonLines(directory.evaluations, resume_at)
+            self._timing = JsonLines(directory.timing, resume_at)
+            self._tensorboard = TensorBoard(directory.tensorboard, resume_at)
+
+    def generations(self, rows: Sequence[Mapping[str, Any]], seconds: float) -> None:
+        """Rows of consecutive generations, and the seconds of search up to the last of them."""
+        if self._enabled:
+            self._metrics.write(rows)
+            self._timing.write([{"generation": rows[-1]["generation"], "seconds": round(seconds, 3)}])
+            self._tensorboard.write(rows)
+
+    def evaluation(self, row: Mapping[str, Any]) -> None:
+        """One evaluation on selection keys."""
+        if self._enabled:
+            self._evaluations.write([row])
+            self._tensorboard.write([{"generation": row["generation"], "solution/return": row["return_mean"]}])
+
+    def close(self) -> None:
+        if self._enabled:
+            self._tensorboard.close()
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:

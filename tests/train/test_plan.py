@@ -13,9 +13,9 @@ from hades.outer.noise import LowRankNoise, SeededNoise
 from hades.outer.open_es import OpenES
 from hades.outer.snes import SNES
 from hades.policies.mlp import MLP
+from hades.train.compiled_run import CompiledRun
 from hades.train.experiment import Experiment
 from hades.train.gin_config import load_experiment
-from hades.train.loop import CompiledRun
 from hades.train.plan import MIB, describe_plan, memory_plan
 from hades.types import size_of
 from tests.support import LEARNING

@@ -1,0 +1,91 @@
+"""Requests to stop: SIGTERM and SIGINT, noticed at once even while the main thread waits inside compiled code.
+
+Schedulers send SIGTERM and kill half a minute later. The host loop stops after its current block; where that takes too
+long and nothing would be lost, because the last state is on disk, the process ends without waiting for it.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from hades.train.exit_codes import INTERRUPTED
+
+GRACE_SECONDS = 15.0
+"""How long the current block, or compiling, may go on after SIGTERM; TPU, GKE and Slurm kill after 30 s or more."""
+SAME_REQUEST_SECONDS = 2.0
+"""A scheduler may signal a process and its parent, who passes it on: within this time it is one request."""
+
+
+@contextlib.contextmanager
+def stop_requests(is_saved: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
+    """While inside, signals ask for a stop; a second SIGINT or SIGTERM raises KeyboardInterrupt.
+
+    Args:
+        is_saved: whether a checkpoint on disk holds all that was done.
+
+    Yields:
+        Whether a stop was asked for.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    requested: list[float] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if not requested:
+            requested.append(time.monotonic())
+        elif time.monotonic() - requested[0] > SAME_REQUEST_SECONDS:
+            raise KeyboardInterrupt
+
+    with contextlib.ExitStack() as stack:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            stack.callback(signal.signal, number, signal.signal(number, handle))
+        stack.enter_context(_watching(is_saved))
+        yield lambda: bool(requested)
+
+
+@contextlib.contextmanager
+def _watching(is_saved: Callable[[], bool]) -> Iterator[None]:
+    """A thread that hears of signals through a pipe: handlers wait until compiled code returns."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    previous = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    left = threading.Event()
+    thread = threading.Thread(target=_watch, args=(reading, left, is_saved), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(previous)
+        left.set()
+        os.close(writing)
+        thread.join()
+        os.close(reading)
+
+
+def _watch(reading: int, left: threading.Event, is_saved: Callable[[], bool]) -> None:
+    while number := os.read(reading, 1):
+        if number[0] in (signal.SIGTERM, signal.SIGINT):
+            break
+    else:
+        return
+    name = signal.Signals(number[0]).name
+    print(f"\n{name}: saving after the current block …", file=sys.stderr, flush=True)
+    if number[0] != signal.SIGTERM or left.wait(GRACE_SECONDS):
+        return
+    while not is_saved():
+        if left.wait(0.2):
+            return
+    print(
+        f"The current block, or compiling, goes on after {GRACE_SECONDS:.0f} s: stopped without it. What was done "
+        "before is saved. Run the same command again to continue.",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(INTERRUPTED)
