@@ -3,14 +3,20 @@
 python launch/train.py --config=cartpole_hades_r --workdir=runs/demo
 python launch/train.py --config=cartpole_hades_r --workdir=runs/s1 --gin_bindings='Experiment.seed = 1'
 python launch/train.py --config=freeway_hades_f_laptop --dry_run
+python launch/train.py --config=cartpole_hades_r --workdir=runs/two --processes=2 --host_devices=2
 """
 
 from absl import app, flags
 
+from hades.cluster import process_flags
 from hades.train.command_line import start
+from hades.train.exit_codes import FINISHED, INTERRUPTED
+from hades.train.experiment import Experiment
 from hades.train.gin_config import config_names, load_experiment, operative_config
 from hades.train.loop import run as run_experiment
 from hades.train.plan import describe_plan
+from hades.train.processes import is_first
+from hades.train.result import RunResult
 from hades.train.workdir import WorkDir
 from hades.visualize.report import write_report
 
@@ -20,29 +26,49 @@ BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line, su
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the resolved config, sizes and the memory plan, and stop.")
 COMPILE = flags.DEFINE_bool("compile", False, "With --dry_run: also compile, and compare the plan with XLA's analysis.")
 PROGRESS = flags.DEFINE_bool("progress", True, "Show progress.")
+flags.adopt_module_key_flags(process_flags)
 
 
 def main() -> int:
     if CONFIG.value is None:
         raise app.UsageError("give --config")
-    experiment = load_experiment(CONFIG.value, BINDINGS.value)
     if DRY_RUN.value:
+        process_flags.force_devices()
+        experiment = load()
         print(operative_config())
         print(describe_plan(experiment, compile_too=COMPILE.value))
-        return 0
+        return FINISHED
     if WORKDIR.value is None:
         raise app.UsageError("give --workdir (or --dry_run)")
     directory = WorkDir(WORKDIR.value)
+    return process_flags.in_processes(lambda: train(directory), check=load)
+
+
+def load() -> Experiment:
+    """What the flags describe."""
+    assert CONFIG.value is not None
+    return load_experiment(CONFIG.value, BINDINGS.value)
+
+
+def train(directory: WorkDir) -> int:
+    """The work of one process."""
+    experiment = load()
     result = run_experiment(experiment, directory.path, progress=PROGRESS.value, config=operative_config())
     if result.interrupted:
-        return 0
+        return INTERRUPTED
+    if is_first():
+        show(result, directory)
+    return FINISHED
+
+
+def show(result: RunResult, directory: WorkDir) -> None:
+    """Write the report, and print what came out and where it lies."""
     report = write_report(directory.path)
     print(f"{result.details['method']} on {result.details['environment']}: return {result.returns}")
     print(f"time:    {time_line(result.details['seconds'])}")
     if result.dataset is not None:
         print(f"dataset: {directory.dataset} ({directory.dataset.stat().st_size / 1024:.1f} kB)")
     print(f"report:  {report}")
-    return 0
 
 
 def time_line(seconds: dict[str, float]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from hades import registry
 from hades.algorithms.base import Solution, State
 from hades.algorithms.keys import Stream
 from hades.errors import NonFiniteFitnessError
@@ -72,9 +73,12 @@ def run(experiment: Experiment, workdir: str | Path, *, progress: bool = True, c
         The result; `interrupted` where a signal ended it early, after a checkpoint.
 
     Raises:
-        CheckpointError: when the directory holds another configuration, or no checkpoint in it is usable.
+        ConfigError: when the devices cannot share a generation evenly.
+        CheckpointError: when the directory is in use or holds another configuration, or no checkpoint in it is usable.
+        ProcessError: when the processes of the run differ in their configuration or do not share the directory.
         NonFiniteFitnessError: when three generations in a row had no finite fitness.
     """
+    processes.compare(registry.describe(experiment))
     experiment.algorithm.check_devices(jax.device_count())
     directory = WorkDir(workdir)
     budgeted = experiment.max_seconds is not None or experiment.max_env_steps is not None

@@ -10,7 +10,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ from hades.errors import ConfigError, HadesError
 T = TypeVar("T")
 PEERS = "HADES_PEERS"
 """Environment variable: the file into which a process writes where the others are, for whoever watches it."""
-COMPARE_SECONDS = 30
+EXCHANGE_SECONDS = 30
 
 
 class ProcessError(HadesError):
@@ -61,15 +61,12 @@ class Meeting:
             raise ConfigError(f"--process_id is {which} of --num_processes={count}; it must be from 0 to {count - 1}.")
 
 
-def join(meeting: Meeting, configuration: Any) -> None:
+def join(meeting: Meeting) -> None:
     """Join the other processes; before anything touches a device.
-
-    Args:
-        configuration: JSON-ready; all processes must have the same.
 
     Raises:
         ConfigError: when there is nothing to join here, or process 0's port is taken.
-        ProcessError: when process 0 cannot be reached, or the others were started with something else.
+        ProcessError: when process 0 cannot be reached, or the processes do not agree how many they are.
     """
     if meeting.coordinator is not None:
         _check_coordinator(meeting, meeting.coordinator)
@@ -89,7 +86,24 @@ def join(meeting: Meeting, configuration: Any) -> None:
             "--distributed found neither a TPU pod nor GKE, Slurm (inside srun) or Open MPI here. Start the program "
             "through one of them, or give --coordinator, --num_processes and --process_id."
         ) from error
-    _compare(configuration)
+    _count_alike()
+
+
+def compare(configuration: Any) -> None:
+    """Make sure that all processes run the same configuration, a JSON value. All have to call it.
+
+    Raises:
+        ProcessError: naming one that differs.
+    """
+    if jax.process_count() == 1:
+        return
+    digest = hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()
+    for index, other in _exchange("configuration", digest):
+        if other != digest:
+            raise ProcessError(
+                f"Process {index} has another configuration than process {jax.process_index()}: give all processes the "
+                "same --config and --gin_bindings, and the same version of hades."
+            )
 
 
 def is_first() -> bool:
@@ -143,7 +157,7 @@ def check_shared(read_token: Callable[[], str], folder: Path) -> None:
     if jax.process_count() == 1:
         return
     expected = int(gather(_number(read_token()))[0, 0])
-    deadline = time.monotonic() + COMPARE_SECONDS  # network file systems show new files late
+    deadline = time.monotonic() + EXCHANGE_SECONDS  # network file systems show new files late
     while not (seen := _number(read_token()) == expected) and time.monotonic() < deadline:
         time.sleep(0.2)
     apart = [str(index) for index, same in enumerate(gather(seen)[:, 0]) if not same]
@@ -183,38 +197,40 @@ def _check_coordinator(meeting: Meeting, address: str) -> None:
             time.sleep(0.5)
 
 
-def _compare(configuration: Any) -> None:
-    """Make sure that all processes know the same number of processes and run the same configuration."""
-    from jax._src import distributed  # the only way to the key-value store of the processes before a device is touched
-
-    state = distributed.global_state
-    client, count, here = state.client, state.num_processes, state.process_id
-    digest = hashlib.sha256(json.dumps(configuration, sort_keys=True).encode()).hexdigest()[:16]
-    mine = {"host": socket.gethostname(), "count": count, "configuration": digest}
-    assert client is not None
-    client.key_value_set(f"hades/process/{here}", json.dumps(mine))
-    hosts = {}
-    for index in range(count):
-        try:
-            other = json.loads(client.blocking_key_value_get(f"hades/process/{index}", COMPARE_SECONDS * 1000))
-        except Exception as error:  # JAX raises XLA's own error types
+def _count_alike() -> None:
+    """Make sure that all processes know the same number of them; note where they are."""
+    hosts, here, known = {}, _state().process_id, _state().num_processes
+    for index, (host, count) in _exchange("place", [socket.gethostname(), known]):
+        if count != known:
             raise ProcessError(
-                f"Process {index} of {count} did not say where it is within {COMPARE_SECONDS} s. Were all processes "
-                f"started, with the same --num_processes={count}?"
-            ) from error
-        hosts[index] = other["host"]
-        if other["count"] != count:
-            raise ProcessError(
-                f"Process {index} on {other['host']} was started with --num_processes={other['count']}, process {here} "
-                f"on {mine['host']} with {count}: give all of them the same number."
+                f"Process {index} on {host} was started with --num_processes={count}, process {here} with {known}: "
+                "give all of them the same number."
             )
-        if other["configuration"] != digest:
-            raise ProcessError(
-                f"Process {index} on {other['host']} and process {here} on {mine['host']} have other configurations. "
-                "Give all processes the same --config and --gin_bindings, and the same version of hades."
-            )
+        hosts[index] = host
     if PEERS in os.environ:
         Path(os.environ[PEERS]).write_text(json.dumps(hosts))
+
+
+def _exchange(name: str, value: Any) -> Iterator[tuple[int, Any]]:
+    """(process, what it says under a name) of one after the other; without touching a device."""
+    client, count = _state().client, _state().num_processes
+    client.key_value_set(f"hades/{name}/{_state().process_id}", json.dumps(value))
+    for index in range(count):
+        try:
+            said = client.blocking_key_value_get(f"hades/{name}/{index}", EXCHANGE_SECONDS * 1000)
+        except Exception as error:  # JAX raises XLA's own error types
+            raise ProcessError(
+                f"Process {index} of {count} did not say its {name} within {EXCHANGE_SECONDS} s. Were all processes "
+                f"started, with the same --num_processes={count}?"
+            ) from error
+        yield index, json.loads(said)
+
+
+def _state() -> Any:
+    """JAX's own record of the processes, the only way to their key-value store before a device is touched."""
+    from jax._src import distributed
+
+    return distributed.global_state
 
 
 def _number(token: str) -> int:
