@@ -24,6 +24,8 @@ Metrics: TypeAlias = dict[str, Array]
 """Flat scalars, named like `"fitness/mean"`."""
 ActFn: TypeAlias = Callable[[Key, Array], Array]
 """`act(key, observation) -> action` for one raw observation."""
+POPULATION_AXIS = "population"
+"""The one mesh axis."""
 
 
 @dataclasses.dataclass(frozen=True)

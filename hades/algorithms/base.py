@@ -11,8 +11,6 @@ from hades.normalizers.base import NormalizerState
 from hades.types import ActFn, Genome, Key, Metrics
 
 State: TypeAlias = Any
-POPULATION_AXIS = "population"
-"""The one mesh axis."""
 
 
 @struct.dataclass

@@ -17,7 +17,7 @@ from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from hades.algorithms.base import POPULATION_AXIS, Evaluation, Solution
+from hades.algorithms.base import Evaluation, Solution
 from hades.algorithms.keys import Step, Stream, indexed_keys, step_key, stream_key
 from hades.algorithms.playing import largest_divisor, map_chunks, play_tasks, sequential
 from hades.environments.base import Environment
@@ -27,7 +27,20 @@ from hades.inner.base import InnerLearner, Trained
 from hades.normalizers.base import Normalizer, NormalizerState
 from hades.outer.base import OuterOptimizer, OuterState, Population
 from hades.registry import register
-from hades.types import ActFn, Candidate, EnvSpec, Genome, Key, Metrics, Moments, Params, Score, finite_mean, size_of
+from hades.types import (
+    POPULATION_AXIS,
+    ActFn,
+    Candidate,
+    EnvSpec,
+    Genome,
+    Key,
+    Metrics,
+    Moments,
+    Params,
+    Score,
+    finite_mean,
+    size_of,
+)
 
 
 @struct.dataclass
@@ -139,7 +152,8 @@ class Evolution:
         fitness = lax.with_sharding_constraint(scores.value, NamedSharding(mesh, PartitionSpec()))
         finite = jnp.isfinite(fitness)
         usable = jnp.where(finite, fitness, jnp.min(jnp.where(finite, fitness, jnp.inf)))
-        outer, outer_metrics = self.outer.tell(step_key(key, Step.TELL), asked, population, usable)
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # for sums over rows that lie on several devices
+            outer, outer_metrics = self.outer.tell(step_key(key, Step.TELL), asked, population, usable)
         updated = dataclasses.replace(state, outer=outer, normalizer=self._updated_normalizer(state.normalizer, scores))
         updated = jax.tree.map(lambda new, old: _select(finite.any(), new, old), updated, state)
         next_state = dataclasses.replace(

@@ -29,7 +29,7 @@ from hades.algorithms.advantages import (
     policy_loss,
     value_loss,
 )
-from hades.algorithms.base import POPULATION_AXIS, Evaluation, Solution
+from hades.algorithms.base import Evaluation, Solution
 from hades.algorithms.keys import Step, Stream, indexed_keys, step_key, stream_key
 from hades.algorithms.playing import play
 from hades.environments.base import Environment
@@ -39,7 +39,7 @@ from hades.normalizers.base import Normalizer, NormalizerState
 from hades.optimizers import check_optimizer, make_optimizer
 from hades.policies.base import Policy
 from hades.registry import options, register
-from hades.types import ActFn, Box, EnvSpec, Key, Metrics, Moments, Params, TimeStep, finite_mean
+from hades.types import POPULATION_AXIS, ActFn, Box, EnvSpec, Key, Metrics, Moments, Params, TimeStep, finite_mean
 
 StepKeys: TypeAlias = tuple[Key, Key, Key]
 """Of one step: one key to act, E to step and E to begin anew."""

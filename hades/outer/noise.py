@@ -6,6 +6,7 @@ neighbours mean ± σz, so that a pair is stored once and never torn apart by a 
 
 import abc
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import ClassVar, TypeAlias
@@ -13,10 +14,11 @@ from typing import ClassVar, TypeAlias
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.sharding import PartitionSpec
 
 from hades.errors import ConfigError
 from hades.registry import register
-from hades.types import Genome, Key, PyTree
+from hades.types import POPULATION_AXIS, Genome, Key, PyTree
 
 Shapes: TypeAlias = tuple[tuple[int, ...], ...]
 """Of a genome's arrays, in the order in which they lie in a flat vector."""
@@ -28,8 +30,8 @@ BLOCK = 2**22
 """Numbers drawn or built at a time: 16 MiB, of which a draw needs up to six (threefry on CPU is a loop over two words
 of each number, double-buffered)."""
 
-DEVICES = 8
-"""Least rows of a chunk, so that each device of a machine has one."""
+LEAST_ROWS = 8
+"""Of a chunk, however large the genome: a sum of few rows is no longer a matrix product. Fewer were not tried."""
 
 
 class Noise(abc.ABC):
@@ -48,7 +50,7 @@ class Noise(abc.ABC):
 
     def weighted_sum(self, weights: Array, rows: Rows, shapes: Shapes) -> Array:
         """Σ weights[r] · z[r] with weights f32[R]: f32[n]."""
-        return _sum_by_chunks(lambda w, r: w @ self.directions(r, shapes), weights, rows, num_entries(shapes))
+        return _sum_over_rows(lambda w, r: w @ self.directions(r, shapes), weights, rows, num_entries(shapes))
 
     def weighted_squares(self, weights: Array, rows: Rows, shapes: Shapes) -> Array:
         """Σ weights[r] · (z[r]² - 1) with weights f32[R]: f32[n]."""
@@ -56,7 +58,7 @@ class Noise(abc.ABC):
         def weighted(w: Array, r: Rows) -> Array:
             return w @ (jnp.square(self.directions(r, shapes)) - 1.0)
 
-        return _sum_by_chunks(weighted, weights, rows, num_entries(shapes))
+        return _sum_over_rows(weighted, weights, rows, num_entries(shapes))
 
 
 @register("Noise", "StoredNoise")
@@ -180,6 +182,19 @@ def row_weights(weights: Array, antithetic: bool, power: int) -> Array:
     return weights[::2] + (-1) ** power * weights[1::2]
 
 
+def _sum_over_rows(term: Callable[[Array, Rows], Array], weights: Array, rows: Rows, n: int) -> Array:
+    """The sum of term(weights f32[R], R rows): f32[n]; each device sums its own rows, one reduction adds up."""
+    by_chunks = functools.partial(_sum_by_chunks, term, n=n)
+    if jax.sharding.get_abstract_mesh().shape.get(POPULATION_AXIS, 1) == 1:
+        return by_chunks(weights, rows)
+
+    def on_device(weights: Array, rows: Rows) -> Array:
+        return lax.psum(by_chunks(weights, rows), POPULATION_AXIS)
+
+    each, all_alike = PartitionSpec(POPULATION_AXIS), PartitionSpec()
+    return jax.shard_map(on_device, in_specs=(each, each), out_specs=all_alike, check_vma=False)(weights, rows)
+
+
 def _sum_by_chunks(term: Callable[[Array, Rows], Array], weights: Array, rows: Rows, n: int) -> Array:
     """The sum of term(weights f32[C], C rows): f32[n] over chunks of rows whose directions fill about a BLOCK.
 
@@ -187,13 +202,12 @@ def _sum_by_chunks(term: Callable[[Array, Rows], Array], weights: Array, rows: R
     times slower on CPU.
     """
     count = weights.shape[0]
-    chunk = next(c for c in range(min(count, max(DEVICES, BLOCK // n)), 0, -1) if count % c == 0)
+    chunk = next(c for c in range(min(count, max(LEAST_ROWS, BLOCK // n)), 0, -1) if count % c == 0)
     if chunk == count:
         return term(weights, rows)
-    # A chunk takes rows from all over the population, so that every device builds some of its own.
-    weights, rows = jax.tree.map(lambda x: x.reshape(chunk, count // chunk, *x.shape[1:]), (weights, rows))
+    weights, rows = jax.tree.map(lambda x: x.reshape(count // chunk, chunk, *x.shape[1:]), (weights, rows))
 
     def add(i: Array, total: Array) -> Array:
-        return total + term(*jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, i, 1, keepdims=False), (weights, rows)))
+        return total + term(*jax.tree.map(lambda x: x[i], (weights, rows)))
 
     return lax.fori_loop(0, count // chunk, add, jnp.zeros(n))

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from hades.algorithms.base import POPULATION_AXIS
+from hades.types import POPULATION_AXIS
 
 
 def make_mesh() -> Mesh:

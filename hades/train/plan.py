@@ -12,6 +12,7 @@ from hades.algorithms.evolution import Evolution, num_rows
 from hades.algorithms.playing import largest_divisor
 from hades.algorithms.ppo import PPO
 from hades.inner.behaviour_cloning import BehaviourCloning
+from hades.train import communication
 from hades.train.compiled_run import CompiledRun
 from hades.train.experiment import Experiment
 from hades.types import PyTree, size_of
@@ -106,8 +107,10 @@ def describe_plan(experiment: Experiment, compile_too: bool = False) -> str:
         lines += _ppo_lines(algorithm, experiment.generations)
     if compile_too:
         run = CompiledRun(experiment)
-        peak = _peak(run.lower(run.shapes()["state"]).compile())
-        lines.append(f"XLA's analysis:{peak / MIB:>13.1f} MiB (temporaries and outputs)")
+        block = run.lower(run.shapes()["state"]).compile()
+        lines.append(f"XLA's analysis:{_peak(block) / MIB:>13.1f} MiB (temporaries and outputs)")
+        if jax.device_count() > 1:
+            lines.append(communication.describe(communication.collectives(block.as_text()), jax.device_count()))
     return "\n".join(lines)
 
 

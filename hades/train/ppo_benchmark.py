@@ -8,10 +8,9 @@ from collections.abc import Callable
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from hades.algorithms.base import POPULATION_AXIS
 from hades.algorithms.ppo import PPO
 from hades.train.mesh import make_mesh
-from hades.types import PyTree
+from hades.types import POPULATION_AXIS, PyTree
 
 
 @dataclasses.dataclass(frozen=True)

@@ -73,3 +73,10 @@ def test_candidates_never_leave_their_device(eight, name):
         moved = re.search(r"= (.*?) (all-|collective-)", line).group(1)
         for shape in re.findall(r"\[([\d,]*)\]", moved):
             assert "all-reduce" in line or str(size) not in shape.split(","), line
+
+
+@pytest.mark.parametrize("name", OUTER)
+def test_sums_over_the_population_are_one_reduction_a_generation(eight, name):
+    """Devices add up their own rows, chunk by chunk, before they speak; the one loop around all is of generations."""
+    assert all(line.count("while/body") <= 1 for line in eight[name]["moves"])
+    assert sum("while/body" in line for line in eight[name]["moves"]) >= 2

@@ -43,7 +43,7 @@ def test_sums_are_those_of_the_directions(name, key, monkeypatch):
     noise = EVERY[name]
     rows, z = drawn(noise, key)
     weights = np.linspace(-1.0, 2.0, R)
-    monkeypatch.setattr(noise_module, "DEVICES", 1)
+    monkeypatch.setattr(noise_module, "LEAST_ROWS", 1)
     for block in (1, 3 * N, 10**6):  # one row at a time, two (the divisor of 8 below 3), all
         monkeypatch.setattr(noise_module, "BLOCK", block)
         np.testing.assert_allclose(noise.weighted_sum(jnp.asarray(weights), rows, SHAPES), weights @ z, atol=1e-5)
