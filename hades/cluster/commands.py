@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import os
 import shlex
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
@@ -92,7 +94,12 @@ def stream(command: Command, on_line: Callable[[str], None]) -> int:
     """
     try:
         process = subprocess.Popen(
-            command.words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command.words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         )
     except FileNotFoundError as error:
         raise _not_found(command) from error
@@ -100,7 +107,7 @@ def stream(command: Command, on_line: Callable[[str], None]) -> int:
 
     def stop() -> None:
         hung.set()
-        process.kill()
+        _kill_session(process)
 
     timer = threading.Timer(command.timeout, stop)
     timer.daemon = True
@@ -111,8 +118,7 @@ def stream(command: Command, on_line: Callable[[str], None]) -> int:
             on_line(line.rstrip("\n"))
         status = process.wait()
     except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        _kill_session(process)
         raise
     finally:
         timer.cancel()
@@ -124,6 +130,12 @@ def stream(command: Command, on_line: Callable[[str], None]) -> int:
 def shell_line(words: Sequence[str]) -> str:
     """Words as one line for a shell on another machine."""
     return shlex.join(words)
+
+
+def _kill_session(process: "subprocess.Popen[str]") -> None:
+    """End a process with what it started: an ssh below gcloud would hold the pipe open."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _not_found(command: Command) -> LaunchError:

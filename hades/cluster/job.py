@@ -4,8 +4,13 @@ import dataclasses
 import re
 from pathlib import Path
 
+import jax
+
+from hades.errors import ConfigError
 from hades.train.experiment import Experiment
-from hades.train.gin_config import load_experiment
+from hades.train.gin_config import config_root, find_config, load_experiment
+
+_INCLUDE = re.compile(r"^\s*include\s+(['\"])(.+?)\1", re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,3 +52,26 @@ class Job:
         """The command on a machine; `config` where the file lies elsewhere there."""
         given = tuple(f"--gin_bindings={line}" for line in self.bindings)
         return (*program, f"--config={config or self.config}", f"--workdir={self.workdir}", *given, *flags)
+
+
+def stay_off_accelerators() -> None:
+    """Resolve configs on the CPU of this process: the accelerators belong to the runs that it starts."""
+    jax.config.update("jax_platforms", "cpu")
+
+
+def own_config(job: Job) -> Path | None:
+    """The gin file here that other machines need a copy of; None for a config that ships with hades.
+
+    Raises:
+        ConfigError: when there is none, or it includes a file that the machines would not have.
+    """
+    if not job.is_file:
+        return None
+    path = find_config(job.config)
+    for _, included in _INCLUDE.findall(path.read_text("utf-8")):
+        if not (config_root() / included).is_file():
+            raise ConfigError(
+                f"{path} includes {included}, a file of this machine that the others do not have. Put its lines into "
+                f"{path}; configs that ship with hades may be included."
+            )
+    return path

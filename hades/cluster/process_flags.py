@@ -14,7 +14,7 @@ from absl import flags
 from hades.cluster.supervisor import WORKER, Worker, supervise
 from hades.errors import ConfigError, HadesError
 from hades.train.exit_codes import FAILED, PROCESS_LOST
-from hades.train.processes import Meeting, join
+from hades.train.processes import Meeting, UnreachableError, join
 
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "Join the processes that a TPU pod, GKE, Slurm or Open MPI started."
@@ -95,6 +95,8 @@ def _as_worker(work: Callable[[], int]) -> int:
     try:
         join(_meeting())
         return work()
+    except UnreachableError as error:
+        _leave(f"hades: {error}", PROCESS_LOST)
     except HadesError as error:
         _leave(f"hades: {error}", FAILED)
     except jax.errors.JaxRuntimeError as error:

@@ -45,6 +45,8 @@ RUN_SECONDS = 300.0
 FOLDER_SECONDS = 60.0
 LITTLE_SPACE = 1e9
 LITTLE_MEMORY = 2e9
+NEEDS = {"collective": "devices", "2-generation run": "devices"}
+"""Checks that would only fail, or hang, as another one did."""
 ENVIRONMENT_SHOWN = ("JAX_", "XLA_", "CUDA_VISIBLE_DEVICES", "LIBTPU_INIT_ARGS")
 """Variables that are shown with their values; of the others only the names."""
 ENVIRONMENT_NAMED = ("SLURM_", "TPU_", "MEGASCALE_", "OMPI_")
@@ -90,6 +92,10 @@ def examine(checks: Mapping[str, Check], say: Callable[[str], None] = lambda lin
     rows: list[Row] = []
     for name, check in checks.items():
         say(name)
+        needed = NEEDS.get(name)
+        if any(row.check == needed and row.status is Status.FAILED for row in rows):
+            rows.append(Row(name, Status.FAILED, f"not tried, because of {needed}", f"See {needed}."))
+            continue
         try:
             rows += check()
         except Problem as problem:
@@ -149,7 +155,7 @@ def check_versions() -> list[Row]:
         metadata = importlib.metadata.metadata(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
         raise Problem("hades is not installed, only on the path", "pip install . in the checkout.") from None
-    ranges = {"python": SpecifierSet(metadata.get("Requires-Python", ""))}
+    ranges = {"python": SpecifierSet(metadata["Requires-Python"])}
     for text in importlib.metadata.requires(DISTRIBUTION) or ():
         requirement = Requirement(text)
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):

@@ -71,7 +71,7 @@ def run(workdir: str) -> dict[str, Any]:
     enable_compilation_cache()
     began = time.monotonic()
     experiment = load_experiment("smoke", ["Experiment.eval_every = 1", "Experiment.checkpoint_every = 1"])
-    parent = workdir if Path(workdir).is_dir() else None
+    parent = workdir if os.access(workdir, os.W_OK) else None  # else the machine's own: another row says why
     with tempfile.TemporaryDirectory(dir=parent, prefix=".doctor-") as inside:
         clock = Path(inside) / "timing.jsonl"
         run_experiment(dataclasses.replace(experiment, generations=1), inside, progress=False)

@@ -165,6 +165,7 @@ class _Session:
         self._state, metrics = self._compiled.block(self._state, order.generations, self._steps_left())
         inside = time.monotonic() - began
         self._host.seconds["inside"] += inside
+        self._checkpoints.wait()  # what is logged is at most one checkpoint interval ahead of what is on disk
         self._count(metrics, began)
         host, experiment = self._host, self._experiment
         failures = int(self._state.failures)

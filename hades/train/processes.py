@@ -30,6 +30,10 @@ class ProcessError(HadesError):
     """A run of several processes that cannot go on."""
 
 
+class UnreachableError(ProcessError):
+    """Process 0 does not answer; it may later."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Meeting:
     """Where the processes of a run meet.
@@ -66,7 +70,8 @@ def join(meeting: Meeting) -> None:
 
     Raises:
         ConfigError: when there is nothing to join here, or process 0's port is taken.
-        ProcessError: when process 0 cannot be reached, or the processes do not agree how many they are.
+        UnreachableError: when process 0 does not answer in time.
+        ProcessError: when the processes do not agree how many they are.
     """
     if meeting.coordinator is not None:
         _check_coordinator(meeting, meeting.coordinator)
@@ -189,7 +194,7 @@ def _check_coordinator(meeting: Meeting, address: str) -> None:
                 return
         except OSError as error:
             if time.monotonic() > deadline:
-                raise ProcessError(
+                raise UnreachableError(
                     f"Process {meeting.process_id} could not reach process 0 at --coordinator={address} for "
                     f"{meeting.join_seconds} s ({error}). Is process 0 running there, and may this machine connect to "
                     f"port {port} of it? Try: nc -vz {host} {port}"

@@ -1,0 +1,103 @@
+r"""A run on Google Kubernetes Engine: a JobSet of TPU slices or GPU nodes that restarts and continues by itself.
+
+python launch/gke.py --config=cartpole_hades_r --workdir=runs/demo --image=IMAGE --volume_claim=hades-work \
+    --tpu=tpu-v5-lite-podslice --topology=4x4      # prints the manifest
+... --execute --follow                             # applies it and shows the first pod's log
+... --delete --execute                             # deletes it; what the run wrote stays
+
+Running the same command again continues the run. docs/launch_gke.md starts at an empty project.
+"""
+
+from absl import app, flags
+
+from hades.cluster import gke, kubectl
+from hades.cluster.gke_settings import Gpu, Settings, Storage, Tpu
+from hades.cluster.job import Job, stay_off_accelerators
+from hades.train.command_line import start
+
+CONFIG = flags.DEFINE_string("config", None, "A shipped config's name, or a gin file, which is sent along.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run below --mount; a relative one is taken from there.")
+BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line; repeatable.")
+IMAGE = flags.DEFINE_string("image", None, "Container image with hades-train on its path.")
+TPU = flags.DEFINE_string("tpu", "", "TPU of the node pool, such as tpu-v5-lite-podslice.")
+TOPOLOGY = flags.DEFINE_string("topology", "", "Chips of a TPU slice along each axis, such as 4x4.")
+SLICES = flags.DEFINE_integer("slices", 1, "Equal TPU slices that work on this run.")
+CHIPS = flags.DEFINE_integer("chips_per_host", 0, "Of the machine type, where the topology leaves a choice.")
+GPU = flags.DEFINE_string("gpu", "", "GPU of the node pool, such as nvidia-h100-80gb.")
+GPUS = flags.DEFINE_integer("gpus_per_node", 8, "GPUs of a node.")
+NODES = flags.DEFINE_integer("nodes", 1, "GPU nodes that work on this run.")
+CLAIM = flags.DEFINE_string("volume_claim", "", "A ReadWriteMany claim that holds the work directory.")
+BUCKET = flags.DEFINE_string("bucket", "", "A bucket that holds the work directory, mounted with gcsfuse.")
+MOUNT = flags.DEFINE_string("mount", "/work", "Where the pods see the claim or bucket.")
+NAME = flags.DEFINE_string("name", "", "Of the JobSet; else the work directory's.")
+NAMESPACE = flags.DEFINE_string("namespace", "", "Of Kubernetes; else the context's.")
+CONTEXT = flags.DEFINE_string("context", "", "Of kubectl; else the current one.")
+ACCOUNT = flags.DEFINE_string("service_account", "", "Of Kubernetes; a bucket needs one that may use it.")
+SPOT = flags.DEFINE_bool("spot", False, "Use Spot nodes: cheaper, preempted at any time.")
+RESTARTS = flags.DEFINE_integer("max_restarts", 100, "Starts after the first one.")
+GRACE = flags.DEFINE_integer("grace_seconds", 120, "Between SIGTERM and SIGKILL of a pod.")
+EXECUTE = flags.DEFINE_bool("execute", False, "Act; else print what would be done.")
+FOLLOW = flags.DEFINE_bool("follow", False, "With --execute: show the first pod's log until the run ends.")
+DELETE = flags.DEFINE_bool("delete", False, "Delete the JobSet in place of starting it.")
+
+
+def main() -> int:
+    if CONFIG.value is None or WORKDIR.value is None or IMAGE.value is None:
+        raise app.UsageError("give --config, --workdir and --image")
+    if bool(TPU.value) == bool(GPU.value):
+        raise app.UsageError("give --tpu (with --topology) or --gpu, one of both")
+    job, settings = Job(CONFIG.value, WORKDIR.value, tuple(BINDINGS.value)), _settings(IMAGE.value)
+    cluster, name = kubectl.Cluster(CONTEXT.value, NAMESPACE.value), gke.jobset_name(job, settings)
+    if DELETE.value:
+        return _delete(cluster, name)
+    stay_off_accelerators()
+    job.check()
+    documents = gke.manifest(job, settings)
+    if not EXECUTE.value:
+        print(gke.as_yaml(documents), end="")
+        return 0
+    print(gke.summary(job, settings))
+    kubectl.start(cluster, documents, _say)
+    if not FOLLOW.value:
+        print(f"Its log:  {kubectl.log_command(cluster, name)}")
+        return 0
+    end = kubectl.follow(cluster, name, _say)
+    print(f"JobSet {name}: {end.end}. {end.message}")
+    return 0 if end.end == "Completed" else 1
+
+
+def _settings(image: str) -> Settings:
+    tpu = Tpu(TPU.value, TOPOLOGY.value, SLICES.value, CHIPS.value) if TPU.value else None
+    return Settings(
+        image=image,
+        machines=tpu or Gpu(GPU.value, GPUS.value, NODES.value),
+        storage=Storage(CLAIM.value, BUCKET.value, MOUNT.value),
+        name=NAME.value,
+        namespace=NAMESPACE.value,
+        service_account=ACCOUNT.value,
+        spot=SPOT.value,
+        max_restarts=RESTARTS.value,
+        grace_seconds=GRACE.value,
+    )
+
+
+def _delete(cluster: kubectl.Cluster, name: str) -> int:
+    if EXECUTE.value:
+        kubectl.delete(cluster, name)
+        print(f"JobSet {name} is deleted; what the run wrote stays.")
+    else:
+        print("\n".join(str(command) for command in kubectl.delete_commands(cluster, name)))
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def run() -> None:
+    """Console script."""
+    start(__name__, main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,80 @@
+"""Seeds × gin lines: every combination as a run of its own, here or handed to a launcher.
+
+python launch/sweep.py --config=cartpole_hades_r --workdir=runs/sigma --seeds=0,1,2 --vary='SNES.sigma = 0.1|0.3|0.5'
+... --execute                                      # runs the points here, one after another
+... --on=slurm --launcher_flags='--partition=gpu' --execute
+
+Without --execute it resolves every point and prints the plan. Finished points are skipped and interrupted ones
+continue: after a stop, run the same command again.
+"""
+
+import shlex
+import sys
+from pathlib import Path
+
+from absl import app, flags
+
+from hades.cluster.job import stay_off_accelerators
+from hades.cluster.sweep import TARGETS, Point, check_folders, parse_axis, plan_sweep, state_of, table, write_plan
+from hades.cluster.sweep_run import point_command, run_elsewhere, run_local, status_of
+from hades.train.command_line import start
+from hades.train.grid_values import parse_seeds
+
+CONFIG = flags.DEFINE_string("config", None, "A shipped config's name, or a gin file.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Gets a folder a point, sweep.json and the logs.")
+SEEDS = flags.DEFINE_list("seeds", [], "Seeds as 0,1,2 or, as one number, how many; none: the config's own.")
+VARY = flags.DEFINE_multi_string("vary", [], "A gin line with several values: 'SNES.sigma = 0.1|0.3'; repeatable.")
+BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line for every point; repeatable.")
+ON = flags.DEFINE_enum("on", "local", list(TARGETS), "Where the points run.")
+LAUNCHER = flags.DEFINE_multi_string("launcher_flags", [], "Further flags of the launcher, quoted as in a shell.")
+RECORD = flags.DEFINE_string("record", None, "Folder here for sweep.json and the logs; else --workdir.")
+PARALLEL = flags.DEFINE_integer("parallel", 1, "With --on=local: points at once.", lower_bound=1)
+RESTARTS = flags.DEFINE_integer("max_restarts", 3, "With --on=local: of a point that lost a process.", lower_bound=0)
+EXECUTE = flags.DEFINE_bool("execute", False, "Run the points; else print the plan.")
+
+
+def main() -> int:
+    if CONFIG.value is None or WORKDIR.value is None:
+        raise app.UsageError("give --config and --workdir")
+    stay_off_accelerators()
+    axes = [parse_axis(line) for line in VARY.value]
+    seeds = parse_seeds(SEEDS.value) if SEEDS.present else []
+    points = plan_sweep(CONFIG.value, WORKDIR.value, axes, seeds, BINDINGS.value)
+    check_folders(points)
+    further = [word for text in LAUNCHER.value for word in shlex.split(text)]
+    if not EXECUTE.value:
+        _print_plan(points, further)
+        return 0
+    record = Path(RECORD.value or WORKDIR.value)
+    write_plan(record, CONFIG.value, ON.value, points)
+    logs = record / "logs"
+    if ON.value == "local":
+        outcome = run_local(points, further, logs, _say, parallel=PARALLEL.value, max_restarts=RESTARTS.value)
+    else:
+        outcome = run_elsewhere(points, ON.value, further, logs, _say)
+    print(f"\n{table(outcome.rows(points))}")
+    for name, log in outcome.failures.items():
+        print(f"\nhades: {name} failed; its log is {log}", file=sys.stderr)
+    if outcome.failures or outcome.interrupted:
+        print("\nThe same command continues what is not finished.", file=sys.stderr)
+    return status_of(outcome)
+
+
+def _print_plan(points: list[Point], further: list[str]) -> None:
+    print(table([(point.name, state_of(point), "") for point in points]))
+    print(f"\n{len(points)} points; --execute runs what is not finished:\n")
+    for point in points:
+        print(shlex.join(point_command(ON.value, point, further)))
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def run() -> None:
+    """Console script."""
+    start(__name__, main)
+
+
+if __name__ == "__main__":
+    run()

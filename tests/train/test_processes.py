@@ -1,0 +1,233 @@
+"""Runs of several processes: the same search as one, and clear ends where a process is missing, different or killed."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hades.data.dataset import load_dataset
+from hades.errors import ConfigError
+from hades.train.processes import Meeting, ProcessError, join
+from hades.train.writers import read_json_lines
+from tests.support import ROOT
+
+LONG = ("--gin_bindings=Experiment.generations = 1000000", "--gin_bindings=Experiment.checkpoint_every = 20")
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("xla")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    }
+
+
+@pytest.fixture(scope="module")
+def train(environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts the program on `point`, with further flags."""
+    started = []
+
+    def start(workdir: Path, *flags: str, config: str = "smoke") -> subprocess.Popen[str]:
+        words = [sys.executable, str(ROOT / "launch/train.py"), f"--config={config}", f"--workdir={workdir}", *flags]
+        process = subprocess.Popen(words, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+            process.communicate(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def runs(train: Callable[..., subprocess.Popen[str]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same run on one device, on four of one process, and on two of each of two processes."""
+    folder = tmp_path_factory.mktemp("runs")
+    forms = {"1x1": (), "1x4": ("--host_devices=4",), "2x2": ("--processes=2", "--host_devices=2")}
+    for name, flags in forms.items():
+        process = train(folder / name, *flags)
+        assert process.wait(timeout=240) == 0, process.communicate()[0]
+    return {name: folder / name for name in forms}
+
+
+@pytest.mark.parametrize("form", ["1x4", "2x2"])
+def test_processes_and_devices_change_no_key_and_no_curve(runs: dict[str, Path], form: str) -> None:
+    one_device, several = (read_json_lines(runs[name] / "metrics.jsonl") for name in ("1x1", form))
+    for one, many in zip(one_device, several, strict=True):
+        assert one.keys() == many.keys()
+        for name, value in one.items():
+            np.testing.assert_allclose(many[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
+    datasets = [load_dataset(runs[name] / "dataset.safetensors") for name in ("1x1", form)]
+    np.testing.assert_allclose(datasets[1].observations, datasets[0].observations, atol=1e-5)
+
+
+def test_only_the_first_process_writes_and_all_are_counted(runs: dict[str, Path]) -> None:
+    result = json.loads((runs["2x2"] / "result.json").read_text())
+    assert (result["num_processes"], result["num_devices"]) == (2, 4)
+    assert len(read_json_lines(runs["2x2"] / "metrics.jsonl")) == 10
+    assert len(list((runs["2x2"] / "tensorboard").iterdir())) == 1
+
+
+def child(parent: subprocess.Popen[str], process_id: int) -> int:
+    """The pid of one of the processes that a parent started."""
+    found = subprocess.run(
+        ["pgrep", "-P", str(parent.pid), "-f", f"process_id={process_id}"], capture_output=True, text=True
+    )
+    return int(found.stdout)
+
+
+def wait_for_checkpoint(workdir: Path, *processes: subprocess.Popen[str], beyond: int = 0) -> int:
+    deadline = time.monotonic() + 120
+    while True:
+        steps = [int(path.name) for path in workdir.glob("checkpoints/*") if path.name.isdigit()]
+        if max(steps, default=0) > beyond:
+            return max(steps)
+        assert time.monotonic() < deadline
+        assert all(process.poll() is None for process in processes), processes[0].communicate()[0]
+        time.sleep(0.05)
+
+
+def test_a_killed_process_ends_the_other_and_both_continue(
+    train: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    """In both ways to start processes; the run continues on another number of devices."""
+    together = train(tmp_path / "run", *LONG, "--processes=2", "--host_devices=2")
+    first = wait_for_checkpoint(tmp_path / "run", together)
+    os.kill(child(together, 1), signal.SIGKILL)
+    said = together.communicate(timeout=60)[0]
+    assert together.returncode == 76, said
+    assert "Process 1 on" in said
+    assert "was ended by SIGKILL" in said
+
+    apart = start_apart(train, tmp_path / "run", *LONG)
+    second = wait_for_checkpoint(tmp_path / "run", *apart, beyond=first)
+    apart[1].kill()  # the parent: as when a machine goes
+    said = apart[0].communicate(timeout=60)[0]
+    assert apart[0].returncode == 76, said
+    assert "rocess 1 on" in said
+    assert "stopped answering" in said
+    assert f"Continuing {tmp_path / 'run'} after generation" in said
+
+    alone = train(tmp_path / "run", *LONG)
+    wait_for_checkpoint(tmp_path / "run", alone, beyond=second)
+    alone.send_signal(signal.SIGTERM)
+    said = alone.communicate(timeout=60)[0]
+    assert alone.returncode == 75, said
+    assert "everything is saved" in said
+
+
+def start_apart(train: Callable[..., subprocess.Popen[str]], workdir: Path, *flags: str) -> list[subprocess.Popen[str]]:
+    """Two processes that meet at an address, each with its own parent."""
+    where = (f"--coordinator=127.0.0.1:{free_port()}", "--num_processes=2", "--heartbeat_seconds=5")
+    return [train(workdir, *flags, *where, "--host_devices=1", f"--process_id={index}") for index in range(2)]
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def test_sigterm_to_one_process_saves_and_stops_all(
+    train: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    apart = start_apart(train, tmp_path / "run", *LONG)
+    wait_for_checkpoint(tmp_path / "run", *apart)
+    apart[1].send_signal(signal.SIGTERM)
+    said = [process.communicate(timeout=60)[0] for process in apart]
+    assert [process.returncode for process in apart] == [75, 75], said
+    assert "everything is saved" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"coordinator": "10.0.0.2"}, r'--coordinator is "10.0.0.2"; it must be HOST:PORT'),
+        ({"coordinator": ":80"}, r"it must be HOST:PORT"),
+        ({"num_processes": None}, r"needs --num_processes and --process_id"),
+        ({"process_id": 2}, r"--process_id is 2 of --num_processes=2; it must be from 0 to 1"),
+    ],
+)
+def test_a_meeting_that_cannot_be_is_refused(changes: dict[str, object], expected: str) -> None:
+    settings: dict[str, object] = {"coordinator": "10.0.0.2:80", "num_processes": 2, "process_id": 1}
+    with pytest.raises(ConfigError, match=expected):
+        Meeting(**(settings | changes))  # type: ignore[arg-type]  # some are wrong on purpose
+
+
+def test_a_coordinator_that_cannot_be_reached_is_named() -> None:
+    with pytest.raises(ProcessError, match=r"Process 1 could not reach process 0 at --coordinator=127.0.0.1:1 for 0 s"):
+        join(Meeting("127.0.0.1:1", 2, 1, join_seconds=0))
+
+
+def test_a_taken_port_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=rf"Port {port} of --coordinator=127.0.0.1:{port} is taken"):
+            join(Meeting(f"127.0.0.1:{port}", 2, 0))
+
+
+MEET = """
+import os, sys
+from pathlib import Path
+from hades.errors import HadesError
+from hades.train import processes
+which, configuration, folder, *meeting = sys.argv[1:]
+processes.EXCHANGE_SECONDS = 5
+token = Path(folder, "token")
+try:
+    processes.join(processes.Meeting(*meeting[:1], *map(int, meeting[1:])))
+    processes.compare(configuration)
+    if which == "0":
+        token.write_text("t")
+    processes.check_shared(lambda: token.read_text() if token.exists() else "", token.parent)
+    print("met")
+except HadesError as error:
+    print(error)
+sys.stdout.flush()
+os._exit(0)  # an ordinary end would wait for the others
+"""
+
+
+def meet(environment: dict[str, str], *arguments: object) -> subprocess.Popen[str]:
+    words = [sys.executable, "-c", MEET, *map(str, arguments)]
+    return subprocess.Popen(words, env=environment | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True)
+
+
+def test_nothing_to_join_is_said(environment: dict[str, str], tmp_path: Path) -> None:
+    said = meet(environment, 0, "a", tmp_path).communicate(timeout=120)[0]
+    assert "--distributed found neither a TPU pod nor" in said
+
+
+@pytest.mark.parametrize(
+    ("count", "configuration", "folder", "expected"),
+    [
+        (2, "a", ".", "met"),
+        (3, "a", ".", r"Process [01] on .* was started with --num_processes=[23], process [01] with [23]"),
+        (2, "b", ".", "has another configuration than process"),
+        (2, "a", "other", "is not the same folder on all machines: process 1 does not see"),
+    ],
+)
+def test_a_process_that_differs_is_named(
+    count: int, configuration: str, folder: str, expected: str, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    first = meet(environment, 0, "a", tmp_path, address, 2, 0)
+    second = meet(environment, 1, configuration, tmp_path / folder, address, count, 1)
+    said = "".join(process.communicate(timeout=120)[0] for process in (second, first))  # one may end first
+    assert re.search(expected, said), said

@@ -1,0 +1,71 @@
+"""Requests to stop, in a process whose main thread is inside C code that no Python handler interrupts."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.support import ROOT
+
+PROGRAM = """
+import hashlib, sys, time
+from hades.train import stopping
+stopping.GRACE_SECONDS = 0.5
+stopping.SAME_REQUEST_SECONDS = 0.3
+mode = sys.argv[1]
+saved_at = time.monotonic() + (2.0 if mode == "late" else 0.0)
+with stopping.stop_requests(lambda: mode != "unsaved" and time.monotonic() > saved_at) as asked:
+    print("up", flush=True)
+    if mode == "short":
+        while not asked():
+            time.sleep(0.01)
+        sys.exit(3)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 6_000_000 if mode == "unsaved" else 10**9)
+    sys.exit(4 if asked() else 5)
+"""
+
+
+def start(mode: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, mode],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    return process
+
+
+@pytest.mark.parametrize(
+    ("mode", "status"),
+    [
+        ("short", 3),  # the main thread sees the request
+        ("long", 75),  # it does not, and all is saved
+        ("late", 75),  # all is saved a little later
+        ("unsaved", 4),  # what is not saved is waited for
+    ],
+)
+def test_sigterm_ends_a_run_within_its_grace(mode: str, status: int) -> None:
+    process = start(mode)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == status
+    assert "SIGTERM: saving after the current block" in said
+    assert ("stopped without it" in said) == (status == 75)
+
+
+def test_the_same_request_twice_is_one_and_a_later_one_acts_at_once() -> None:
+    process = start("short")
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 3
+    process = start("unsaved")
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.6)
+    process.send_signal(signal.SIGINT)
+    assert "KeyboardInterrupt" in process.communicate(timeout=120)[1]
