@@ -1,0 +1,65 @@
+"""Train on a Slurm cluster: write the batch script of a run and submit it; it continues itself until it is finished.
+
+python launch/slurm.py --config=cartpole_hades_r --workdir=runs/demo --nodes=2 --gpus_per_node=4 --time=24:00:00
+python launch/slurm.py ... --setup='module load cuda' --setup='source ~/hades/.venv/bin/activate' --execute
+
+Without --execute it prints the script and the command. The same command again submits nothing while the job is queued
+or running, and continues the run after it has ended. docs/launch_slurm.md explains it step by step.
+"""
+
+from pathlib import Path
+
+from absl import app, flags
+
+from hades.cluster.job import Job, stay_off_accelerators
+from hades.cluster.slurm import Allocation, SlurmRun
+from hades.train.command_line import start
+
+CONFIG = flags.DEFINE_string("config", None, "A shipped config or a gin file.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, on a file system that the nodes share.")
+BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line; repeatable.")
+NODES = flags.DEFINE_integer("nodes", 1, "Nodes.")
+GPUS = flags.DEFINE_integer("gpus_per_node", 1, "GPUs of each, with a process each; 0 for a run on CPUs.")
+CPUS = flags.DEFINE_integer("cpus_per_task", 0, "CPU cores of each process; 0: the cluster's default.")
+PARTITION = flags.DEFINE_string("partition", "", "Partition.")
+ACCOUNT = flags.DEFINE_string("account", "", "Account.")
+TIME = flags.DEFINE_string("time", "", "Limit of one start, such as 24:00:00; the job requeues itself before it.")
+SETUP = flags.DEFINE_multi_string("setup", [], "A shell line before the run, such as 'module load cuda'; repeatable.")
+SBATCH_FLAGS = flags.DEFINE_multi_string("sbatch_flag", [], "A further flag of sbatch, such as --constraint=a100.")
+GRACE = flags.DEFINE_integer("grace_seconds", 120, "How long before the time limit the run is told to save.")
+RESTARTS = flags.DEFINE_integer("max_restarts", 20, "After time limits, preemptions and lost processes.")
+EXECUTE = flags.DEFINE_bool("execute", False, "Write the script and submit it; without, print them.")
+
+
+def main() -> int:
+    if CONFIG.value is None or WORKDIR.value is None:
+        raise app.UsageError("give --config and --workdir")
+    allocation = Allocation(
+        nodes=NODES.value,
+        gpus_per_node=GPUS.value,
+        cpus_per_task=CPUS.value,
+        partition=PARTITION.value,
+        account=ACCOUNT.value,
+        time=TIME.value,
+        setup=tuple(SETUP.value),
+        sbatch_flags=tuple(SBATCH_FLAGS.value),
+        grace_seconds=GRACE.value,
+        max_restarts=RESTARTS.value,
+    )
+    run = SlurmRun(Job(CONFIG.value, str(Path(WORKDIR.value).absolute()), tuple(BINDINGS.value)), allocation)
+    stay_off_accelerators()
+    run.job.check()
+    if EXECUTE.value:
+        print(run.submit())
+    else:
+        print(f"# {run.script}\n{run.render()}\n# {run.sbatch()}\n\nNothing was done. Add --execute to do it.")
+    return 0
+
+
+def run() -> None:
+    """Console script."""
+    start(__name__, main)
+
+
+if __name__ == "__main__":
+    run()
