@@ -1,6 +1,7 @@
 """The flags with which a program runs in several processes, and what they do."""
 
 import os
+import signal
 import socket
 import sys
 import threading
@@ -13,7 +14,7 @@ from absl import flags
 
 from hades.cluster.supervisor import WORKER, Worker, supervise
 from hades.errors import ConfigError, HadesError
-from hades.train.exit_codes import FAILED, PROCESS_LOST
+from hades.train.exit_codes import FAILED, INTERRUPTED, PROCESS_LOST
 from hades.train.processes import Meeting, UnreachableError, join
 
 DISTRIBUTED = flags.DEFINE_bool(
@@ -94,7 +95,12 @@ def _as_worker(work: Callable[[], int]) -> int:
     force_devices()
     try:
         join(_meeting())
-        return work()
+        status = work()
+        if (
+            status == INTERRUPTED
+        ):  # another request, as schedulers send when the first process ends, must not change that
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        return status
     except UnreachableError as error:
         _leave(f"hades: {error}", PROCESS_LOST)
     except HadesError as error:

@@ -18,7 +18,7 @@ def explained(path: str | Path, doing: str) -> Iterator[None]:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise HadesError(
             f"{doing} failed at {path}: {reason}. What was written before is intact. "
-            "Free some space or choose a writable place, then run the same command again: it continues."
+            "Free some space or make it writable, then run the same command again: it continues."
         ) from error
 
 

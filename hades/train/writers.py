@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,23 +27,44 @@ class JsonLines:
 
 
 class TensorBoard:
-    """Scalars by generation, through tensorboardX."""
+    """Scalars by generation, as event files.
+
+    Through the file format of tensorboardX, not its SummaryWriter: that one writes from a thread of its own, which a
+    full disk ends without an error, and then waits for it forever.
+    """
 
     def __init__(self, directory: Path, resume_at: int):
-        from tensorboardX import SummaryWriter
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+        self._directory = directory
         with explained(directory, "Writing TensorBoard files"):
-            self._writer = SummaryWriter(str(directory), purge_step=resume_at + 1)
+            directory.mkdir(parents=True, exist_ok=True)
+            # The name ends in seconds of the wall clock, and an existing file would be overwritten.
+            count = len(list(directory.iterdir()))
+            self._writer = EventsWriter(str(directory / "events"), f".{count}")
+            self._writer.write_event(Event(step=resume_at + 1, session_log=SessionLog(status=SessionLog.START)))
+            self._writer.flush()
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        for row in rows:
-            for name, value in row.items():
-                if isinstance(value, int | float) and name != "generation":
-                    self._writer.add_scalar(name, value, int(row["generation"]))
-        self._writer.flush()
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        with explained(self._directory, "Writing TensorBoard files"):
+            for row in rows:
+                numbers = {name: plain(value) for name, value in row.items() if name != "generation"}
+                scalars = [
+                    Summary.Value(tag=name, simple_value=value)
+                    for name, value in numbers.items()
+                    if isinstance(value, int | float)
+                ]
+                step = int(row["generation"])
+                self._writer.write_event(Event(wall_time=time.time(), step=step, summary=Summary(value=scalars)))
+            self._writer.flush()
 
     def close(self) -> None:
-        self._writer.close()
+        with explained(self._directory, "Writing TensorBoard files"):
+            self._writer.close()
 
 
 class RunLog:
@@ -91,10 +113,10 @@ def plain(value: Any) -> Any:
 
 
 def _lines(path: Path) -> list[str]:
-    """Complete lines; a last one that was cut off by a kill is left out."""
+    """Complete lines; a last one that was cut off by a kill or a full disk is left out."""
     if not path.exists():
         return []
-    lines = path.read_text().split("\n")[:-1]
+    lines = path.read_text(errors="replace").split("\n")[:-1]
     return [line for line in lines if _is_json(line)]
 
 

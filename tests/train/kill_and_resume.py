@@ -60,6 +60,12 @@ def done(workdir: Path) -> int:
     return log.read_bytes().count(b"\n") if log.exists() else 0
 
 
+def written(workdir: Path) -> int:
+    """When the metric log was last written, which every start does first: rows behind its checkpoint are dropped."""
+    log = workdir / "metrics.jsonl"
+    return log.stat().st_mtime_ns if log.exists() else 0
+
+
 def kept(workdir: Path) -> int:
     """Generation of the newest checkpoint."""
     return max((int(path.name) for path in workdir.glob("checkpoints/*") if path.name.isdigit()), default=0)
@@ -69,11 +75,12 @@ def kill_once(workdir: Path, randomness: random.Random, kills_left: int, start_s
     """Start the run and kill it; None where it ended first."""
     number = randomness.choice((signal.SIGKILL, signal.SIGTERM))
     starting = randomness.random() < STARTING_SHARE
-    before, process = kept(workdir), start(workdir)
+    before, untouched = kept(workdir), written(workdir)
+    process = start(workdir)
     if starting:
         wait(process, randomness.uniform(0.0, start_seconds))
     else:
-        while done(workdir) == before and process.poll() is None:
+        while (written(workdir) == untouched or done(workdir) <= before) and process.poll() is None:
             time.sleep(0.01)
         target = done(workdir) + randomness.uniform(0.0, 2.0) * (GENERATIONS - before) / kills_left
         while done(workdir) < min(target, GENERATIONS - 1) and process.poll() is None:
@@ -83,7 +90,8 @@ def kill_once(workdir: Path, randomness: random.Random, kills_left: int, start_s
     if status == 0:
         return None
     assert status in (-number, 75), f"the run ended with {status}: see {workdir.with_suffix('.log')}"
-    return Kill(signal.Signals(number).name, starting, max(done(workdir), before), kept(workdir))
+    reached = before if written(workdir) == untouched else max(before, done(workdir))
+    return Kill(signal.Signals(number).name, starting, reached, kept(workdir))
 
 
 def wait(process: subprocess.Popen[bytes], seconds: float) -> None:
@@ -114,31 +122,48 @@ def what_it_left(workdir: Path) -> dict[str, str]:
     return files | {f"state of generation {kept(workdir)}": digest_of_state(workdir)}
 
 
-def kill_and_resume(folder: Path, num_kills: int, seed: int) -> tuple[list[Kill], list[str]]:
-    """The kills, and the names of what differs at the end."""
+def kill_and_resume(folder: Path, num_kills: int, seed: int) -> tuple[list[Kill], int, list[str]]:
+    """The kills, how many runs they hit (one may end before the last kill), and what differs at their ends."""
     randomness = random.Random(seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    whole, broken = folder / "whole", folder / "broken"
-    for old in (whole, broken):
-        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    whole = folder / "whole"
     began = time.monotonic()
     assert start(whole).wait(timeout=600) == 0, f"see {whole.with_suffix('.log')}"
     print(f"uninterrupted: {GENERATIONS} generations in {time.monotonic() - began:.0f} s", flush=True)
-    began, probe = time.monotonic(), start(broken)
-    while done(broken) == 0:
-        time.sleep(0.05)
-    start_seconds = time.monotonic() - began
-    probe.kill()
-    probe.wait()
+    kills: list[Kill] = []
+    runs, different = 0, []
+    while len(kills) < num_kills:
+        broken = folder / f"broken_{runs}"
+        kills += killed_until_the_end(broken, randomness, num_kills - len(kills))
+        runs += 1
+        expected, found = what_it_left(whole), what_it_left(broken)
+        different += [f"{broken.name}: {name}" for name in expected if expected[name] != found.get(name)]
+    return kills, runs, different
+
+
+def killed_until_the_end(workdir: Path, randomness: random.Random, num_kills: int) -> list[Kill]:
+    """Kill one run so often, or until it ends by itself; let it end."""
+    start_seconds = seconds_to_first_generation(workdir)
     kills: list[Kill] = []
     while len(kills) < num_kills:
-        kill = kill_once(broken, randomness, num_kills - len(kills), start_seconds)
-        assert kill is not None, f"the run ended after {len(kills)} kills, before all were done: take another --seed"
+        kill = kill_once(workdir, randomness, num_kills - len(kills), start_seconds)
+        if kill is None:
+            return kills
         kills.append(kill)
         print(f"{len(kills):3} {kill.name} at generation {kill.reached}, lost {kill.lost}", flush=True)
-    assert start(broken).wait(timeout=600) == 0, f"see {broken.with_suffix('.log')}"
-    expected, found = what_it_left(whole), what_it_left(broken)
-    return kills, [name for name in expected if expected[name] != found.get(name)]
+    assert start(workdir).wait(timeout=600) == 0, f"see {workdir.with_suffix('.log')}"
+    return kills
+
+
+def seconds_to_first_generation(workdir: Path) -> float:
+    """Start a run, and end it (uncounted) when it has done something."""
+    began, process = time.monotonic(), start(workdir)
+    while done(workdir) == 0:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    return time.monotonic() - began
 
 
 def main() -> int:
@@ -147,11 +172,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workdir", type=Path, default=Path("runs/kills"))
     flags = parser.parse_args()
-    kills, different = kill_and_resume(flags.workdir, flags.kills, flags.seed)
+    kills, runs, different = kill_and_resume(flags.workdir, flags.kills, flags.seed)
     names = Counter(kill.name for kill in kills)
     lost = {name: max((kill.lost for kill in kills if kill.name == name), default=0) for name in names}
     print(f"kills: {len(kills)} ({', '.join(f'{count} {name}' for name, count in sorted(names.items()))}), ", end="")
-    print(f"{sum(kill.starting for kill in kills)} of them while the run started")
+    print(f"{sum(kill.starting for kill in kills)} of them while it started, over {runs} run(s)")
     print(f"most generations lost by one: {lost} (a checkpoint every {INTERVAL})")
     print(f"byte-identical to the uninterrupted run: {'NO: ' + ', '.join(different) if different else 'yes'}")
     return int(bool(different) or max(lost.values(), default=0) > INTERVAL)
