@@ -68,6 +68,8 @@ def outcomes(scene: Path, environment: dict[str, str]) -> dict[str, dict[str, An
 def small_arguments(command: str) -> list[str]:
     """The words of a command, with what makes it small appended."""
     words = shlex.split(command)
+    if any(word.startswith("--host_devices") for word in words):  # all commands share one process and its devices
+        words = [word for word in words if not word.startswith(("--host_devices", "--compile"))]
     if words[0] == "hades-train":
         is_real = _is_real_run(words)
         words += [f"--gin_bindings={line}" for line in SMALL_BINDINGS]

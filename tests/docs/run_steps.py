@@ -17,6 +17,9 @@ from typing import Any
 
 from absl import flags
 
+SHARED_FLAGS = "hades.cluster.process_flags"
+"""The module that defines flags for several programs."""
+
 
 def main() -> None:
     print(json.dumps([_outcome(step) for step in json.load(sys.stdin)]))
@@ -38,6 +41,8 @@ def _outcome(step: dict[str, Any]) -> dict[str, Any]:
 def _run_command(only_parse: bool, program: str, *arguments: str) -> None:
     for flag in list(flags.FLAGS):  # the programs share names of flags, and absl has one table a process
         delattr(flags.FLAGS, flag)
+    if SHARED_FLAGS in sys.modules:
+        importlib.reload(sys.modules[SHARED_FLAGS])
     name = "launch." + program.removeprefix("hades-").replace("-", "_")
     if name == "launch.inspect":  # launch/inspect.py would hide Python's own module from every program beside it
         name = "launch.inspect_dataset"

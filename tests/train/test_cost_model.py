@@ -28,7 +28,7 @@ WORK = Work(
 
 
 def test_memory_traffic_bounds_many_policies() -> None:
-    found = predict(dataclasses.replace(WORK, points=1), MACHINE, 1)
+    found = predict(WORK, dataclasses.replace(MACHINE, flops=1e13), 1)
     assert found.cloning == pytest.approx(10 * 1024 * 7 * 4 * 10_000 / 1e12)
     assert found.stepping == pytest.approx(100 * (1024 * 4 * 10_000 + 4096 * 10) / 1e12)
     assert found.exchange == 0.0
