@@ -214,6 +214,28 @@ def test_nothing_to_join_is_said(environment: dict[str, str], tmp_path: Path) ->
     assert "--distributed found neither a TPU pod nor" in said
 
 
+def slurm(index: int, job: int) -> dict[str, str]:
+    """What srun announces to a task of two on this machine."""
+    announced = {"JOB_ID": job, "STEP_NODELIST": "localhost", "NTASKS": 2, "PROCID": index, "LOCALID": index}
+    return {f"SLURM_{name}": str(value) for name, value in announced.items()}
+
+
+def open_mpi(index: int, job: int) -> dict[str, str]:
+    """What mpirun announces."""
+    announced = {"SIZE": 2, "RANK": index, "LOCAL_RANK": index}
+    where = {"OMPI_MCA_orte_hnp_uri": f"{job * 2**12}.0;tcp://127.0.0.1:34911"}
+    return where | {f"OMPI_COMM_WORLD_{name}": str(value) for name, value in announced.items()}
+
+
+@pytest.mark.parametrize("announce", [slurm, open_mpi])
+def test_processes_that_a_scheduler_announces_find_each_other(
+    announce: Callable[[int, int], dict[str, str]], tmp_path: Path, environment: dict[str, str]
+) -> None:
+    job = os.getpid() % 2**12  # JAX derives the port from it
+    started = [meet(environment | announce(index, job), index, "a", tmp_path) for index in range(2)]
+    assert [process.communicate(timeout=120)[0].splitlines()[-1] for process in started] == ["met", "met"]
+
+
 @pytest.mark.parametrize(
     ("count", "configuration", "folder", "expected"),
     [
