@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -96,9 +97,7 @@ def _as_worker(work: Callable[[], int]) -> int:
     try:
         join(_meeting())
         status = work()
-        if (
-            status == INTERRUPTED
-        ):  # another request, as schedulers send when the first process ends, must not change that
+        if status == INTERRUPTED:  # schedulers signal again when the first process has ended: all is saved by then
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         return status
     except UnreachableError as error:
@@ -106,11 +105,16 @@ def _as_worker(work: Callable[[], int]) -> int:
     except HadesError as error:
         _leave(f"hades: {error}", FAILED)
     except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1:
-            raise
+        if "RESOURCE_EXHAUSTED" in str(error):
+            _leave(f"hades: Out of memory. Lower Evolution.rollout_batch, or take more devices. {error}", FAILED)
         time.sleep(HEARTBEAT.value + 15)  # by then JAX has found out which one is gone, and ended this one saying so
         reason = str(error).strip().splitlines()[0][:300]
         _leave(f"hades: A collective over the processes failed, though none of them is gone: {reason}", PROCESS_LOST)
+    except KeyboardInterrupt:
+        _leave("hades: Stopped at once. The same command continues from the last checkpoint.", PROCESS_LOST)
+    except Exception:
+        traceback.print_exc()
+        _leave("hades: This is a bug, or a library's; the traceback above belongs into an issue report.", FAILED)
 
 
 def _leave(text: str, status: int) -> NoReturn:

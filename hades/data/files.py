@@ -1,10 +1,12 @@
 """Writing files so that nothing written before is lost, with errors that say what to do."""
 
 import contextlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from hades.errors import HadesError
 
@@ -40,3 +42,19 @@ def write_bytes(path: str | Path, content: bytes) -> Path:
                 os.unlink(temporary)
             raise
     return path
+
+
+def read_json(path: str | Path, remedy: str) -> Any:
+    """The JSON value in a file.
+
+    Raises:
+        HadesError: where it cannot be read or was cut off, such as by a full disk; ends with the remedy.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text())
+    except OSError as error:
+        raise HadesError(f"{path} cannot be read: {error.strerror}. {remedy}") from error
+    except ValueError as error:
+        size = path.stat().st_size
+        raise HadesError(f"{path} is damaged or cut off ({size} bytes that are no JSON). {remedy}") from error

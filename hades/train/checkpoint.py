@@ -1,16 +1,23 @@
 """Checkpoints with Orbax, plus a checksum of our own.
 
 Orbax keeps earlier steps usable when a save is cut off, but a flipped byte restores silently wrong and a truncated file
-stays listed as the latest step. So the SHA-256 of the arrays and of the record lies in the record, and a step that
+stays listed as the latest step. So the SHA-256 of the arrays and of the record lies beside the record, and a step that
 fails to restore or to match is passed over for the one before it.
+
+Orbax writes in threads of its own. What fails there, such as a full disk, is raised by a later call, as whatever
+TensorStore makes of it; here it becomes the paragraph that every failed write becomes.
 """
 
+import contextlib
 import dataclasses
+import errno
 import functools
 import hashlib
 import json
-import shutil
-from collections.abc import Callable
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +28,17 @@ import orbax.checkpoint as ocp
 from hades.data.files import explained
 from hades.errors import CheckpointError
 from hades.train import processes
+from hades.train.versions import hades_version
 from hades.types import PyTree
+
+UNFINISHED = ".orbax-checkpoint-tmp"
+"""What Orbax names a folder that it has not finished; it removes those of earlier starts."""
+NOT_DAMAGE = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE)
+"""What keeps a good checkpoint from being read."""
+WEEK = 7 * 24 * 3600
+OS_ERROR = re.compile(r"os_error_code='(\d+)'")
+STATUS = re.compile(r"[A-Z_]{4,}: ")
+"""How the messages of TensorStore and XLA begin: RESOURCE_EXHAUSTED: …"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,16 +55,35 @@ class Checkpoints:
 
     def __init__(self, directory: Path, keep: int = 2):
         self._directory = directory.absolute()
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True, create=True)
-        with explained(directory, "Opening the checkpoints"):
+        for name in ("absl", "asyncio"):
+            logging.getLogger(name).addFilter(_is_not_told_again)
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep,
+            cleanup_tmp_directories=True,
+            create=True,
+            async_options=ocp.options.AsyncOptions(
+                # Where a folder cannot be made, threads that wait for it would keep the process alive for five minutes.
+                create_directories_asynchronously=False,
+                # By the wall clock: a jump forward during a save must not use it up.
+                timeout_secs=WEEK,
+            ),
+        )
+        with _explained(directory, "Opening the checkpoints"):
+            names = sorted(os.listdir(self._directory)) if self._directory.exists() else []
+            self._unfinished = [name.partition(UNFINISHED)[0] for name in names if UNFINISHED in name]
             self._manager = ocp.CheckpointManager(self._directory, options=options)
 
     def save(self, step: int, tree: PyTree, record: dict[str, Any]) -> None:
         """Start to write a pytree of arrays and a JSON-ready record as `step`."""
         if step in self._manager.all_steps():
             return
-        sealed = {"record": record, "checksum": _checksum(tree, record)}
-        with explained(self._directory, f"Saving the checkpoint of generation {step}"):
+        sealed = {
+            "record": record,
+            "checksum": _checksum(tree, record),
+            "layout": _layout(tree),
+            "hades": hades_version(),
+        }
+        with _explained(self._directory, f"Saving the checkpoint of generation {step}"):
             self._manager.save(
                 step, args=ocp.args.Composite(tree=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(sealed))
             )
@@ -58,7 +94,7 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Until everything started is on disk."""
-        with explained(self._directory, "Saving a checkpoint"):
+        with _explained(self._directory, "Saving a checkpoint"):
             self._manager.wait_until_finished()
 
     def close(self) -> None:
@@ -68,26 +104,36 @@ class Checkpoints:
     def restore(self, like: PyTree, warn: Callable[[str], None]) -> Restored | None:
         """The newest checkpoint that restores and matches its checksum; None where there is none at all.
 
+        Damaged ones that are newer are set aside as soon as it is found; before, nothing is moved.
+
         Args:
             like: a pytree of arrays or shapes with the structure of the saved one.
             warn: told of every step that is passed over.
 
         Raises:
             CheckpointError: when there are checkpoints but none is usable.
+            HadesError: when they may not be read.
         """
+        for step in self._unfinished:
+            warn(f"The checkpoint of generation {step} was cut off while it was written, and is not used.")
+        processes.first_does(functools.partial(self._clear_names, warn))
         steps = sorted(self._manager.all_steps(), reverse=True)
+        reasons: dict[int, str] = {}
         for step in steps:
             restored, reason = self._try(step, like)
             if processes.all_succeed(restored is not None):
+                for damaged in reasons:
+                    processes.first_does(functools.partial(self._set_aside, str(damaged)))
+                if reasons:
+                    self._manager.reload()
                 return restored
-            warn(f"The checkpoint of generation {step} is damaged and is passed over ({reason or 'for a peer'}).")
-            processes.first_does(functools.partial(self._set_aside, step))
-            self._manager.reload()
+            reasons[step] = reason or "for a peer"
+            warn(f"The checkpoint of generation {step} is damaged and is passed over ({reasons[step]}).")
         if steps:
             raise CheckpointError(
                 f"None of the checkpoints in {self._directory} (generations {', '.join(map(str, steps))}) can be "
-                f"restored. "
-                "They were set aside as *.damaged; start anew in another work directory."
+                f"restored: {reasons[steps[0]]}. They were left as they are. Continue with the version of hades that "
+                "wrote them, put a copy in their place, or start anew in another work directory."
             )
         return None
 
@@ -96,26 +142,87 @@ class Checkpoints:
         try:
             return self._restore_step(step, like), ""
         except Exception as error:  # Orbax, TensorStore and JSON raise many kinds for a damaged file
+            if _errno(error) in NOT_DAMAGE:
+                with _explained(self._directory / str(step), "Reading the checkpoint"):
+                    raise
             said = str(error).strip()
             return None, said.splitlines()[0][:200] if said else type(error).__name__
 
     def _restore_step(self, step: int, like: PyTree) -> Restored:
+        meta = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
+        _check_layout(meta, like)
         shapes = jax.tree.map(_as_shape, like)
-        args = ocp.args.Composite(tree=ocp.args.StandardRestore(shapes), meta=ocp.args.JsonRestore())
-        restored = self._manager.restore(step, args=args)
-        record = restored["meta"]["record"]
-        if _checksum(restored["tree"], record) != restored["meta"]["checksum"]:
-            raise CheckpointError("its checksum does not match")
-        return Restored(step=step, tree=restored["tree"], record=record)
+        tree = self._manager.restore(step, args=ocp.args.Composite(tree=ocp.args.StandardRestore(shapes)))["tree"]
+        if _checksum(tree, meta["record"]) != meta["checksum"]:
+            raise ValueError("its checksum does not match")
+        return Restored(step=step, tree=tree, record=meta["record"])
 
-    def _set_aside(self, step: int) -> None:
-        """Rename a damaged step, so that its number is free and nothing is deleted."""
-        source = self._directory / str(step)
-        target = self._directory.parent / "damaged_checkpoints" / f"{step}.damaged"
-        if source.is_dir():
-            target.parent.mkdir(exist_ok=True)
-            shutil.rmtree(target, ignore_errors=True)
-            source.rename(target)
+    def _clear_names(self, warn: Callable[[str], None]) -> None:
+        """Move away what is no checkpoint but has the name of one: Orbax would overwrite it."""
+        for path in self._directory.iterdir():
+            if re.fullmatch("[0-9]+", path.name) and not path.is_dir():
+                warn(f"{path} is no checkpoint; it is moved to {self._set_aside(path.name)}.")
+
+    def _set_aside(self, name: str) -> Path:
+        """Rename what is damaged, so that its name is free and nothing is deleted. Returns where it lies then."""
+        folder = self._directory.parent / "damaged_checkpoints"
+        names = (f"{name}.damaged", *(f"{name}.damaged.{count}" for count in range(2, 1000)))
+        target = next(folder / free for free in names if not (folder / free).exists())
+        with explained(folder, "Setting a damaged checkpoint aside"):
+            folder.mkdir(exist_ok=True)
+            (self._directory / name).rename(target)
+        return target
+
+
+@contextlib.contextmanager
+def _explained(path: Path, doing: str) -> Iterator[None]:
+    """As `explained`, for TensorStore too."""
+    with explained(path, doing):
+        try:
+            yield
+        except OSError:
+            raise
+        except Exception as error:
+            number = _errno(error)
+            if number is not None:
+                raise OSError(number, os.strerror(number)) from error
+            if STATUS.match(str(error)):
+                raise OSError(str(error).splitlines()[0][:200]) from error
+            raise
+
+
+def _errno(error: BaseException | None) -> int | None:
+    """The operating system's error number, from TensorStore's message or from what led to the error."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno:
+            return error.errno
+        if found := OS_ERROR.search(str(error)):
+            return int(found[1])
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return None
+
+
+def _is_not_told_again(record: logging.LogRecord) -> bool:
+    """All but the tracebacks of Orbax's threads and coroutines: what failed is raised, too, and told in a paragraph."""
+    return record.levelno < logging.ERROR or not any(name in record.pathname for name in ("orbax", "asyncio"))
+
+
+def _check_layout(meta: dict[str, Any], like: PyTree) -> None:
+    """Refuse what another version of hades wrote; checkpoints from before layouts were written are let through."""
+    there, here = meta.get("layout"), _layout(like)
+    if there is None or there == here:
+        return
+    name = next(name for name in sorted({*there, *here}) if there.get(name) != here.get(name))
+    raise ValueError(
+        f"hades {meta.get('hades')} wrote it, this is {hades_version()}: {name} is {there.get(name, 'missing')} there "
+        f"and {here.get(name, 'missing')} here"
+    )
+
+
+def _layout(tree: PyTree) -> dict[str, str]:
+    """Name, type and shape of every leaf, such as {"['best'].genome.targets": "float32(4, 2)"}."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): f"{leaf.dtype}{tuple(leaf.shape)}" for path, leaf in leaves}
 
 
 def _checksum(tree: PyTree, record: dict[str, Any]) -> str:

@@ -17,7 +17,8 @@ import numpy as np
 from hades import registry
 from hades.algorithms.base import Solution, State
 from hades.algorithms.keys import Stream
-from hades.errors import NonFiniteFitnessError
+from hades.data.files import explained, read_json
+from hades.errors import CheckpointError, NonFiniteFitnessError
 from hades.train import processes
 from hades.train.checkpoint import Checkpoints
 from hades.train.compiled_run import BLOCK, MAX_FAILURES, CompiledRun
@@ -59,6 +60,22 @@ class Progress:
         default_factory=lambda: {"compile": 0.0, "search": 0.0, "inside": 0.0, "selection": 0.0, "total": 0.0}
     )
 
+    @classmethod
+    def from_record(cls, record: dict[str, Any], path: Path) -> "Progress":
+        """From a checkpoint in `path`.
+
+        Raises:
+            CheckpointError: when another version of hades wrote it.
+        """
+        known = dataclasses.asdict(cls())
+        different = sorted({*known} ^ {*record} | {*known["seconds"]} ^ {*record.get("seconds", ())})
+        if different:
+            raise CheckpointError(
+                f"{path} was written by another version of hades, with another record ({', '.join(different)}). "
+                "Continue with that version, or choose another --workdir. Nothing was changed."
+            )
+        return cls(**record)
+
 
 def run(experiment: Experiment, workdir: str | Path, *, progress: bool = True, config: str = "") -> RunResult:
     """Run an experiment in a work directory, or continue the one that lives there.
@@ -93,11 +110,26 @@ def _open(
     directory: WorkDir, experiment: Experiment, config: str, stack: contextlib.ExitStack, report: ProgressReport
 ) -> None:
     """Lock and claim the directory, for all processes."""
-    stale = processes.first_does(lambda: stack.enter_context(directory.locked()))
+    stale = processes.first_does(lambda: _lock(directory, stack))
     if stale:
         report.say(stale)
-    processes.first_does(lambda: directory.claim(experiment, config))
+    processes.first_does(lambda: _claim(directory, experiment, config))
     processes.check_shared(lambda: directory.lock_token, directory.path)
+
+
+def _lock(directory: WorkDir, stack: contextlib.ExitStack) -> str:
+    with explained(directory.lock, "Writing"):  # closing a file that could not be written fails once more
+        return stack.enter_context(directory.locked())
+
+
+def _claim(directory: WorkDir, experiment: Experiment, config: str) -> None:
+    if directory.experiment.exists():
+        read_json(
+            directory.experiment,
+            "It says which run lives here. Put a copy in its place; or, if this is the command that started the run, "
+            "delete the file: it is written again.",
+        )
+    directory.claim(experiment, config)
 
 
 class _Session:
@@ -156,7 +188,7 @@ class _Session:
             self._best = self._experiment.algorithm.solution(self._state)
             return
         self._state, self._best = restored.tree["state"], restored.tree["best"]
-        self._host = Progress(**restored.record)
+        self._host = Progress.from_record(restored.record, self._directory.checkpoints)
         self._report.say(f"Continuing {self._directory.path} after generation {self._host.generation}.")
 
     def _advance(self, order: _Order) -> None:

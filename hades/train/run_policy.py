@@ -1,7 +1,6 @@
 """The policy that a run of direct ES or PPO ended with: such a run leaves no dataset, its result acts by itself."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import jax
@@ -9,6 +8,7 @@ import jax
 from hades import registry
 from hades.algorithms.base import Algorithm, Evaluation, Solution
 from hades.algorithms.keys import Stream, stream_key
+from hades.data.files import read_json
 from hades.environments.base import Environment
 from hades.errors import CheckpointError
 from hades.train.checkpoint import Checkpoints
@@ -74,7 +74,8 @@ def read_experiment(directory: WorkDir) -> Experiment:
     """
     if not directory.experiment.exists():
         raise CheckpointError(f"There is no run in {directory.path}: it has no {directory.experiment.name}.")
-    experiment = registry.build(json.loads(directory.experiment.read_text()))
+    remedy = "Put a copy in its place, or run hades-train there again."
+    experiment = registry.build(read_json(directory.experiment, remedy))
     assert isinstance(experiment, Experiment)
     return experiment
 

@@ -6,6 +6,7 @@ long and nothing would be lost, because the last state is on disk, the process e
 
 import contextlib
 import os
+import select
 import signal
 import sys
 import threading
@@ -13,8 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from hades.train.exit_codes import INTERRUPTED
+from hades.train.exit_codes import INTERRUPTED, PROCESS_LOST
 
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 GRACE_SECONDS = 15.0
 """How long the current block, or compiling, may go on after SIGTERM; TPU, GKE and Slurm kill after 30 s or more."""
 SAME_REQUEST_SECONDS = 2.0
@@ -23,7 +25,7 @@ SAME_REQUEST_SECONDS = 2.0
 
 @contextlib.contextmanager
 def stop_requests(is_saved: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
-    """While inside, signals ask for a stop; a second SIGINT or SIGTERM raises KeyboardInterrupt.
+    """While inside, signals ask for a stop; a second one raises KeyboardInterrupt, or ends a process that cannot.
 
     Args:
         is_saved: whether a checkpoint on disk holds all that was done.
@@ -44,7 +46,7 @@ def stop_requests(is_saved: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
 
     with contextlib.ExitStack() as stack:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOPPING:
             stack.callback(signal.signal, number, signal.signal(number, handle))
         stack.enter_context(_watching(is_saved))
         yield lambda: bool(requested)
@@ -70,22 +72,25 @@ def _watching(is_saved: Callable[[], bool]) -> Iterator[None]:
 
 
 def _watch(reading: int, left: threading.Event, is_saved: Callable[[], bool]) -> None:
-    while number := os.read(reading, 1):
-        if number[0] in (signal.SIGTERM, signal.SIGINT):
-            break
-    else:
-        return
-    name = signal.Signals(number[0]).name
-    print(f"\n{name}: saving after the current block …", file=sys.stderr, flush=True)
-    if number[0] != signal.SIGTERM or left.wait(GRACE_SECONDS):
-        return
-    while not is_saved():
-        if left.wait(0.2):
-            return
-    print(
-        f"The current block, or compiling, goes on after {GRACE_SECONDS:.0f} s: stopped without it. What was done "
-        "before is saved. Run the same command again to continue.",
-        file=sys.stderr,
-        flush=True,
-    )
-    os._exit(INTERRUPTED)
+    first, asked = 0, float("inf")
+    while not left.is_set():
+        if select.select([reading], [], [], 0.2 if first else None)[0]:
+            number = int.from_bytes(os.read(reading, 1))
+            if number == 0:  # the other end was closed
+                return
+            if number in STOPPING and not first:
+                first, asked = number, time.monotonic()
+                _say(f"{signal.Signals(first).name}: saving after the current block …")
+            elif number in STOPPING and time.monotonic() - asked > SAME_REQUEST_SECONDS and not left.wait(1.0):
+                _say("Stopped at once. Run the same command again to continue from the last checkpoint.")
+                os._exit(PROCESS_LOST)
+        if first == signal.SIGTERM and time.monotonic() - asked > GRACE_SECONDS and is_saved():
+            _say(
+                f"The current block, or compiling, goes on after {GRACE_SECONDS:.0f} s: stopped without it. What was "
+                "done before is saved. Run the same command again to continue."
+            )
+            os._exit(INTERRUPTED)
+
+
+def _say(text: str) -> None:
+    print(f"\n{text}", file=sys.stderr, flush=True)

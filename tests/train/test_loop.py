@@ -160,7 +160,7 @@ def test_no_usable_checkpoint_is_an_error_and_deletes_nothing(finished: Path, tm
     with pytest.raises(CheckpointError, match=r"None of the checkpoints.*generations 12, 8.*another work directory"):
         run(tiny_experiment(), workdir, progress=False)
     assert (workdir / "dataset.safetensors").exists()
-    assert len(list((workdir / "damaged_checkpoints").iterdir())) == 2
+    assert not (workdir / "damaged_checkpoints").exists()  # left where they are, so that every start says so
 
 
 def test_another_configuration_is_refused_with_the_fields_that_differ(finished: Path) -> None:
