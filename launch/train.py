@@ -15,8 +15,9 @@ from hades.train.experiment import Experiment
 from hades.train.gin_config import config_names, load_experiment, operative_config
 from hades.train.loop import run as run_experiment
 from hades.train.plan import describe_plan
-from hades.train.processes import is_first
+from hades.train.processes import first_does
 from hades.train.result import RunResult
+from hades.train.run_policy import RunPolicy
 from hades.train.workdir import WorkDir
 from hades.visualize.report import write_report
 
@@ -56,14 +57,16 @@ def train(directory: WorkDir) -> int:
     result = run_experiment(experiment, directory.path, progress=PROGRESS.value, config=operative_config())
     if result.interrupted:
         return INTERRUPTED
-    if is_first():
-        show(result, directory)
+    first_does(lambda: show(experiment, result, directory))
     return FINISHED
 
 
-def show(result: RunResult, directory: WorkDir) -> None:
+def show(experiment: Experiment, result: RunResult, directory: WorkDir) -> None:
     """Write the report, and print what came out and where it lies."""
-    report = write_report(directory.path)
+    policy = None  # trained from the dataset
+    if result.dataset is None and result.solution is not None:
+        policy = RunPolicy(experiment.algorithm, result.solution)
+    report = write_report(directory.path, policy)
     print(f"{result.details['method']} on {result.details['environment']}: return {result.returns}")
     print(f"time:    {time_line(result.details['seconds'])}")
     if result.dataset is not None:

@@ -1,6 +1,7 @@
 """The flags with which a program runs in several processes, and what they do."""
 
 import os
+import re
 import signal
 import socket
 import sys
@@ -24,7 +25,7 @@ DISTRIBUTED = flags.DEFINE_bool(
 COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, to join processes started by hand.")
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "With --coordinator: how many processes there are.")
 PROCESS_ID = flags.DEFINE_integer("process_id", None, "With --coordinator: which of them this is, from 0.")
-PROCESSES = flags.DEFINE_integer("processes", None, "Start so many processes on this machine.", lower_bound=1)
+PROCESSES = flags.DEFINE_integer("processes", None, "Start so many processes on this machine's CPU.", lower_bound=1)
 HOST_DEVICES = flags.DEFINE_integer(
     "host_devices", None, "Use the CPU as so many devices in each process.", lower_bound=1
 )
@@ -32,6 +33,9 @@ JOIN_SECONDS = flags.DEFINE_integer("join_seconds", 300, "How long to wait for t
 HEARTBEAT = flags.DEFINE_integer(
     "heartbeat_seconds", 30, "Silence after which another process counts as dead.", lower_bound=5
 )
+
+FAILED_TOGETHER = re.compile("(UNKNOWN|UNAVAILABLE|INTERNAL|ABORTED|CANCELLED|DEADLINE_EXCEEDED|FAILED_PRECONDITION): ")
+"""How XLA's errors of collectives begin; they come as several types of Python."""
 
 
 def in_processes(work: Callable[[], int], check: Callable[[], object]) -> int:
@@ -82,7 +86,9 @@ def _local_workers(count: int) -> list[Worker]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    meet = (f"--coordinator=127.0.0.1:{port}", f"--num_processes={count}")
+    # Every process would claim all accelerators of the machine; one process uses them all.
+    devices = () if HOST_DEVICES.value is not None else ("--host_devices=1",)
+    meet = (*devices, f"--coordinator=127.0.0.1:{port}", f"--num_processes={count}")
     return [Worker(index, (*_own_words(), *meet, f"--process_id={index}")) for index in range(count)]
 
 
@@ -104,28 +110,30 @@ def _as_worker(work: Callable[[], int]) -> int:
         _leave(f"hades: {error}", PROCESS_LOST)
     except HadesError as error:
         _leave(f"hades: {error}", FAILED)
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" in str(error):
-            _leave(f"hades: Out of memory. Lower Evolution.rollout_batch, or take more devices. {error}", FAILED)
-        time.sleep(HEARTBEAT.value + 15)  # by then JAX has found out which one is gone, and ended this one saying so
-        reason = str(error).strip().splitlines()[0][:300]
-        _leave(f"hades: A collective over the processes failed, though none of them is gone: {reason}", PROCESS_LOST)
     except KeyboardInterrupt:
         _leave("hades: Stopped at once. The same command continues from the last checkpoint.", PROCESS_LOST)
-    except Exception:
-        traceback.print_exc()
-        _leave("hades: This is a bug, or a library's; the traceback above belongs into an issue report.", FAILED)
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0][:300]
+        if reason.startswith("RESOURCE_EXHAUSTED"):
+            _leave(f"hades: Out of memory. Lower Evolution.rollout_batch, or take more devices. {reason}", FAILED)
+        if FAILED_TOGETHER.match(reason):
+            time.sleep(HEARTBEAT.value + 15)  # by then JAX knows which process is gone, and has ended this one
+            _leave(f"hades: Working with the other processes failed, though none is gone: {reason}", PROCESS_LOST)
+        bug = "hades: This is a bug, or a library's; the traceback above belongs into an issue report."
+        _leave(f"{traceback.format_exc()}\n{bug}", FAILED)
 
 
 def _leave(text: str, status: int) -> NoReturn:
-    print(f"\n{text}", file=sys.stderr, flush=True)
-    sys.stdout.flush()
-    os._exit(status)
+    try:
+        print(f"\n{text}", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+    finally:  # also where nobody listens any more
+        os._exit(status)
 
 
 def _end_with_parent() -> None:
     """A worker whose parent was killed would hold devices and the work directory unwatched."""
-    parent = os.getppid()
+    parent = int(os.environ[WORKER])  # not os.getppid(): it may be gone already
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -23,9 +23,10 @@ from typing import IO, TextIO
 
 from hades.train.exit_codes import FAILED, FINISHED, INTERRUPTED, PROCESS_LOST
 from hades.train.processes import PEERS
+from hades.train.stopping import STOPPING
 
 WORKER = "HADES_WORKER"
-"""Environment variable that tells a process that it has a parent and is to do the work."""
+"""Environment variable that tells a process that it is to do the work, and the number of its parent."""
 LOST_SECONDS = 10.0
 """How long processes may go on after one of them died: most notice it by themselves."""
 ENDING_SECONDS = 120.0
@@ -71,9 +72,11 @@ def supervise(workers: Sequence[Worker]) -> int:
     """
     with tempfile.TemporaryDirectory(prefix="hades-") as folder:
         peers = Path(folder) / "peers.json"
-        running = [_start(worker, peers, alone=len(workers) == 1) for worker in workers]
+        running: list[_Running] = []
         try:
             with _signals_passed_on(running):
+                for worker in workers:
+                    running.append(_start(worker, peers, alone=len(workers) == 1))
                 first = _wait_for_all(running)
         finally:
             _kill(running)
@@ -91,7 +94,7 @@ def _start(worker: Worker, peers: Path, alone: bool) -> _Running:
     keeps_terminal = worker.process_id == 0 and sys.stderr.isatty()
     process = subprocess.Popen(
         worker.words,
-        env={**os.environ, WORKER: "1", PEERS: str(peers)},
+        env={**os.environ, WORKER: str(os.getpid()), PEERS: str(peers)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=None if keeps_terminal else subprocess.PIPE,
@@ -113,7 +116,8 @@ def _repeat(source: IO[bytes], target: TextIO, prefix: str, said: deque[str] | N
         if said is not None:
             said.append(line)
         if not NOISE.match(line):
-            print(f"{prefix}{line}" if line else "", file=target, flush=True)
+            with contextlib.suppress(OSError, ValueError):  # where nobody listens, the process must not block
+                print(f"{prefix}{line}" if line else "", file=target, flush=True)
 
 
 @contextlib.contextmanager
@@ -124,7 +128,8 @@ def _signals_passed_on(running: Sequence[_Running]) -> Iterator[None]:
             if one.process.poll() is None:
                 one.process.send_signal(number)
 
-    previous = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    heard = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, pass_on) for number in heard}
     try:
         yield
     finally:

@@ -36,7 +36,7 @@ _OURS = ("self", "population_size", "solution", "fitness_shaping_fn", "metrics_f
 class EvosaxState:
     origin: Array  # f32[n], the starting point
     strategy: PyTree  # evosax's own state
-    first: Array  # f32[P, n], the first population of a population-based strategy, else f32[0, n]
+    first: Array | None  # f32[P, n], the first population of a population-based strategy
     generation: Array  # i32[]
 
 
@@ -97,7 +97,7 @@ class Evosax(OuterOptimizer):
         strategy, params = _instance(self, mean.size)
         k_first, k_init = jax.random.split(key)
         zeros = jnp.zeros_like(mean)
-        first = jnp.zeros((0, mean.size))
+        first = None
         if self._is_population_based:
             first = self.sigma * jax.random.normal(k_first, (self.population_size, mean.size))
             state = strategy.init(k_init, first, jnp.zeros(self.population_size), params)
@@ -112,7 +112,7 @@ class Evosax(OuterOptimizer):
         strategy, params = _instance(self, state.origin.size)
         population, asked = strategy.ask(key, state.strategy, params)
         asked = _like(state.strategy, asked)
-        if self._is_population_based:
+        if state.first is not None:
             is_first = state.generation == 0
             population = jnp.where(is_first, state.first, population)
             asked = jax.tree.map(lambda a, b: jnp.where(is_first, a, b), state.strategy, asked)

@@ -19,7 +19,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -35,6 +35,8 @@ UNFINISHED = ".orbax-checkpoint-tmp"
 """What Orbax names a folder that it has not finished; it removes those of earlier starts."""
 NOT_DAMAGE = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE)
 """What keeps a good checkpoint from being read."""
+OF_A_PEER = "another process cannot read it"
+T = TypeVar("T")
 WEEK = 7 * 24 * 3600
 OS_ERROR = re.compile(r"os_error_code='(\d+)'")
 STATUS = re.compile(r"[A-Z_]{4,}: ")
@@ -75,7 +77,7 @@ class Checkpoints:
 
     def save(self, step: int, tree: PyTree, record: dict[str, Any]) -> None:
         """Start to write a pytree of arrays and a JSON-ready record as `step`."""
-        if step in self._manager.all_steps():
+        if processes.of_first([step in self._manager.all_steps()]) == [1]:
             return
         sealed = {
             "record": record,
@@ -85,7 +87,9 @@ class Checkpoints:
         }
         with _explained(self._directory, f"Saving the checkpoint of generation {step}"):
             self._manager.save(
-                step, args=ocp.args.Composite(tree=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(sealed))
+                step,
+                args=ocp.args.Composite(tree=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(sealed)),
+                force=True,  # whatever other steps this process sees on a network disk
             )
 
     def holds(self, step: int) -> bool:
@@ -114,21 +118,19 @@ class Checkpoints:
             CheckpointError: when there are checkpoints but none is usable.
             HadesError: when they may not be read.
         """
-        for step in self._unfinished:
-            warn(f"The checkpoint of generation {step} was cut off while it was written, and is not used.")
+        for name in self._unfinished:
+            warn(f"The checkpoint of generation {name} was cut off while it was written, and is not used.")
         processes.first_does(functools.partial(self._clear_names, warn))
-        steps = sorted(self._manager.all_steps(), reverse=True)
+        # Of process 0: network disks show them to others late.
+        steps: list[int] = processes.of_first(sorted(map(int, self._manager.all_steps()), reverse=True))
         reasons: dict[int, str] = {}
         for step in steps:
             restored, reason = self._try(step, like)
-            if processes.all_succeed(restored is not None):
-                for damaged in reasons:
-                    processes.first_does(functools.partial(self._set_aside, str(damaged)))
-                if reasons:
-                    self._manager.reload()
+            if restored is not None:
+                self._set_all_aside([step for step, why in reasons.items() if why != OF_A_PEER])
                 return restored
-            reasons[step] = reason or "for a peer"
-            warn(f"The checkpoint of generation {step} is damaged and is passed over ({reasons[step]}).")
+            reasons[step] = reason
+            warn(f"The checkpoint of generation {step} is damaged and is passed over ({reason}).")
         if steps:
             raise CheckpointError(
                 f"None of the checkpoints in {self._directory} (generations {', '.join(map(str, steps))}) can be "
@@ -138,24 +140,43 @@ class Checkpoints:
         return None
 
     def _try(self, step: int, like: PyTree) -> tuple[Restored | None, str]:
-        """The step, or why it cannot be used."""
+        """The step, or why it cannot be used; all processes come to the same end."""
+        sealed, reason = self._attempt(step, lambda: self._sealed(step, like))
+        if sealed is None:
+            return None, reason
+        return self._attempt(step, lambda: self._restored(step, like, sealed))
+
+    def _attempt(self, step: int, read: Callable[[], T]) -> tuple[T | None, str]:
+        """What was read where every process could read it, else why not."""
+        value, reason = None, ""
         try:
-            return self._restore_step(step, like), ""
+            value = read()
         except Exception as error:  # Orbax, TensorStore and JSON raise many kinds for a damaged file
             if _errno(error) in NOT_DAMAGE:
                 with _explained(self._directory / str(step), "Reading the checkpoint"):
                     raise
             said = str(error).strip()
-            return None, said.splitlines()[0][:200] if said else type(error).__name__
+            reason = said.splitlines()[0][:200] if said else type(error).__name__
+        if processes.all_succeed(value is not None):
+            return value, ""
+        return None, reason or OF_A_PEER
 
-    def _restore_step(self, step: int, like: PyTree) -> Restored:
+    def _sealed(self, step: int, like: PyTree) -> dict[str, Any]:
         meta = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"]
         _check_layout(meta, like)
+        return dict(meta)
+
+    def _restored(self, step: int, like: PyTree, sealed: dict[str, Any]) -> Restored:
         shapes = jax.tree.map(_as_shape, like)
         tree = self._manager.restore(step, args=ocp.args.Composite(tree=ocp.args.StandardRestore(shapes)))["tree"]
-        if _checksum(tree, meta["record"]) != meta["checksum"]:
+        if _checksum(tree, sealed["record"]) != sealed["checksum"]:
             raise ValueError("its checksum does not match")
-        return Restored(step=step, tree=tree, record=meta["record"])
+        return Restored(step=step, tree=tree, record=sealed["record"])
+
+    def _set_all_aside(self, steps: list[int]) -> None:
+        for step in processes.of_first(steps):
+            processes.first_does(functools.partial(self._set_aside, str(step)))
+        self._manager.reload()
 
     def _clear_names(self, warn: Callable[[str], None]) -> None:
         """Move away what is no checkpoint but has the name of one: Orbax would overwrite it."""

@@ -1,7 +1,8 @@
 """Who holds a work directory.
 
-The operating system's file lock decides where there is one: it goes with its process, however that ends. The record in
-the file says who holds it, or who was killed while holding it. On file systems without locks the record decides.
+The operating system's lock on `.lock` decides: it goes with its process, however that ends. The record, `.holder`, says
+who that is, or who was killed while holding it. A mounted bucket grants locks to each machine by itself, or knows none:
+there the holder renews its record, and who comes next watches whether it still does.
 """
 
 import contextlib
@@ -12,15 +13,23 @@ import json
 import os
 import secrets
 import socket
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from hades.data.files import explained
-from hades.errors import CheckpointError
+from hades.data.files import explained, write_bytes
+from hades.errors import CheckpointError, HadesError
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
-"""What a file system without locks answers, such as a mounted bucket."""
+"""What a file system without locks answers."""
+MOUNTS = Path("/proc/mounts")
+RENEW_SECONDS = 15.0
+"""How often a holder renews its record where locks say nothing."""
+WATCH_SECONDS = 60.0
+"""How long the next one watches the record of a holder before it counts as gone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,28 +39,34 @@ class Holder:
     Attributes:
         started: its start in the kernel's ticks since boot, so that a reused number is not mistaken for it.
         token: random, to tell whether others see this very file.
+        renewed: how often it was renewed.
     """
 
     host: str = ""
     pid: int = 0
     started: str = ""
     token: str = ""
+    renewed: int = 0
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
 
     @property
-    def may_be_alive(self) -> bool:
-        """Always where that cannot be asked: on another machine, or without /proc."""
-        if self.host != socket.gethostname() or not Path("/proc").exists():
-            return True
-        return self.started == _started(self.pid) != ""
+    def is_gone(self) -> bool:
+        """Whether it ran on this machine and does no more; of others nobody here can tell."""
+        here = self.host == socket.gethostname() and Path("/proc").exists()
+        return here and not (self.started == _started(self.pid) != "")
 
 
-def read(path: Path) -> Holder:
-    """The record in a lock file; an empty one where there is none."""
+def record_of(lock: Path) -> Path:
+    """Where the holder of a lock is written down."""
+    return lock.with_name(".holder")
+
+
+def read(lock: Path) -> Holder:
+    """The record beside a lock; an empty one where there is none."""
     try:
-        return Holder(**json.loads(path.read_text()))
+        return Holder(**json.loads(record_of(lock).read_text()))
     except (OSError, ValueError, TypeError):
         return Holder()
 
@@ -61,45 +76,79 @@ def held(path: Path, folder: Path) -> Iterator[str]:
     """Hold `path`, the lock of `folder`, while inside. See WorkDir.locked."""
     with explained(folder, "Opening the work directory"):
         folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+")
+        file = path.open("a")
     with file:
         before = read(path)
-        _acquire(file, before, folder)
-        with explained(path, "Writing"):
-            _write(file, json.dumps(dataclasses.asdict(_myself())))
+        is_sure = _acquire(file, before, folder)
+        if not is_sure and before.pid:
+            _wait_for_the_end_of(before, path, folder)
+        mine = Holder(socket.gethostname(), os.getpid(), _started(os.getpid()), secrets.token_hex(8))
+        _write(path, mine)
+        left = threading.Event()
+        if not is_sure:
+            threading.Thread(target=_renew, args=(path, mine, left), daemon=True).start()
         try:
             yield f"The lock of {before}, which was killed in {folder}, is taken over." if before.pid else ""
         finally:
+            left.set()
             with contextlib.suppress(OSError):
-                _write(file, "")
+                record_of(path).unlink()
 
 
-def _acquire(file: TextIO, before: Holder, folder: Path) -> None:
+def _acquire(file: TextIO, before: Holder, folder: Path) -> bool:
+    """Whether the lock that was got keeps out other machines too."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno not in NO_LOCKS:
-            who = f" ({before})" if before.pid else ""
+        if error.errno in NO_LOCKS:
+            return False
+        who = f" ({before})" if before.pid else ""
+        raise CheckpointError(
+            f"Another process{who} is running in {folder}. Wait for it, stop it, or choose another --workdir."
+        ) from error
+    return not _file_system(folder).startswith("fuse")
+
+
+def _wait_for_the_end_of(before: Holder, path: Path, folder: Path) -> None:
+    """Return when a holder that locks do not speak for is gone; refuse where it is alive."""
+    if before.is_gone:
+        return
+    print(
+        f"{folder} was held by {before}, and its file system does not say whether that still runs: watching it for "
+        f"{WATCH_SECONDS:.0f} s.",
+        file=sys.stderr,
+        flush=True,
+    )
+    deadline = time.monotonic() + WATCH_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(min(1.0, WATCH_SECONDS / 10))
+        if read(path) not in (before, Holder()):
             raise CheckpointError(
-                f"Another process{who} is running in {folder}. Wait for it, stop it, or choose another --workdir."
-            ) from error
-        if before.pid and before.may_be_alive:
-            raise CheckpointError(
-                f"{folder} is held by {before}, and its file system has no locks to tell whether that still runs. If "
-                f"not, delete {file.name}; otherwise choose another --workdir."
-            ) from error
+                f"Another process ({before}) is running in {folder}. Wait for it, stop it, or choose another --workdir."
+            )
 
 
-def _write(file: TextIO, text: str) -> None:
-    file.seek(0)
-    file.truncate()
-    file.write(text)
-    file.flush()
+def _renew(path: Path, mine: Holder, left: threading.Event) -> None:
+    while not left.wait(RENEW_SECONDS):
+        mine = dataclasses.replace(mine, renewed=mine.renewed + 1)
+        with contextlib.suppress(HadesError):  # a full disk is for the run to notice
+            _write(path, mine)
 
 
-def _myself() -> Holder:
-    pid = os.getpid()
-    return Holder(host=socket.gethostname(), pid=pid, started=_started(pid), token=secrets.token_hex(8))
+def _write(path: Path, holder: Holder) -> None:
+    """Closed and renamed, so that network file systems publish it."""
+    write_bytes(record_of(path), json.dumps(dataclasses.asdict(holder)).encode())
+
+
+def _file_system(folder: Path) -> str:
+    """Its kind, such as "ext4" or "fuse.gcsfuse"; empty where nobody says."""
+    try:
+        mounts = [line.split() for line in MOUNTS.read_text().splitlines()]
+    except OSError:
+        return ""
+    folder = folder.resolve()
+    around = [(len(words[1]), words[2]) for words in mounts if folder.is_relative_to(words[1].replace("\\040", " "))]
+    return max(around, default=(0, ""))[1]
 
 
 def _started(pid: int) -> str:

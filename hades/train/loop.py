@@ -27,6 +27,7 @@ from hades.train.progress import ProgressReport
 from hades.train.result import RunResult, evolves_dataset, finished, write_result
 from hades.train.statistics import ReturnSummary, summarize_evaluation
 from hades.train.stopping import stop_requests
+from hades.train.versions import library_versions
 from hades.train.workdir import WorkDir
 from hades.train.writers import RunLog
 
@@ -95,7 +96,7 @@ def run(experiment: Experiment, workdir: str | Path, *, progress: bool = True, c
         ProcessError: when the processes of the run differ in their configuration or do not share the directory.
         NonFiniteFitnessError: when three generations in a row had no finite fitness.
     """
-    processes.compare(registry.describe(experiment))
+    processes.compare([registry.describe(experiment), library_versions()])
     experiment.algorithm.check_devices(jax.device_count())
     directory = WorkDir(workdir)
     budgeted = experiment.max_seconds is not None or experiment.max_env_steps is not None

@@ -6,11 +6,12 @@ devices of all. Where it says nothing, we ask first: a process that cannot join 
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +24,9 @@ from hades.errors import ConfigError, HadesError
 T = TypeVar("T")
 PEERS = "HADES_PEERS"
 """Environment variable: the file into which a process writes where the others are, for whoever watches it."""
-EXCHANGE_SECONDS = 30
+EXCHANGE_SECONDS = 90
+"""How long network file systems may take to show what another machine wrote, and processes to answer."""
+SHUTDOWN_SECONDS = 60
 
 
 class ProcessError(HadesError):
@@ -84,6 +87,7 @@ def join(meeting: Meeting) -> None:
             meeting.process_id,
             initialization_timeout=meeting.join_seconds,
             heartbeat_timeout_seconds=meeting.heartbeat_seconds,
+            shutdown_timeout_seconds=SHUTDOWN_SECONDS,
             cluster_detection_method=None if meeting.coordinator is None else "deactivate",
         )
     except ValueError as error:
@@ -125,6 +129,13 @@ def gather(*numbers: int) -> np.ndarray:
     return np.ascontiguousarray(words).view(np.int64)
 
 
+def of_first(numbers: Sequence[int]) -> list[int]:
+    """The numbers that process 0 gave, however many, on all of them. All have to call it."""
+    count = int(gather(len(numbers))[0, 0])
+    padded = [*numbers, *[0] * count][:count]
+    return [int(number) for number in gather(*padded)[0]] if count else []
+
+
 def first_does(action: Callable[[], T]) -> T | None:
     """What process 0 does for all, such as opening the work directory. None on the others.
 
@@ -135,7 +146,7 @@ def first_does(action: Callable[[], T]) -> T | None:
     if is_first():
         try:
             value = action()
-        except Exception as raised:
+        except BaseException as raised:
             error = raised
     failed = bool(gather(error is not None)[0, 0])
     if error is not None:
@@ -177,15 +188,15 @@ def _check_coordinator(meeting: Meeting, address: str) -> None:
     """JAX aborts, or crashes, where this fails."""
     host, _, port = address.rpartition(":")
     if meeting.process_id == 0:
-        with socket.socket() as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                listener.bind(("", int(port)))
-            except OSError as error:
-                raise ConfigError(
-                    f"Port {port} of --coordinator={address} is taken here. Choose another one for all processes; "
-                    "or is an earlier process 0 still running?"
-                ) from error
+        both = socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if both else socket.AF_INET
+        try:
+            socket.create_server(("", int(port)), family=family, dualstack_ipv6=both).close()
+        except OSError as error:
+            raise ConfigError(
+                f"Port {port} of --coordinator={address} is taken here. Choose another one for all processes; or is an "
+                "earlier process 0 still running?"
+            ) from error
         return
     deadline = time.monotonic() + meeting.join_seconds
     while True:
@@ -219,16 +230,20 @@ def _count_alike() -> None:
 def _exchange(name: str, value: Any) -> Iterator[tuple[int, Any]]:
     """(process, what it says under a name) of one after the other; without touching a device."""
     client, count = _state().client, _state().num_processes
-    client.key_value_set(f"hades/{name}/{_state().process_id}", json.dumps(value))
+    prefix = f"hades/{name}/{next(_exchanges)}"  # a key can be set once
+    client.key_value_set(f"{prefix}/{_state().process_id}", json.dumps(value))
     for index in range(count):
         try:
-            said = client.blocking_key_value_get(f"hades/{name}/{index}", EXCHANGE_SECONDS * 1000)
+            said = client.blocking_key_value_get(f"{prefix}/{index}", EXCHANGE_SECONDS * 1000)
         except Exception as error:  # JAX raises XLA's own error types
             raise ProcessError(
                 f"Process {index} of {count} did not say its {name} within {EXCHANGE_SECONDS} s. Were all processes "
                 f"started, with the same --num_processes={count}?"
             ) from error
         yield index, json.loads(said)
+
+
+_exchanges = itertools.count(1)
 
 
 def _state() -> Any:

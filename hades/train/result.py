@@ -38,6 +38,7 @@ class RunResult:
         returns: of the best solution, on report keys.
         dataset: the evolved dataset; None for direct ES.
         details: the content of `result.json`.
+        solution: the best one, as arrays of this process alone.
     """
 
     workdir: Path
@@ -46,6 +47,7 @@ class RunResult:
     returns: ReturnSummary | None = None
     dataset: DistilledDataset | None = None
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
+    solution: Solution | None = None
 
 
 def finished(
@@ -66,6 +68,7 @@ def finished(
         returns=returns,
         dataset=dataset,
         details=details,
+        solution=jax.device_get(best),
     )
 
 

@@ -54,7 +54,8 @@ def load_policy(workdir: str | Path) -> RunPolicy:
         workdir: the run's.
 
     Raises:
-        CheckpointError: when there is no run, no usable checkpoint, or a run that evolves a dataset.
+        CheckpointError: when there is no run, no usable checkpoint, a run that evolves a dataset, or one of the
+            processes of a run asks (they restore together).
     """
     directory = WorkDir(workdir)
     experiment = read_experiment(directory)
@@ -86,6 +87,8 @@ def restore_best(directory: WorkDir, experiment: Experiment) -> Solution:
     Raises:
         CheckpointError: when there is none yet.
     """
+    if jax.process_count() > 1:
+        raise CheckpointError("A process of a run cannot load another run's policy: do it in a program of its own.")
     with directory.locked():
         restored = Checkpoints(directory.checkpoints).restore(CompiledRun(experiment).shapes(), print)
     if restored is None:

@@ -1,4 +1,4 @@
-"""Requests to stop: SIGTERM and SIGINT, noticed at once even while the main thread waits inside compiled code.
+"""Requests to stop: SIGTERM, SIGINT and SIGHUP, noticed at once even while the main thread waits inside compiled code.
 
 Schedulers send SIGTERM and kill half a minute later. The host loop stops after its current block; where that takes too
 long and nothing would be lost, because the last state is on disk, the process ends without waiting for it.
@@ -16,7 +16,8 @@ from types import FrameType
 
 from hades.train.exit_codes import INTERRUPTED, PROCESS_LOST
 
-STOPPING = (signal.SIGTERM, signal.SIGINT)
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""SIGHUP is what a dropped connection sends."""
 GRACE_SECONDS = 15.0
 """How long the current block, or compiling, may go on after SIGTERM; TPU, GKE and Slurm kill after 30 s or more."""
 SAME_REQUEST_SECONDS = 2.0
@@ -47,6 +48,8 @@ def stop_requests(is_saved: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
 
     with contextlib.ExitStack() as stack:
         for number in STOPPING:
+            if signal.getsignal(number) == signal.SIG_IGN:  # nohup
+                continue
             stack.callback(signal.signal, number, signal.signal(number, handle))
         stack.enter_context(_watching(is_saved))
         yield lambda: bool(requested)

@@ -103,7 +103,11 @@ def policy(run: RunRecord, given: Actor | None) -> str:
     tasks = in_each_task(actor)
     episodes = [record(task) for task in tasks]
     trained = "It was trained on the pairs above with seed 0; this" if run.dataset is not None else "This"
-    how = "" if given else f"{trained} is its first episode{_of_each(tasks)}, not a chosen one. "
+    how = (
+        ""
+        if given and run.dataset is not None
+        else f"{trained} is its first episode{_of_each(tasks)}, not a chosen one. "
+    )
     shown = [_episode(episode, how if i == 0 else "") for i, episode in enumerate(episodes)]
     return section(title, *shown, _interactive_view(run, episodes[0]), _field(run, actor))
 

@@ -185,7 +185,7 @@ def test_a_disk_that_is_full_while_orbax_writes_at_the_end_and_at_the_start(
     assert "checkpoints" in stopped(workdir, disk, Checkpoints, "save", lambda _, step, *__: step == 12, after=True)
     assert "12" not in {path.name for path in (workdir / "checkpoints").iterdir()}
     assert "dataset.safetensors" in stopped(workdir, disk, loop, "write_result")
-    assert ".lock" in stopped(workdir, disk, loop, "_open")
+    assert ".holder" in stopped(workdir, disk, loop, "_open")
     run(tiny_experiment(), workdir, progress=False)
     assert_same_run(finished, workdir)
     assert not list(workdir.glob(".dataset*"))  # no temporary files are left behind

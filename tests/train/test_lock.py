@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def hold(workdir: Path) -> str:
 def leave(workdir: Path, holder: Holder) -> None:
     """The lock of a process that did not end by itself."""
     workdir.mkdir(exist_ok=True)
-    WorkDir(workdir).lock.write_text(json.dumps(dataclasses.asdict(holder)))
+    lock.record_of(WorkDir(workdir).lock).write_text(json.dumps(dataclasses.asdict(holder)))
 
 
 def dead_process() -> int:
@@ -77,19 +78,42 @@ def test_a_second_holder_is_told_about_the_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_locks")
-def test_without_locks_the_record_decides(tmp_path: Path) -> None:
+def test_without_locks_the_record_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of this machine at once; of another one after watching whether it is renewed."""
+    monkeypatch.setattr(lock, "WATCH_SECONDS", 0.3)
     here = socket.gethostname()
-    with WorkDir(tmp_path / "run").locked(), pytest.raises(CheckpointError, match=r"has no locks to tell.*delete"):
-        hold(tmp_path / "run")
     leave(tmp_path / "run", Holder(here, dead_process(), "5"))
     assert "taken over" in hold(tmp_path / "run")
     leave(tmp_path / "run", Holder(here, os.getpid(), "not when this process started"))
     assert "taken over" in hold(tmp_path / "run")
-    leave(tmp_path / "run", Holder("another machine", dead_process(), "5"))
-    with pytest.raises(CheckpointError, match=r"held by process .* on another machine"):
+    leave(tmp_path / "run", Holder("another machine", 4711, "5"))
+    assert "process 4711 on another machine" in hold(tmp_path / "run")
+
+
+@pytest.mark.parametrize("kind", ["no locks", "a mounted bucket"])
+def test_a_record_that_is_renewed_keeps_others_out(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setattr(lock, "WATCH_SECONDS", 2.0)
+    monkeypatch.setattr(lock, "RENEW_SECONDS", 0.05)
+    if kind == "no locks":
+        request.getfixturevalue("no_locks")
+    else:  # which grants a lock to each machine
+        monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+        mounts = tmp_path / "mounts"
+        mounts.write_text(f"/dev/sda / ext4 rw 0 0\nbucket {tmp_path} fuse.gcsfuse rw 0 0\n")
+        monkeypatch.setattr(lock, "MOUNTS", mounts)
+    with WorkDir(tmp_path / "run").locked(), pytest.raises(CheckpointError, match=r"Another process .* is running"):
         hold(tmp_path / "run")
 
 
+def test_a_lock_of_a_local_disk_is_believed_at_once(tmp_path: Path) -> None:
+    began = time.monotonic()
+    leave(tmp_path / "run", Holder("another machine", 4711, "5"))
+    assert "taken over" in hold(tmp_path / "run")
+    assert time.monotonic() - began < 5
+
+
 def test_a_record_that_was_cut_off_counts_as_none(tmp_path: Path) -> None:
-    tmp_path.joinpath(".lock").write_text('{"host": "b')
+    tmp_path.joinpath(".holder").write_text('{"host": "b')
     assert hold(tmp_path) == ""

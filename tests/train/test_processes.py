@@ -74,6 +74,22 @@ def test_processes_and_devices_change_no_key_and_no_curve(runs: dict[str, Path],
     np.testing.assert_allclose(datasets[1].observations, datasets[0].observations, atol=1e-5)
 
 
+ES = (
+    *("--gin_bindings=OpenES.population_size = 16", "--gin_bindings=Experiment.generations = 2"),
+    *("--gin_bindings=Experiment.eval_inits = 2", "--gin_bindings=Experiment.report_inits = 2"),
+)
+
+
+def test_a_run_without_a_dataset_ends_with_its_report(
+    train: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    """Whose policy process 0 has to show by itself, while the other one waits."""
+    process = train(tmp_path / "run", *ES, "--processes=2", config="cartpole_es")
+    said = process.communicate(timeout=200)[0]
+    assert process.returncode == 0, said
+    assert "episode" in (tmp_path / "run" / "report.html").read_text()
+
+
 def test_only_the_first_process_writes_and_all_are_counted(runs: dict[str, Path]) -> None:
     result = json.loads((runs["2x2"] / "result.json").read_text())
     assert (result["num_processes"], result["num_devices"]) == (2, 4)
@@ -81,12 +97,10 @@ def test_only_the_first_process_writes_and_all_are_counted(runs: dict[str, Path]
     assert len(list((runs["2x2"] / "tensorboard").iterdir())) == 1
 
 
-def child(parent: subprocess.Popen[str], process_id: int) -> int:
-    """The pid of one of the processes that a parent started."""
-    found = subprocess.run(
-        ["pgrep", "-P", str(parent.pid), "-f", f"process_id={process_id}"], capture_output=True, text=True
-    )
-    return int(found.stdout)
+def children(parent: subprocess.Popen[str], pattern: str = "process_id") -> list[int]:
+    """The pids of processes that a parent started."""
+    found = subprocess.run(["pgrep", "-P", str(parent.pid), "-f", pattern], capture_output=True, text=True)
+    return [int(pid) for pid in found.stdout.split()]
 
 
 def wait_for_checkpoint(workdir: Path, *processes: subprocess.Popen[str], beyond: int = 0) -> int:
@@ -106,7 +120,7 @@ def test_a_killed_process_ends_the_other_and_both_continue(
     """In both ways to start processes; the run continues on another number of devices."""
     together = train(tmp_path / "run", *LONG, "--processes=2", "--host_devices=2")
     first = wait_for_checkpoint(tmp_path / "run", together)
-    os.kill(child(together, 1), signal.SIGKILL)
+    os.kill(children(together, "process_id=1")[0], signal.SIGKILL)
     said = together.communicate(timeout=60)[0]
     assert together.returncode == 76, said
     assert "Process 1 on" in said
@@ -151,6 +165,28 @@ def test_sigterm_to_one_process_saves_and_stops_all(
     said = [process.communicate(timeout=60)[0] for process in apart]
     assert [process.returncode for process in apart] == [75, 75], said
     assert "everything is saved" in said[0]
+
+
+def test_an_error_of_one_process_ends_both(train: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+    """One that hades does not foresee: a folder where a file belongs."""
+    (tmp_path / "run" / "metrics.jsonl").mkdir(parents=True)
+    apart = start_apart(train, tmp_path / "run", *LONG)
+    said = [process.communicate(timeout=60)[0] for process in apart]
+    assert [process.returncode for process in apart] == [1, 76], said
+    assert "metrics.jsonl" in said[0]
+    assert "Process 0 on" in said[1]
+
+
+def test_workers_do_not_outlive_their_parent(train: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+    parent = train(tmp_path / "run", *LONG, "--processes=2")
+    deadline = time.monotonic() + 60
+    while len(workers := children(parent)) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    parent.kill()  # while they import
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(
