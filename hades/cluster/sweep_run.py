@@ -18,7 +18,7 @@ from typing import IO
 from hades.cluster.commands import Command, LaunchError, stream
 from hades.cluster.sweep import TARGETS, Point, generation, is_finished, returns_text, state_of
 from hades.data.files import explained
-from hades.train.exit_codes import FINISHED, INTERRUPTED, RESTARTABLE
+from hades.train.exit_codes import FINISHED, INTERRUPTED, may_continue
 
 POLL_SECONDS = 0.2
 SHOW_SECONDS = 30.0
@@ -118,7 +118,7 @@ def run_elsewhere(points: Sequence[Point], target: str, flags: Sequence[str], lo
             status = stream(Command((_program(TARGETS[target]), *words), timeout=WEEK), on_line)
         if status == FINISHED:
             states[point.name] = "finished" if is_finished(point) else "handed over"
-        elif status in RESTARTABLE:
+        elif may_continue(status):
             states[point.name] = "interrupted"
         else:
             states[point.name] = "FAILED"
@@ -203,7 +203,7 @@ class _Local:
         elif self._stopping.is_set() and status != 1:
             self._states[name] = "interrupted"
             self._say(f"    {name}: stopped after generation {generation(child.point)}")
-        elif status in RESTARTABLE and child.restarts < self._max_restarts:
+        elif may_continue(status) and child.restarts < self._max_restarts:
             self._say(f"    {name}: ended early with status {status}; continuing it")
             self._start(child.point, child.restarts + 1)
         else:

@@ -9,3 +9,8 @@ PROCESS_LOST = 76
 """A process of the run died or was killed: the same command continues from the last checkpoint."""
 
 RESTARTABLE = (INTERRUPTED, PROCESS_LOST)
+
+
+def may_continue(status: int) -> bool:
+    """Whether the same command may go further; after a kill too, which Python says below 0 and a shell above 128."""
+    return status in RESTARTABLE or status < 0 or status > 128

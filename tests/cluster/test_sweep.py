@@ -47,6 +47,8 @@ if mode == "fail":
     sys.exit(1)
 if mode == "lose a process" and starts < 3 or mode == "always lose a process":
     sys.exit(76)
+if mode == "be killed" and starts < 3:
+    import os; os.kill(os.getpid(), signal.SIGKILL)
 if mode == "wait":
     def save(number, frame):
         (folder / "timing.jsonl").write_text('{{"generation": 4, "seconds": 1}}\\n')
@@ -72,7 +74,7 @@ class FakeTrain:
         self.program.chmod(self.program.stat().st_mode | stat.S_IXUSR)
 
     def mode(self, point: str, mode: str) -> None:
-        """ "fail", "lose a process", "always lose a process" or "wait"."""
+        """ "fail", "be killed", "lose a process", "always lose a process" or "wait"."""
         (self.modes / point).write_text(mode)
 
 
@@ -221,8 +223,9 @@ def test_a_failed_point_is_reported_and_the_others_go_on(fake: FakeTrain) -> Non
     assert "| sigma-0.3 | finished          | 12.25 (11 to 13.5)     |" in text
 
 
-def test_a_point_that_lost_a_process_is_continued(fake: FakeTrain) -> None:
-    fake.mode("sigma-0.1", "lose a process")
+@pytest.mark.parametrize("mode", ["lose a process", "be killed"])
+def test_a_point_that_was_interrupted_is_continued(fake: FakeTrain, mode: str) -> None:
+    fake.mode("sigma-0.1", mode)
     (point,) = plan("SNES.sigma = 0.1")
     outcome, _ = run([point])
     assert (outcome.states["sigma-0.1"], len(starts(point))) == ("finished", 3)
