@@ -15,10 +15,8 @@ from typing import Any
 import yaml
 
 from hades.cluster.gke_settings import WORKERS, Gpu, Settings, Storage
-from hades.cluster.job import Job
-from hades.errors import ConfigError
+from hades.cluster.job import Job, own_config
 from hades.train import exit_codes
-from hades.train.gin_config import config_root, find_config
 
 CONTAINER = "hades"
 CONFIG_FOLDER = "/etc/hades"
@@ -26,8 +24,6 @@ MANIFEST_ANNOTATION = "hades/manifest"
 """Digest of what was asked for, by which a later start knows its own JobSet."""
 
 Document = dict[str, Any]
-
-_INCLUDE = re.compile(r"^\s*include\s+(['\"])(.+?)\1", re.MULTILINE)
 
 
 def jobset_name(job: Job, settings: Settings) -> str:
@@ -68,17 +64,8 @@ _Dumper.add_representer(str, _represent_text)
 
 def _config_files(job: Job) -> dict[str, str]:
     """Text of the config by the name that it has on the pods; none for a shipped config."""
-    if not job.is_file:
-        return {}
-    path = find_config(job.config)
-    text = path.read_text("utf-8")
-    for _, included in _INCLUDE.findall(text):
-        if not (config_root() / included).is_file():
-            raise ConfigError(
-                f"{path} includes {included}, a file of this machine that the pods do not have. Put its lines into "
-                f"{path}; configs that ship with hades may be included."
-            )
-    return {re.sub(r"[^\w.-]", "-", path.name): text}
+    path = own_config(job)
+    return {} if path is None else {re.sub(r"[^\w.-]", "-", path.name): path.read_text("utf-8")}
 
 
 def _metadata(name: str, settings: Settings) -> Document:

@@ -14,6 +14,7 @@ from typing import NoReturn
 import jax
 from absl import flags
 
+from hades.cluster.job import stay_off_accelerators
 from hades.cluster.supervisor import WORKER, Worker, supervise
 from hades.errors import ConfigError, HadesError
 from hades.train.exit_codes import FAILED, INTERRUPTED, PROCESS_LOST
@@ -55,7 +56,7 @@ def in_processes(work: Callable[[], int], check: Callable[[], object]) -> int:
     if PROCESSES.value is None and not DISTRIBUTED.value and COORDINATOR.value is None:
         force_devices()
         return work()
-    jax.config.update("jax_platforms", "cpu")  # the parent leaves accelerators to its children
+    stay_off_accelerators()
     check()
     if PROCESSES.value is not None:
         return supervise(_local_workers(PROCESSES.value))

@@ -56,7 +56,7 @@ class Worker:
         return "This process" if self.process_id is None else f"Process {self.process_id}"
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class _Running:
     worker: Worker
     process: subprocess.Popen[bytes]
@@ -138,22 +138,18 @@ def _signals_passed_on(running: Sequence[_Running]) -> Iterator[None]:
 
 
 def _wait_for_all(running: Sequence[_Running]) -> _Running:
-    """Until all have ended, some of them by force; the one that ended first, and worst."""
-    first, deadline = None, float("inf")
-    while alive := [one for one in running if one.process.poll() is None]:
-        ended = [one for one in running if one not in alive]
-        if ended and first is None:
-            first = max(ended, key=lambda one: _severity(one.process.returncode))
+    """Until all have ended, some of them by force; the first that ended badly, which explains the others."""
+    ended: list[_Running] = []
+    deadline = float("inf")
+    while len(ended) < len(running):
+        ended += [one for one in running if one not in ended and one.process.poll() is not None]
         lost = [one for one in ended if _severity(one.process.returncode) > _severity(INTERRUPTED)]
-        if lost and _severity(first.process.returncode) <= _severity(INTERRUPTED):  # type: ignore[union-attr]
-            first = lost[0]
         if ended:
-            patience = LOST_SECONDS if lost else ENDING_SECONDS
-            deadline = min(deadline, time.monotonic() + patience)
+            deadline = min(deadline, time.monotonic() + (LOST_SECONDS if lost else ENDING_SECONDS))
         if time.monotonic() > deadline:
             _kill(running)
         time.sleep(0.05)
-    return first or max(running, key=lambda one: _severity(one.process.returncode))
+    return lost[0] if lost else ended[0]
 
 
 def _kill(running: Sequence[_Running]) -> None:
