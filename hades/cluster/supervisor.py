@@ -185,7 +185,7 @@ def _explanation(first: _Running, hosts: Mapping[str, str]) -> str:
             "--num_processes, each with its own --process_id, and look for an earlier error of a missing one."
         )
     if first.process.returncode == PROCESS_LOST:
-        return f"{first.worker.name} lost the others and said why above. {again}"
+        return again  # it has said why itself
     number = -first.process.returncode
     name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
     cause = " (by someone, or because memory ran out)" if number == signal.SIGKILL else ""

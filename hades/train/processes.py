@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -77,6 +78,7 @@ def join(meeting: Meeting) -> None:
         ProcessError: when the processes do not agree how many they are.
     """
     if meeting.coordinator is not None:
+        _say(f"Process {meeting.process_id} of {meeting.num_processes} joins the others at {meeting.coordinator} …")
         _check_coordinator(meeting, meeting.coordinator)
     # The SIGTERM handler of the host loop asks all processes by itself, with the length of the next block.
     jax.config.update("jax_enable_preemption_service", False)
@@ -198,19 +200,26 @@ def _check_coordinator(meeting: Meeting, address: str) -> None:
                 "earlier process 0 still running?"
             ) from error
         return
-    deadline = time.monotonic() + meeting.join_seconds
+    began, told = time.monotonic(), False
     while True:
         try:
             with socket.create_connection((host.strip("[]"), int(port)), timeout=5):
                 return
         except OSError as error:
-            if time.monotonic() > deadline:
+            if time.monotonic() - began > meeting.join_seconds:
                 raise UnreachableError(
                     f"Process {meeting.process_id} could not reach process 0 at --coordinator={address} for "
                     f"{meeting.join_seconds} s ({error}). Is process 0 running there, and may this machine connect to "
                     f"port {port} of it? Try: nc -vz {host} {port}"
                 ) from error
+            if not told and time.monotonic() - began > 5:
+                told = True
+                _say(f"Process 0 does not answer at {address} yet; trying for {meeting.join_seconds} s.")
             time.sleep(0.5)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _count_alike() -> None:
