@@ -17,7 +17,6 @@ import numpy as np
 from hades import registry
 from hades.algorithms.base import Solution, State
 from hades.algorithms.keys import Stream
-from hades.data.files import explained, read_json
 from hades.errors import CheckpointError, NonFiniteFitnessError
 from hades.train import processes
 from hades.train.checkpoint import Checkpoints
@@ -111,26 +110,11 @@ def _open(
     directory: WorkDir, experiment: Experiment, config: str, stack: contextlib.ExitStack, report: ProgressReport
 ) -> None:
     """Lock and claim the directory, for all processes."""
-    stale = processes.first_does(lambda: _lock(directory, stack))
+    stale = processes.first_does(lambda: stack.enter_context(directory.locked()))
     if stale:
         report.say(stale)
-    processes.first_does(lambda: _claim(directory, experiment, config))
+    processes.first_does(lambda: directory.claim(experiment, config))
     processes.check_shared(lambda: directory.lock_token, directory.path)
-
-
-def _lock(directory: WorkDir, stack: contextlib.ExitStack) -> str:
-    with explained(directory.lock, "Writing"):  # closing a file that could not be written fails once more
-        return stack.enter_context(directory.locked())
-
-
-def _claim(directory: WorkDir, experiment: Experiment, config: str) -> None:
-    if directory.experiment.exists():
-        read_json(
-            directory.experiment,
-            "It says which run lives here. Put a copy in its place; or, if this is the command that started the run, "
-            "delete the file: it is written again.",
-        )
-    directory.claim(experiment, config)
 
 
 class _Session:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hades import registry
-from hades.data.files import write_bytes
+from hades.data.files import read_json, write_bytes
 from hades.errors import CheckpointError
 from hades.train import lock
 from hades.train.experiment import FREE_FIELDS, Experiment
@@ -56,7 +56,11 @@ class WorkDir:
         """
         described = registry.describe(experiment)
         if self.experiment.exists():
-            known = json.loads(self.experiment.read_text())
+            known = read_json(
+                self.experiment,
+                "It says which run lives here. Put a copy in its place; or, if this is the command that started the "
+                "run, delete the file: it is written again.",
+            )
             different = [d for d in differences(known, described) if d[0] not in FREE_FIELDS]
             if different:
                 rows = "; ".join(f"{path} is {old!r} there and {new!r} now" for path, old, new in different[:6])
