@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import pytest
 
@@ -30,17 +32,30 @@ with stopping.stop_requests(lambda: mode != "unsaved" and time.monotonic() > sav
 """
 
 
-def start(mode: str) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, mode],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "up\n"
-    return process
+Start: TypeAlias = Callable[[str], subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts the program in a mode, and leaves none behind."""
+    started = []
+
+    def start(mode: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, mode],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
 
 
 @pytest.mark.parametrize(
@@ -52,7 +67,7 @@ def start(mode: str) -> subprocess.Popen[str]:
         ("unsaved", 4),  # what is not saved is waited for
     ],
 )
-def test_sigterm_ends_a_run_within_its_grace(mode: str, status: int) -> None:
+def test_sigterm_ends_a_run_within_its_grace(start: Start, mode: str, status: int) -> None:
     process = start(mode)
     process.send_signal(signal.SIGTERM)
     said = process.communicate(timeout=120)[1]
@@ -61,7 +76,7 @@ def test_sigterm_ends_a_run_within_its_grace(mode: str, status: int) -> None:
     assert ("stopped without it" in said) == (status == 75)
 
 
-def test_the_same_request_twice_is_one() -> None:
+def test_the_same_request_twice_is_one(start: Start) -> None:
     process = start("short")
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGTERM)
@@ -71,7 +86,7 @@ def test_the_same_request_twice_is_one() -> None:
 @pytest.mark.parametrize(
     ("mode", "status", "said"), [("deaf", -signal.SIGINT, "KeyboardInterrupt"), ("long", 76, "Stopped at once")]
 )
-def test_a_second_request_acts_at_once(mode: str, status: int, said: str) -> None:
+def test_a_second_request_acts_at_once(start: Start, mode: str, status: int, said: str) -> None:
     """In Python code, and in C code that no handler interrupts."""
     process = start(mode)
     process.send_signal(signal.SIGINT)
