@@ -142,7 +142,10 @@ def name_of(component: object) -> tuple[str, str]:
 def describe(component: object) -> dict[str, Any]:
     """A component as JSON-ready nested dicts; `build` is the inverse."""
     interface, name = name_of(component)
-    fields = {f.name: _describe_value(getattr(component, f.name)) for f in dataclasses.fields(component)}  # type: ignore[arg-type]
+    fields = {
+        f.name: _describe_value(getattr(component, f.name))
+        for f in dataclasses.fields(component)  # type: ignore[arg-type]  # a dataclass: `register` takes no other
+    }
     return {"interface": interface, "name": name, **fields}
 
 

@@ -47,6 +47,7 @@ class TensorBoard:
             self._writer.flush()
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Every number of the rows, at their `generation`; on disk when it returns."""
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.proto.summary_pb2 import Summary
 
