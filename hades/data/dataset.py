@@ -30,9 +30,11 @@ HEADER = "hades"
 _REQUIRED = ("environment", "spec", "learner", "normalizer", "init", "versions")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class DistilledDataset:
     """N observation-target pairs with everything needed to train on them.
+
+    Two datasets are equal where `save` writes the same bytes for both.
 
     Attributes:
         observations: f32[N, *obs_shape], normalised.
@@ -57,6 +59,12 @@ class DistilledDataset:
                 f"The dataset's metadata lacks {', '.join(missing)}; it must hold {', '.join(_REQUIRED)}."
             )
         self.check(self.environment.spec)
+
+    def __eq__(self, other: object) -> bool:
+        return self._file() == other._file() if isinstance(other, DistilledDataset) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._file())
 
     def __len__(self) -> int:
         return len(self.observations)
@@ -117,6 +125,10 @@ class DistilledDataset:
 
     def save(self, path: str | Path) -> Path:
         """Write the file atomically: an existing one is replaced only by a complete one."""
+        return write_bytes(path, self._file())
+
+    def _file(self) -> bytes:
+        """The content of the dataset's file."""
         tensors = {
             "observations": self.observations,
             "targets": self.targets,
@@ -126,7 +138,7 @@ class DistilledDataset:
         }
         header = json.dumps({"format_version": FORMAT_VERSION, **self.metadata}, sort_keys=True)
         arrays = {k: np.ascontiguousarray(v, np.float32) for k, v in tensors.items()}
-        return write_bytes(path, safetensors.numpy.save(arrays, metadata={HEADER: header}))
+        return safetensors.numpy.save(arrays, metadata={HEADER: header})
 
 
 def load_dataset(path: str | Path) -> DistilledDataset:

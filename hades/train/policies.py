@@ -37,9 +37,9 @@ FROZEN_FLOOR = 1e-4
 """Least deviation of frozen statistics; the published normalisation has the same, from the 1e-8 in its square root."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class TrainedPolicy:
-    """A policy cloned from a dataset; `act` takes raw observations.
+    """A policy cloned from a dataset; `act` takes raw observations. It equals itself alone.
 
     Attributes:
         environment: what the dataset was distilled for.

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from hades.train.loop import Progress
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class RunResult:
-    """What a run came to.
+    """What a run came to. It equals itself alone.
 
     Attributes:
         workdir: where everything lies.

@@ -19,9 +19,9 @@ from hades.train.workdir import WorkDir
 from hades.types import ActFn, Key
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class RunPolicy:
-    """A policy from a run's best solution.
+    """A policy from a run's best solution. It equals itself alone.
 
     Attributes:
         algorithm: what found it.

@@ -67,6 +67,33 @@ def test_a_file_holds_all_that_was_saved(dataset, path):
     assert loaded.returns == {"mean": 1.5, "unit": "Δ°"}
 
 
+def test_datasets_are_equal_where_their_files_are(dataset, path):
+    one, two = load_dataset(path), load_dataset(path)
+    assert one == two == dataset
+    assert hash(one) == hash(two) == hash(dataset)
+    assert {one: "found"}[two] == "found"
+    assert one in [dataclasses.replace(dataset, targets=dataset.targets + 1), two]
+    unknown = {**dataset.metadata, "returns": {"mean": float("nan")}}  # NaN equals NaN
+    assert dataclasses.replace(dataset, metadata=unknown) == dataclasses.replace(
+        dataset, metadata={**unknown, "returns": {"mean": float("nan")}}
+    )
+
+
+@pytest.mark.parametrize("field", ["observations", "targets", "obs_mean", "obs_std", "metadata", "init"])
+def test_datasets_that_differ_in_one_field_are_not_equal(dataset, field):
+    value = getattr(dataset, field)
+    if field == "metadata":
+        changed = {**value, "returns": {"mean": 1.25}}
+    elif field == "init":
+        changed = {name: array + 1 for name, array in value.items()}
+    else:
+        changed = value + 1
+    other = dataclasses.replace(dataset, **{field: changed})
+    assert other != dataset
+    assert len({other, dataset}) == 2
+    assert dataset != dataset.metadata
+
+
 def test_the_components_come_back_equal(path):
     loaded = load_dataset(str(path))
     assert (loaded.environment, loaded.learner, loaded.normalizer) == (POINT, CLONING, ConstantNormalizer())

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -9,15 +10,20 @@ import numpy as np
 import pytest
 
 import hades
+from hades.algorithms.base import Solution
 from hades.data.dataset import DistilledDataset, load_dataset
 from hades.environments.point import Point
 from hades.errors import CheckpointError, ConfigError, DatasetError
 from hades.inner.init_scheme import FixedInit
+from hades.normalizers.none import NoNormalizer
 from hades.policies.mlp import MLP
 from hades.train.export import export_dataset
 from hades.train.loop import run
-from hades.train.policies import evaluate, evaluate_dataset, parse_policy, train_policy
+from hades.train.policies import TrainedPolicy, evaluate, evaluate_dataset, parse_policy, train_policy
+from hades.train.result import RunResult
+from hades.train.run_policy import RunPolicy
 from hades.types import EnvSpec
+from tests.support import CLONING, EVOLUTION, POINT
 from tests.train.tiny import tiny_experiment
 
 
@@ -125,6 +131,23 @@ def test_a_policy_is_parsed_from_text() -> None:
     for text in ("MPL(width=16)", "MLP(width=", "MLP(wdth=3)", "3"):
         with pytest.raises(ConfigError, match=r"MLP|MPL"):
             parse_policy(text)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: TrainedPolicy(POINT, CLONING, NoNormalizer(), np.zeros(2), {"kernel": np.ones((2, 3))}, 0.5),
+        lambda: RunPolicy(EVOLUTION, Solution(np.zeros(3), np.zeros(2))),
+        lambda: RunResult(Path("run"), False, 3, solution=Solution(np.zeros(3), np.zeros(2))),
+    ],
+    ids=["TrainedPolicy", "RunPolicy", "RunResult"],
+)
+def test_what_holds_arrays_equals_itself_alone(make: Callable[[], object]) -> None:
+    one, other = make(), make()
+    assert one == one
+    assert one != other
+    assert len({one, other, one}) == 2
+    assert {one: "one", other: "other"}[other] == "other"
 
 
 @dataclasses.dataclass(frozen=True)
