@@ -1,6 +1,7 @@
 """optax optimisers by name, for both loops: a component holds names and numbers, the transformation is made inside."""
 
 import inspect
+import math
 from typing import Any
 
 import optax
@@ -9,6 +10,9 @@ from jax import Array
 from hades.errors import ConfigError, offer
 
 Options = tuple[tuple[str, Any], ...]
+
+UNIT_INTERVAL = ("b1", "b2", "b3", "decay", "decay_rate", "eta_minus", "momentum", "rho")
+"""Options of optax's optimisers that lie in (0, 1), whichever optimiser takes them."""
 
 
 def optimizer_names() -> tuple[str, ...]:
@@ -35,6 +39,15 @@ def make_optimizer(
     """`optax.<name>(learning_rate, **options)`, behind a clip by global norm where `max_grad_norm` is given."""
     optimizer = getattr(optax, name)(learning_rate, **dict(options))
     return optimizer if max_grad_norm is None else optax.chain(optax.clip_by_global_norm(max_grad_norm), optimizer)
+
+
+def scalar_bounds(optimizer: str, option: str) -> tuple[float, float]:
+    """The open interval in which a scalar of an optimiser lies; (0, inf) unless a name here says otherwise."""
+    if option in UNIT_INTERVAL or (optimizer, option) == ("signum", "beta"):  # elsewhere beta is a positive weight
+        return 0.0, 1.0
+    if option == "eta_plus":  # the factor by which rprop lengthens its steps
+        return 1.0, math.inf
+    return 0.0, math.inf
 
 
 def check_optimizer(place: str, name: str, options: Options) -> None:

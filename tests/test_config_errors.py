@@ -24,6 +24,12 @@ from hades.policies.cnn import CNN
 from hades.policies.mlp import MLP
 from tests.support import CLONING
 
+
+def evolving(option, value, optimizer="adam"):
+    """A recipe that evolves one option of its optimiser."""
+    return dataclasses.replace(CLONING, optimizer=optimizer, optimizer_options={option: value}, evolve=(option,))
+
+
 REFUSED = [
     (lambda: Point(max_episode_steps=0), r"Point.max_episode_steps is 0; .* at least 1"),
     (lambda: Gymnax("MNISTBandit-bsuite"), r'"MNISTBandit-bsuite" is not offered: .*downloads MNIST'),
@@ -59,6 +65,19 @@ REFUSED = [
     (lambda: dataclasses.replace(CLONING, num_updates=-1), r"num_updates -1"),
     (lambda: dataclasses.replace(CLONING, batch_size=4), r"batch_size is 4, but there are 3 points; use 0"),
     (lambda: dataclasses.replace(CLONING, evolve=("b1",)), r'evolve names "b1".*Known: learning_rate'),
+    (lambda: evolving("b1", 1.0), r'evolve names "b1", which is 1.0; .*strictly between 0.0 and 1.0'),
+    (lambda: evolving("b1", 0.0), r'evolve names "b1", which is 0.0; .*strictly between 0.0 and 1.0'),
+    (lambda: evolving("b1", -0.5), r'evolve names "b1", which is -0.5; .*strictly between 0.0 and 1.0'),
+    (lambda: evolving("b1", 1), r'evolve names "b1", which is 1; .*a float strictly between 0.0 and 1.0'),
+    (lambda: evolving("nesterov", True), r'evolve names "nesterov", which is True; .*a float'),
+    (lambda: evolving("eps", 0.0), r'evolve names "eps", which is 0.0; .*strictly between 0.0 and inf'),
+    (lambda: evolving("decay_rate", 1.5, "adafactor"), r'evolve names "decay_rate", which is 1.5; .*0.0 and 1.0'),
+    (lambda: evolving("beta", 1.0, "signum"), r'evolve names "beta", which is 1.0; .*0.0 and 1.0'),
+    (lambda: evolving("eta_plus", 0.9, "rprop"), r'evolve names "eta_plus", which is 0.9; .*1.0 and inf'),
+    (
+        lambda: dataclasses.replace(CLONING, learning_rate=0.0, evolve=("learning_rate",)),
+        r'evolve names "learning_rate", which is 0.0; .*strictly between 0.0 and inf',
+    ),
     (lambda: dataclasses.replace(CLONING, span_first_layer=True), r"span_first_layer is exact only .*optimizer adam"),
     (lambda: OpenES(population_size=1), r"OpenES.population_size is 1; .*at least 2"),
     (

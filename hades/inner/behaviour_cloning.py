@@ -1,11 +1,12 @@
 """Behaviour cloning on a synthetic dataset (Lupu et al., 2024, "Behaviour Distillation", section 4).
 
 The genome holds observations, targets (unless they are fixed) and, where `evolve` names them, recipe scalars in a code
-in which a step of one size means about as much for each: x multiplies a positive scalar by exp(x) and shifts a
-scalar of (0, 1) on the logit scale.
+in which a step of one size means about as much for each: x multiplies a positive scalar by exp(x), the excess of a
+scalar above 1 by exp(x), and shifts a scalar of (0, 1) on the logit scale.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,13 +22,10 @@ from hades.errors import ConfigError, offer
 from hades.inner.base import InitScheme, InnerLearner
 from hades.inner.losses import Loss
 from hades.inner.span import SPAN_OPTIMIZERS, SpanProblem, dense, with_kernel
-from hades.optimizers import check_optimizer, make_optimizer
+from hades.optimizers import check_optimizer, make_optimizer, scalar_bounds
 from hades.policies.base import Policy
 from hades.registry import options, register
 from hades.types import Dataset, EnvSpec, Key, Metrics, Params
-
-UNIT_INTERVAL = ("b1", "b2", "b3", "momentum", "decay")
-"""Recipe scalars that live in (0, 1); all others are positive."""
 
 
 @struct.dataclass
@@ -96,12 +94,8 @@ class BehaviourCloning(InnerLearner):
                 f"BehaviourCloning.batch_size is {self.batch_size}, but there are {self.num_points} points; "
                 "use 0 for the full batch."
             )
-        known = self.evolvable()
         for name in self.evolve:
-            if name not in known:
-                raise ConfigError(
-                    f'BehaviourCloning.evolve names "{name}", not a scalar of this recipe. {offer(name, known)}'
-                )
+            self._check_evolved(name)
         if self.span_first_layer:
             self._check_span()
 
@@ -148,7 +142,10 @@ class BehaviourCloning(InnerLearner):
     def recipe(self, genome: CloningGenome) -> dict[str, Array]:
         """The evolved recipe scalars, decoded."""
         base = self.evolvable()
-        return {name: decode_scalar(name, base[name], code) for name, code in genome.recipe.items()}
+        return {
+            name: decode_scalar(scalar_bounds(self.optimizer, name), base[name], code)
+            for name, code in genome.recipe.items()
+        }
 
     def with_recipe(self, recipe: dict[str, float]) -> "BehaviourCloning":
         """This learner with evolved scalars written in as constants, so that it clones from a plain dataset."""
@@ -249,6 +246,20 @@ class BehaviourCloning(InnerLearner):
         order = jax.random.permutation(jax.random.fold_in(key, t // per_epoch), self.num_points)
         return lax.dynamic_slice(order, [(t % per_epoch) * self.batch_size], [self.batch_size])
 
+    def _check_evolved(self, name: str) -> None:
+        known = self.evolvable()
+        configured = dict(self.optimizer_options) | known
+        if name not in configured:
+            raise ConfigError(
+                f'BehaviourCloning.evolve names "{name}", not a scalar of this recipe. {offer(name, known)}'
+            )
+        low, high = scalar_bounds(self.optimizer, name)
+        if name not in known or not low < known[name] < high:
+            raise ConfigError(
+                f'BehaviourCloning.evolve names "{name}", which is {configured[name]!r}; a scalar that evolves must be '
+                f"a float strictly between {low} and {high}. Change it, or do not evolve it."
+            )
+
     def _check_span(self) -> None:
         if self.optimizer not in SPAN_OPTIMIZERS or self.max_grad_norm or self.policy.first_layer is None:
             raise ConfigError(
@@ -273,11 +284,12 @@ class _PlainProblem:
         return weights
 
 
-def decode_scalar(name: str, base: float, code: Array) -> Array:
-    """A recipe scalar from its code; code 0 is the configured value."""
-    if name in UNIT_INTERVAL:
+def decode_scalar(bounds: tuple[float, float], base: float, code: Array) -> Array:
+    """A recipe scalar between `bounds`, (0, 1) or (low, inf), from its code; code 0 is the configured value."""
+    low, high = bounds
+    if high < math.inf:
         return jax.nn.sigmoid(jnp.log(base / (1.0 - base)) + code)
-    return base * jnp.exp(code)
+    return low + (base - low) * jnp.exp(code)
 
 
 def _one_of(field: str, value: str, known: tuple[str, ...]) -> None:

@@ -167,6 +167,26 @@ def test_a_code_multiplies_positive_scalars_and_shifts_those_of_the_unit_interva
         assert decoded["learning_rate"] > 0.0
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "option", "base", "at_one"),
+    [
+        ("adafactor", "decay_rate", 0.8, 1 / (1 + 0.25 * math.exp(-1))),
+        ("rmsprop", "decay", 0.8, 1 / (1 + 0.25 * math.exp(-1))),
+        ("adadelta", "rho", 0.8, 1 / (1 + 0.25 * math.exp(-1))),
+        ("signum", "beta", 0.8, 1 / (1 + 0.25 * math.exp(-1))),
+        ("optimistic_adam_v2", "beta", 0.8, 0.8 * math.e),
+        ("adamw", "weight_decay", 0.8, 0.8 * math.e),
+        ("rprop", "eta_plus", 1.2, 1 + 0.2 * math.e),
+    ],
+)
+def test_a_code_keeps_an_option_where_its_optimizer_can_use_it(optimizer, option, base, at_one):
+    learner = dataclasses.replace(
+        CLONING, optimizer=optimizer, optimizer_options={option: base}, evolve=(option,), max_grad_norm=0.0
+    )
+    decoded = [float(learner.recipe(with_codes(**{option: code}))[option]) for code in (0.0, 1.0)]
+    np.testing.assert_allclose(decoded, [base, at_one], rtol=1e-5)
+
+
 def test_cloning_uses_the_evolved_scalars():
     dataset = Dataset(jnp.asarray(RNG.normal(size=(3, 2)), jnp.float32), jnp.ones((3, 1)))
     genome = CloningGenome(dataset.observations, dataset.targets, {k: jnp.asarray(0.7) for k in RECIPE.evolve})
