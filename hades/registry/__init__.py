@@ -12,6 +12,10 @@ import importlib
 import importlib.metadata
 import inspect
 import pkgutil
+import sys
+import threading
+import types
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -28,6 +32,9 @@ _ROOMS = ("environments", "policies", "normalizers", "inner", "outer", "fitness"
 def register(interface: str, name: str) -> Callable[[T], T]:
     """Class decorator: make a component known under `interface` (an abstract base's name) and in gin as `name`.
 
+    A class that is defined again (a notebook cell run twice, `importlib.reload`) takes the place of the old one, whose
+    instances can no longer be described.
+
     Raises:
         ConfigError: when the name is taken by another class, or the class is not a frozen dataclass.
     """
@@ -35,8 +42,8 @@ def register(interface: str, name: str) -> Callable[[T], T]:
     def decorate(cls: T) -> T:
         table = _COMPONENTS.setdefault(interface, {})
         for other_interface, components in _COMPONENTS.items():
-            if name in components and components[name] is not cls:
-                other = components[name]
+            other = components.get(name, cls)
+            if other is not cls and not (other_interface == interface and _same_place(other, cls)):
                 raise ConfigError(
                     f'The name "{name}" is already registered for {other_interface} by '
                     f"{other.__module__}.{other.__qualname__}; {cls.__module__}.{cls.__qualname__} needs another name."
@@ -46,13 +53,30 @@ def register(interface: str, name: str) -> Callable[[T], T]:
                 f"{cls.__module__}.{cls.__qualname__} must be a frozen dataclass to be registered: "
                 "put @dataclasses.dataclass(frozen=True) under @register."
             )
-        if name not in table:
+        if table.get(name) is not cls:
             _check_scalars_at_construction(cls)
-            gin.register(name, module=f"hades.{interface}")(cls)
+            _register_with_gin(gin.register(name, module=f"hades.{interface}"), cls)
         table[name] = cls
         return cls
 
     return decorate
+
+
+def _register_with_gin(registration: Callable[[type], type], cls: type) -> None:
+    """Register a class, or a new definition of it, whether or not a parsed configuration has locked gin."""
+    with gin.unlock_config():
+        try:
+            registration(cls)
+        except ValueError:
+            # gin replaces a class in its interactive mode only. Leaving the mode turns it off for the user too, so it
+            # is entered only where gin has refused, which it does not do while the user has it on.
+            with gin.config.interactive_mode():
+                registration(cls)
+
+
+def _same_place(one: type, other: type) -> bool:
+    """Whether two classes are two definitions of one name in one module."""
+    return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
 
 
 def _check_scalars_at_construction(cls: type) -> None:
@@ -60,13 +84,17 @@ def _check_scalars_at_construction(cls: type) -> None:
     construct = cls.__init__  # type: ignore[misc]  # of a class, not an instance
     signature = inspect.signature(construct)
     accepted = {int: (int,), float: (int, float), str: (str,), bool: (bool,)}
-    plain: dict[str, Any] = {f.name: f.type for f in dataclasses.fields(cls) if f.type in accepted}
+
+    @functools.cache  # at the first construction: by then the module has the names that its annotations use
+    def plain() -> dict[str, Any]:
+        kinds = {field.name: _field_type(cls, field) for field in dataclasses.fields(cls)}
+        return {name: kind for name, kind in kinds.items() if kind in accepted}
 
     @functools.wraps(construct)
     def checked(self: object, *args: Any, **kwargs: Any) -> None:
         with contextlib.suppress(TypeError):  # wrong arguments: the constructor says so better
             for field, value in signature.bind(self, *args, **kwargs).arguments.items():
-                kind = plain.get(field)
+                kind = plain().get(field)
                 if kind is None:
                     continue
                 if not isinstance(value, accepted[kind]) or (isinstance(value, bool) and kind is not bool):
@@ -74,6 +102,22 @@ def _check_scalars_at_construction(cls: type) -> None:
         construct(self, *args, **kwargs)
 
     cls.__init__ = checked  # type: ignore[misc]  # replaced on purpose
+
+
+def _field_type(cls: type, field: dataclasses.Field[Any]) -> Any:
+    """The type of a dataclass's field; its text where that is not the name of anything.
+
+    Under `from __future__ import annotations` a field has its type as text, to be read in the module of the class that
+    defined the field.
+    """
+    if not isinstance(field.type, str):
+        return field.type
+    owner = next(c for c in reversed(cls.__mro__) if vars(c).get("__dataclass_fields__", {}).get(field.name) is field)
+    annotated = types.SimpleNamespace(__annotations__={field.name: field.type})
+    try:
+        return typing.get_type_hints(annotated, vars(sys.modules[owner.__module__]))[field.name]
+    except Exception:  # any expression may stand there, and be meant for type checkers alone
+        return field.type
 
 
 _ARTICLE = {int: "an integer", float: "a number", str: "a string", bool: "True or False"}
@@ -106,32 +150,52 @@ def get(interface: str, name: str) -> type:
 
 
 def discover() -> None:
-    """Import every component module of hades, and those of other packages' entry points `hades.components`."""
-    if _Discovered.done:
+    """Import every component module of hades, and those of other packages' entry points `hades.components`.
+
+    A module that fails to import raises its error at every call until it is mended. A module that looks up components
+    while it is imported here sees those registered so far.
+    """
+    thread = threading.get_ident()
+    if _Discovered.done or thread in _Discovered.threads:
         return
-    _Discovered.done = True
-    for room in _ROOMS:
-        package = importlib.import_module(f"hades.{room}")
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"hades.{room}.{module.name}")
-    for entry_point in importlib.metadata.entry_points(group="hades.components"):
-        entry_point.load()
+    # No lock: imports wait for one another already, and a lock held around them could meet theirs in a deadlock.
+    _Discovered.threads.add(thread)
+    try:
+        for room in _ROOMS:
+            package = importlib.import_module(f"hades.{room}")
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"hades.{room}.{module.name}")
+        for entry_point in importlib.metadata.entry_points(group="hades.components"):
+            entry_point.load()
+        _Discovered.done = True
+    finally:
+        _Discovered.threads.remove(thread)
 
 
 class _Discovered:
+    """Whether everything was imported, and the threads that are importing it."""
+
     done = False
+    threads: typing.ClassVar[set[int]] = set()
 
 
 def name_of(component: object) -> tuple[str, str]:
     """(interface, name) under which a component's class is registered.
 
     Raises:
-        ConfigError: when the class was never registered.
+        ConfigError: when the class was never registered, or was defined again after the component was made.
     """
     for interface, components in _COMPONENTS.items():
         for name, cls in components.items():
             if cls is type(component):
                 return interface, name
+    for components in _COMPONENTS.values():
+        for cls in components.values():
+            if _same_place(cls, type(component)):
+                raise ConfigError(
+                    f"{cls.__module__}.{cls.__qualname__} was defined again after this {cls.__qualname__} was made, "
+                    "so it cannot be written into a file. Make it again from the new class."
+                )
     raise ConfigError(
         f"{type(component).__module__}.{type(component).__qualname__} is not registered, so it cannot be written "
         f"into a "
