@@ -2,6 +2,7 @@
 
 A row stands for one standard normal direction z f32[n]. It makes one candidate, or with antithetic pairs the two
 neighbours mean ± σz, so that a pair is stored once and never torn apart by a shard or a chunk.
+A `Noise` deals in rows, `Perturbations` in the candidates that they stand for.
 """
 
 import abc
@@ -31,7 +32,7 @@ BLOCK = 2**22
 of each number, double-buffered)."""
 
 LEAST_ROWS = 8
-"""Of a chunk, however large the genome: a sum of few rows is no longer a matrix product. Fewer were not tried."""
+"""Minimum rows per chunk. Below this the sum stops being one matrix product. Smaller values were not benchmarked."""
 
 
 class Noise(abc.ABC):
@@ -152,7 +153,44 @@ class LowRankNoise(Noise):
         return len(shape) > 1 and self.rank * (math.prod(shape[:-1]) + shape[-1]) < math.prod(shape)
 
 
-def genome_shapes(mean: Array, unravel: Callable[[Array], Genome]) -> Shapes:
+@dataclasses.dataclass(frozen=True)
+class Perturbations:
+    """The directions z of the candidates mean + σz of one search.
+
+    Attributes:
+        noise: where z comes from.
+        antithetic: whether a row makes two neighbours, z and -z.
+        shapes: shapes of the genome's arrays.
+    """
+
+    noise: Noise
+    antithetic: bool
+    shapes: Shapes
+
+    def draw(self, key: Key, population_size: int) -> Rows:
+        """The rows of P candidates: R is P, or P / 2 in pairs."""
+        return self.noise.draw(key, population_size // 2 if self.antithetic else population_size, self.shapes)
+
+    def directions(self, rows: Rows) -> Array:
+        """z f32[C, n] of the candidates of some rows."""
+        z = self.noise.directions(rows, self.shapes)
+        if not self.antithetic:
+            return z
+        signs = jnp.array([1.0, -1.0])
+        return (signs[:, None] * z[:, None]).reshape(-1, z.shape[1])
+
+    def mean_gradient(self, weights: Array, rows: Rows) -> Array:
+        """Σ weights[p] · z[p] over the candidates, with weights f32[P]: f32[n]."""
+        weights = weights[::2] - weights[1::2] if self.antithetic else weights
+        return self.noise.weighted_sum(weights, rows, self.shapes)
+
+    def std_gradient(self, weights: Array, rows: Rows) -> Array:
+        """Σ weights[p] · (z[p]² - 1) over the candidates, with weights f32[P]: f32[n]."""
+        weights = weights[::2] + weights[1::2] if self.antithetic else weights
+        return self.noise.weighted_squares(weights, rows, self.shapes)
+
+
+def array_shapes(mean: Array, unravel: Callable[[Array], Genome]) -> Shapes:
     """Shapes of the arrays that f32[n] unravels to."""
     return tuple(leaf.shape for leaf in jax.tree.leaves(jax.eval_shape(unravel, mean)))
 
@@ -160,26 +198,6 @@ def genome_shapes(mean: Array, unravel: Callable[[Array], Genome]) -> Shapes:
 def num_entries(shapes: Shapes) -> int:
     """n, the length of the flat vector."""
     return sum(math.prod(shape) for shape in shapes)
-
-
-def num_rows(population_size: int, antithetic: bool) -> int:
-    """R for P candidates."""
-    return population_size // 2 if antithetic else population_size
-
-
-def mirrored(directions: Array, antithetic: bool) -> Array:
-    """f32[R, n] to that of every candidate; the neighbours of an antithetic pair are z and -z: f32[2R, n]."""
-    if not antithetic:
-        return directions
-    signs = jnp.array([1.0, -1.0])
-    return (signs[:, None] * directions[:, None]).reshape(-1, directions.shape[1])
-
-
-def row_weights(weights: Array, antithetic: bool, power: int) -> Array:
-    """Of the candidates f32[P], to weights f32[R] of z (power 1: a mirrored one counts against) or z² (power 2)."""
-    if not antithetic:
-        return weights
-    return weights[::2] + (-1) ** power * weights[1::2]
 
 
 def _sum_over_rows(term: Callable[[Array, Rows], Array], weights: Array, rows: Rows, n: int) -> Array:
@@ -201,13 +219,16 @@ def _sum_by_chunks(term: Callable[[Array, Rows], Array], weights: Array, rows: R
     The terms are matrix products of built directions: a sum fused with what builds them, without the product, was many
     times slower on CPU.
     """
-    count = weights.shape[0]
-    chunk = next(c for c in range(min(count, max(LEAST_ROWS, BLOCK // n)), 0, -1) if count % c == 0)
-    if chunk == count:
+    count, most = weights.shape[0], max(LEAST_ROWS, BLOCK // n)
+    if count <= most:
         return term(weights, rows)
-    weights, rows = jax.tree.map(lambda x: x.reshape(count // chunk, chunk, *x.shape[1:]), (weights, rows))
+    # Equal chunks where a divisor is large enough; a prime count has none and leaves a smaller chunk for the end.
+    divisors = (c for c in range(most, max(LEAST_ROWS, most // 2) - 1, -1) if count % c == 0)
+    chunk = next(divisors, most)
 
-    def add(i: Array, total: Array) -> Array:
-        return total + term(*jax.tree.map(lambda x: x[i], (weights, rows)))
+    def term_of(start: Array | int, size: int) -> Array:
+        return term(*jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, start, size), (weights, rows)))
 
-    return lax.fori_loop(0, count // chunk, add, jnp.zeros(n))
+    total = lax.fori_loop(0, count // chunk, lambda i, total: total + term_of(i * chunk, chunk), jnp.zeros(n))
+    rest = count % chunk
+    return total + term_of(count - rest, rest) if rest else total

@@ -16,16 +16,7 @@ from jax import Array
 from hades.errors import ConfigError, offer
 from hades.optimizers import check_optimizer, make_optimizer
 from hades.outer.base import OuterOptimizer, check_population
-from hades.outer.noise import (
-    Noise,
-    Rows,
-    Shapes,
-    StoredNoise,
-    genome_shapes,
-    mirrored,
-    num_rows,
-    row_weights,
-)
+from hades.outer.noise import Noise, Perturbations, Rows, StoredNoise, array_shapes
 from hades.outer.shaping import SHAPINGS
 from hades.registry import options, register
 from hades.types import Genome, Key, Metrics
@@ -36,7 +27,7 @@ class OpenESState:
     mean: Array  # f32[n]
     sigma: Array  # f32[]
     optimizer: optax.OptState
-    shapes: Shapes = struct.field(pytree_node=False)  # of the genome's arrays
+    perturbations: Perturbations = struct.field(pytree_node=False)
 
 
 @register("OuterOptimizer", "OpenES")
@@ -74,33 +65,26 @@ class OpenES(OuterOptimizer):
 
     def init(self, key: Key, mean: Array, unravel: Callable[[Array], Genome]) -> OpenESState:
         del key
-        return OpenESState(
-            mean=mean,
-            sigma=jnp.asarray(self.sigma),
-            optimizer=self._optimizer.init(mean),
-            shapes=genome_shapes(mean, unravel),
-        )
+        optimizer = make_optimizer(self.optimizer, self.learning_rate, self.optimizer_options)
+        perturbations = Perturbations(self.noise, self.antithetic, array_shapes(mean, unravel))
+        return OpenESState(mean, jnp.asarray(self.sigma), optimizer.init(mean), perturbations)
 
     def ask(self, key: Key, state: OpenESState) -> tuple[Rows, OpenESState]:
-        return self.noise.draw(key, num_rows(self.population_size, self.antithetic), state.shapes), state
+        return state.perturbations.draw(key, self.population_size), state
 
     def candidates(self, state: OpenESState, rows: Rows) -> Array:
-        return state.mean + state.sigma * mirrored(self.noise.directions(rows, state.shapes), self.antithetic)
+        return state.mean + state.sigma * state.perturbations.directions(rows)
 
     def tell(self, key: Key, state: OpenESState, population: Rows, fitness: Array) -> tuple[OpenESState, Metrics]:
         del key
-        weights = row_weights(SHAPINGS[self.shaping](fitness), self.antithetic, power=1)
-        total = self.noise.weighted_sum(weights, population, state.shapes)
-        ascent = total / (self.population_size * state.sigma)
-        updates, optimizer = self._optimizer.update(-ascent, state.optimizer, state.mean)
+        weights = SHAPINGS[self.shaping](fitness)
+        gradient = state.perturbations.mean_gradient(weights, population) / (self.population_size * state.sigma)
+        optimizer = make_optimizer(self.optimizer, self.learning_rate, self.optimizer_options)
+        updates, optimizer_state = optimizer.update(-gradient, state.optimizer, state.mean)
+        mean = optax.apply_updates(state.mean, updates)
         sigma = jnp.maximum(state.sigma * self.sigma_decay, self.sigma_min)
         metrics = {"outer/sigma": state.sigma, "outer/update_norm": optax.tree.norm(updates)}
-        mean = optax.apply_updates(state.mean, updates)
-        return OpenESState(mean=mean, sigma=sigma, optimizer=optimizer, shapes=state.shapes), metrics
+        return dataclasses.replace(state, mean=mean, sigma=sigma, optimizer=optimizer_state), metrics
 
     def solution(self, state: OpenESState) -> Array:
         return state.mean
-
-    @property
-    def _optimizer(self) -> optax.GradientTransformation:
-        return make_optimizer(self.optimizer, self.learning_rate, self.optimizer_options)

@@ -3,8 +3,10 @@
 Ties are the rule where returns saturate (half a population at CartPole's 500).
 """
 
+import math
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.scipy.stats import rankdata
@@ -16,6 +18,19 @@ def average_over_ties(fitness: Array, weights: Array) -> Array:
     first = rankdata(-fitness, method="min").astype(jnp.int32)  # 1 is best
     last = rankdata(-fitness, method="max").astype(jnp.int32)
     return (cumulative[last] - cumulative[first - 1]) / (last - first + 1)
+
+
+def rank_utilities(size: int, temperature: float) -> Array:
+    """Weights of natural evolution strategies by rank: f32[P], best first.
+
+    At temperature 0 log ranks of the better half, minus 1/P (Wierstra et al., 2014). Above 0 those of Discovered ES,
+    softmax(-20 sigmoid(temperature · centred rank)) (Lange et al., 2023).
+    """
+    if temperature:
+        centered = jnp.arange(size) / (size - 1) - 0.5
+        return jax.nn.softmax(-20.0 * jax.nn.sigmoid(temperature * centered))
+    weights = jnp.maximum(0.0, math.log(size / 2 + 1) - jnp.log(jnp.arange(1, size + 1)))
+    return weights / weights.sum() - 1.0 / size
 
 
 def centered_rank(fitness: Array) -> Array:

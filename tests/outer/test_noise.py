@@ -12,8 +12,9 @@ from jax.flatten_util import ravel_pytree
 from hades.errors import ConfigError
 from hades.inner.identity import Identity
 from hades.outer import noise as noise_module
-from hades.outer.noise import LowRankNoise, SeededNoise, StoredNoise, mirrored, num_entries, row_weights
+from hades.outer.noise import LowRankNoise, Perturbations, SeededNoise, StoredNoise, num_entries
 from hades.outer.open_es import OpenES
+from hades.outer.shaping import rank_utilities
 from hades.outer.snes import SNES
 from hades.policies.mlp import MLP
 from hades.train.checkpoint import Checkpoints
@@ -38,17 +39,38 @@ def drawn(noise, key, count=R):
     return rows, np.asarray(noise.directions(rows, SHAPES), np.float64)
 
 
+@pytest.mark.parametrize("count", [R, 7])
 @pytest.mark.parametrize("name", NAMES)
-def test_sums_are_those_of_the_directions(name, key, monkeypatch):
+def test_sums_are_those_of_the_directions(name, count, key, monkeypatch):
     noise = EVERY[name]
-    rows, z = drawn(noise, key)
-    weights = np.linspace(-1.0, 2.0, R)
+    rows, z = drawn(noise, key, count)
+    weights = np.linspace(-1.0, 2.0, count)
     monkeypatch.setattr(noise_module, "LEAST_ROWS", 1)
-    for block in (1, 3 * N, 10**6):  # one row at a time, two (the divisor of 8 below 3), all
+    for block in (1, 3 * N, 10**6):  # one row at a time, two (the divisor of 8 below 3) or three and a last one, all
         monkeypatch.setattr(noise_module, "BLOCK", block)
         np.testing.assert_allclose(noise.weighted_sum(jnp.asarray(weights), rows, SHAPES), weights @ z, atol=1e-5)
         squares = noise.weighted_squares(jnp.asarray(weights), rows, SHAPES)
         np.testing.assert_allclose(squares, weights @ (z**2 - 1), atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "chunks"),
+    [(67, 16, {16, 3}), (64, 24, {16}), (60, 16, {15}), (62, 16, {16, 14}), (67, 1, {8, 3}), (16, 16, {16})],
+    ids=["prime", "power of two", "divisor", "small divisors", "large genome", "all"],
+)
+def test_rows_are_summed_in_large_chunks_whatever_their_count(count, most, chunks, key, monkeypatch):
+    seen = set()
+
+    class Recorded(SeededNoise):
+        def directions(self, rows, shapes):
+            seen.add(rows.shape[0])
+            return super().directions(rows, shapes)
+
+    monkeypatch.setattr(noise_module, "BLOCK", most * N)
+    noise = Recorded()
+    rows = jax.eval_shape(lambda k: noise.draw(k, count, SHAPES), key)
+    jax.eval_shape(lambda w, r: noise.weighted_squares(w, r, SHAPES), jnp.zeros(count), rows)
+    assert seen == chunks
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -114,14 +136,17 @@ def test_factors_are_what_is_kept(key):
     assert kept["rank 2"] == 4 * (2 * (512 + 512) + 512)
 
 
-def test_mirrored_neighbours_and_their_weights():
-    z = jnp.arange(6.0).reshape(2, 3)
-    np.testing.assert_array_equal(mirrored(z, True), np.stack([z[0], -z[0], z[1], -z[1]]))
-    np.testing.assert_array_equal(mirrored(z, False), z)
-    weights = jnp.array([5.0, 1.0, 2.0, 3.0])
-    np.testing.assert_array_equal(row_weights(weights, True, power=1), [4.0, -1.0])
-    np.testing.assert_array_equal(row_weights(weights, True, power=2), [6.0, 5.0])
-    np.testing.assert_array_equal(row_weights(weights, False, power=2), weights)
+def test_antithetic_neighbours_are_mirrored_and_their_sums_are_those_over_candidates(key):
+    rows, weights = jnp.arange(6.0).reshape(2, 3), jnp.array([5.0, 1.0, 2.0, 3.0])
+    pairs, single = (Perturbations(StoredNoise(), antithetic, ((3,),)) for antithetic in (True, False))
+    assert (pairs.draw(key, 4).shape, single.draw(key, 4).shape) == ((2, 3), (4, 3))
+    z = pairs.directions(rows)
+    np.testing.assert_array_equal(z, np.stack([rows[0], -rows[0], rows[1], -rows[1]]))
+    np.testing.assert_array_equal(single.directions(rows), rows)
+    np.testing.assert_array_equal(pairs.mean_gradient(weights, rows), weights @ z)
+    np.testing.assert_array_equal(pairs.std_gradient(weights, rows), weights @ (z**2 - 1))
+    np.testing.assert_array_equal(single.mean_gradient(weights[:2], rows), weights[:2] @ rows)
+    np.testing.assert_array_equal(single.std_gradient(weights[:2], rows), weights[:2] @ (rows**2 - 1))
 
 
 @pytest.mark.parametrize("antithetic", [True, False], ids=["pairs", "no pairs"])
@@ -149,7 +174,7 @@ def test_the_update_of_snes_is_the_sum_over_its_candidates(antithetic, key):
     fitness = -np.square(candidates - 0.5).sum(1)
     told, _ = outer.tell(key, state, rows, jnp.asarray(fitness))
     best_first = candidates[np.argsort(-fitness)] / 0.5
-    utilities = np.asarray(outer.utilities(), np.float64)
+    utilities = np.asarray(rank_utilities(P, outer.temperature), np.float64)
     rate = (3 + math.log(N)) / (5 * math.sqrt(N))
     np.testing.assert_allclose(told.mean, 0.5 * utilities @ best_first, atol=1e-5)
     np.testing.assert_allclose(told.std, 0.5 * np.exp(0.5 * rate * (utilities @ (best_first**2 - 1))), atol=1e-5)
@@ -186,7 +211,7 @@ def test_a_state_knows_its_shapes_again_after_a_checkpoint(name, key, tmp_path):
     like = jax.eval_shape(lambda k: outer.init(k, MEAN, UNRAVEL), key)
     restored = checkpoints.restore({"outer": like}, print)
     checkpoints.close()
-    assert restored.tree["outer"].shapes == SHAPES
+    assert restored.tree["outer"].perturbations == Perturbations(EVERY[name], True, SHAPES)
     assert_equal(asked_candidates(outer, key, restored.tree["outer"]), asked_candidates(outer, key, state))
 
 
@@ -207,6 +232,6 @@ def test_a_low_rank_search_that_is_continued_is_the_uninterrupted_one(tmp_path):
 def test_what_cannot_work_is_refused():
     with pytest.raises(ConfigError, match=r"LowRankNoise.rank is 0; it must be at least 1"):
         LowRankNoise(rank=0)
-    with pytest.raises(ConfigError, match=r"SNES adapts the step size of every number.*LowRankNoise.*or OpenES"):
+    with pytest.raises(ConfigError, match=r"SNES.noise is LowRankNoise.*not independent.*or OpenES"):
         SNES(noise=LowRankNoise())
     dataclasses.replace(SNES(), noise=SeededNoise())

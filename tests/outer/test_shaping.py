@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 
 from hades.outer.evosax import Evosax
-from hades.outer.shaping import SHAPINGS, average_over_ties, centered_rank, standardized
-from hades.outer.snes import SNES
+from hades.outer.shaping import SHAPINGS, average_over_ties, centered_rank, rank_utilities, standardized
 
 TIED = jnp.array([500.0] * 20 + [float(i) for i in range(12)])  # 20 of 32 at CartPole's best
-TEMPERATURE_20 = SNES(population_size=32, temperature=20.0).utilities()
+TEMPERATURE_20 = rank_utilities(32, 20.0)
 
 
 def test_weights_keep_their_sum_when_20_of_32_tie_for_best():
