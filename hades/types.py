@@ -116,12 +116,22 @@ class Moments:
     @staticmethod
     def of(x: Array, mask: Array) -> "Moments":
         """Moments over the leading axis of f32[B, ...], counting the rows where bool[B] is true."""
-        weights = mask.astype(x.dtype).reshape(mask.shape + (1,) * (x.ndim - 1))
+        rows = mask.reshape(mask.shape + (1,) * (x.ndim - 1))
         count = mask.sum().astype(x.dtype)
-        mean = (weights * x).sum(0) / jnp.maximum(count, 1.0)
-        return Moments(count=count, mean=mean, m2=(weights * jnp.square(x - mean)).sum(0))
+        mean = x.sum(0, where=rows) / jnp.maximum(count, 1.0)
+        return Moments(count=count, mean=mean, m2=jnp.square(x - mean).sum(0, where=rows))
+
+    def where(self, kept: Array) -> "Moments":
+        """These moments where a bool of the shape of `count` is true; elsewhere none, whatever they hold there."""
+        entries = kept.reshape(kept.shape + (1,) * (self.mean.ndim - kept.ndim))
+        return Moments(
+            count=jnp.where(kept, self.count, 0.0),
+            mean=jnp.where(entries, self.mean, 0.0),
+            m2=jnp.where(entries, self.m2, 0.0),
+        )
 
     def merge(self, other: "Moments") -> "Moments":
+        self, other = self.where(self.count > 0), other.where(other.count > 0)
         count = self.count + other.count
         share = other.count / jnp.maximum(count, 1.0)
         delta = other.mean - self.mean
@@ -133,6 +143,7 @@ class Moments:
 
     def merge_axis(self) -> "Moments":
         """Merge a stack of moments along its leading axis; further axes of `count` are a batch."""
+        self = self.where(self.count > 0)
         weights = self.count.reshape(self.count.shape + (1,) * (self.mean.ndim - self.count.ndim))
         mean = (weights * self.mean).sum(0) / jnp.maximum(weights.sum(0), 1.0)
         m2 = (self.m2 + weights * jnp.square(self.mean - mean)).sum(0)
@@ -180,6 +191,17 @@ def finite_mean(x: Array, axis: int | None = None) -> Array:
     total = jnp.where(finite, x, 0.0).sum(axis)
     count = finite.sum(axis)
     return jnp.where(count > 0, total / jnp.maximum(count, 1), jnp.nan)
+
+
+def all_finite(tree: PyTree) -> Array:
+    """Whether every number of a pytree of arrays is finite: bool[]."""
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+
+
+def finite_or(new: PyTree, old: PyTree) -> tuple[PyTree, Array]:
+    """The pytree `new` where all of its numbers are finite, else `old`; and bool[], whether it is `new`."""
+    finite = all_finite(new)
+    return jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old), finite
 
 
 def size_of(tree: PyTree) -> int:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hades.types import Box, Discrete, EnvSpec, Moments, Score, finite_mean, size_of
+from hades.types import Box, Discrete, EnvSpec, Moments, Score, finite_mean, finite_or, size_of
 
 DATA = np.random.default_rng(0).normal(3.0, 2.0, (30, 2)).astype(np.float32)
 PARTS = np.split(DATA, [1, 4, 17])
@@ -24,6 +24,13 @@ def assert_moments_of(moments: Moments, rows: np.ndarray) -> None:
 def test_moments_of_unmasked_rows_equal_numpy():
     mask = np.arange(30) % 3 > 0
     assert_moments_of(Moments.of(jnp.asarray(DATA), jnp.asarray(mask)), DATA[mask])
+
+
+@pytest.mark.parametrize("anything", [np.nan, np.inf, 3e19], ids=str)
+def test_masked_rows_may_hold_anything(anything):
+    mask = np.arange(30) % 3 > 0
+    rows = np.where(mask[:, None], DATA, np.float32(anything))  # the square of 3e19 is more than float32 holds
+    assert_moments_of(Moments.of(jnp.asarray(rows), jnp.asarray(mask)), DATA[mask])
 
 
 def test_merged_moments_equal_numpy_on_concatenated_data():
@@ -63,6 +70,14 @@ def test_merging_with_no_data_changes_nothing(empty):
         assert_moments_of(nothing.merge(something) if empty == "left" else something.merge(nothing), DATA)
 
 
+@pytest.mark.parametrize("anything", [np.nan, np.inf, 3e19], ids=str)
+def test_moments_of_no_row_may_hold_anything(anything):
+    nothing, something = Moments(jnp.zeros(()), jnp.full(2, anything), jnp.full(2, anything)), of(DATA)
+    assert_moments_of(nothing.merge(something), DATA)
+    assert_moments_of(something.merge(nothing), DATA)
+    assert_moments_of(jax.tree.map(lambda *xs: jnp.stack(xs), nothing, something, nothing).merge_axis(), DATA)
+
+
 def test_moments_keep_their_accuracy_far_from_zero():
     rows = DATA + 1000.0
     np.testing.assert_allclose(of(rows[:10]).merge(of(rows[10:])).variance, rows.var(0), rtol=1e-3)
@@ -97,3 +112,13 @@ def test_specs_know_sizes_and_kinds():
     flat = EnvSpec("x", (4,), Box(2), 10)
     assert (flat.obs_size, flat.is_image, flat.is_discrete, flat.action_space.size) == (4, False, False, 2)
     assert size_of({"a": jnp.zeros((2, 3)), "b": jnp.zeros(())}) == 7
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_pytree_with_one_number_that_is_not_finite_is_replaced_whole(bad):
+    old = {"a": jnp.zeros(2), "b": jnp.zeros((), jnp.int32)}
+    new = {"a": jnp.array([1.0, 2.0]), "b": jnp.ones((), jnp.int32)}
+    kept, finite = finite_or(new, old)
+    assert (bool(finite), kept["a"].tolist(), int(kept["b"])) == (True, [1.0, 2.0], 1)
+    kept, finite = finite_or(new | {"a": jnp.array([1.0, bad])}, old)
+    assert (bool(finite), kept["a"].tolist(), int(kept["b"])) == (False, [0.0, 0.0], 0)

@@ -26,16 +26,15 @@ def generalized_advantages(
     Returns:
         f32[T, E]; added to `values` they are the targets of the critic.
     """
-    decay = discount * (1.0 - done)
     following = jnp.concatenate([values[1:], last_value[None]])
-    errors = rewards + decay * following - values
+    errors = rewards + jnp.where(done, 0.0, discount * following) - values
 
     def back(later: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
-        error, decay = step
-        advantage = error + gae_lambda * decay * later
+        error, done = step
+        advantage = error + jnp.where(done, 0.0, gae_lambda * discount * later)
         return advantage, advantage
 
-    return lax.scan(back, jnp.zeros_like(last_value), (errors, decay), reverse=True)[1]
+    return lax.scan(back, jnp.zeros_like(last_value), (errors, done), reverse=True)[1]
 
 
 def policy_loss(

@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hades.algorithms.base import Evaluation, Solution
 from hades.algorithms.keys import Step, Stream, indexed_keys, step_key, stream_key
-from hades.algorithms.playing import largest_divisor, map_chunks, play_tasks, sequential
+from hades.algorithms.playing import apply_in_chunks, chunk_size, map_chunks, play_tasks, sequential
 from hades.environments.base import Environment
 from hades.errors import ConfigError
 from hades.fitness.base import Fitness
@@ -38,7 +38,9 @@ from hades.types import (
     Moments,
     Params,
     Score,
+    all_finite,
     finite_mean,
+    finite_or,
     size_of,
 )
 
@@ -154,12 +156,13 @@ class Evolution:
         usable = jnp.where(finite, fitness, jnp.min(jnp.where(finite, fitness, jnp.inf)))
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # for sums over rows that lie on several devices
             outer, outer_metrics = self.outer.tell(step_key(key, Step.TELL), asked, population, usable)
-        updated = dataclasses.replace(state, outer=outer, normalizer=self._updated_normalizer(state.normalizer, scores))
-        updated = jax.tree.map(lambda new, old: _select(finite.any(), new, old), updated, state)
+        normalizer, normalizer_metrics = self._updated_normalizer(state.normalizer, scores)
+        updated = dataclasses.replace(state, outer=outer, normalizer=normalizer)
+        updated = jax.tree.map(lambda new, old: jnp.where(finite.any(), new, old), updated, state)
         next_state = dataclasses.replace(
             updated, generation=state.generation + 1, failures=jnp.where(finite.any(), 0, state.failures + 1)
         )
-        return next_state, outer_metrics | _summary(scores, fitness, finite)
+        return next_state, outer_metrics | normalizer_metrics | _summary(scores, fitness, finite)
 
     def solution(self, state: EvolutionState) -> Solution:
         return Solution(genome=self.unravel(self.outer.solution(state.outer)), normalizer=state.normalizer)
@@ -237,15 +240,11 @@ class Evolution:
 
         size = num_rows(population)
         per_row = jax.eval_shape(self.outer.candidates, outer, population).shape[0] // size
-        chunk = self.rows_at_once(size, per_row)
-        if chunk == size:
-            return score_chunk(population)
-        chunks = jax.tree.map(lambda x: x.reshape(size // chunk, chunk, *x.shape[1:]), population)
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), lax.map(score_chunk, chunks))
+        return apply_in_chunks(score_chunk, population, self.rows_at_once(size, per_row))
 
     def rows_at_once(self, rows: int, per_row: int) -> int:
-        """How many of a device's rows, each standing for `per_row` candidates, make a rollout batch."""
-        return largest_divisor(rows, max(1, self.rollout_batch // per_row) if self.rollout_batch else 0)
+        """How many of a device's rows, each standing for `per_row` candidates, make a (full) rollout batch."""
+        return chunk_size(rows, max(1, self.rollout_batch // per_row) if self.rollout_batch else 0)
 
     def _inits(self, key: Key, count: int) -> Params:
         return sequential(lambda k: self.learner.init_params(k, self.spec), indexed_keys(key, count))
@@ -254,10 +253,17 @@ class Evolution:
         policy = self.learner.policy
         return lambda params: self.normalizer.wrap(normalizer, lambda key, obs: policy.act(key, params, obs, spec))
 
-    def _updated_normalizer(self, state: NormalizerState, scores: Score) -> NormalizerState:
+    def _updated_normalizer(self, state: NormalizerState, scores: Score) -> tuple[NormalizerState, Metrics]:
+        """The statistics after a generation, as they were where they would not be finite, and what was left out.
+
+        A candidate whose fitness or whose moments are not finite does not count.
+        """
         if scores.moments is None:
-            return state
-        return self.normalizer.update(state, scores.moments.merge_axis())
+            return state, {}
+        usable = jnp.isfinite(scores.value) & jax.vmap(all_finite)(scores.moments)
+        moments = scores.moments.where(usable).merge_axis()
+        updated, accepted = finite_or(self.normalizer.update(state, moments), state)
+        return updated, {"normalizer/rejected": (~usable).sum(), "normalizer/refused": (~accepted).astype(jnp.int32)}
 
 
 def num_rows(population: Population) -> int:
@@ -274,12 +280,6 @@ def _check_divisible(population_size: int, rows: int, devices: int) -> None:
             f"population_size {population_size}{pairs} is not divisible by {devices} devices: "
             f"use {least}, or fewer devices."
         )
-
-
-def _select(condition: Array, new: Array, old: Array) -> Array:
-    if jnp.issubdtype(new.dtype, jax.dtypes.prng_key):
-        return old
-    return jnp.where(condition, new, old)
 
 
 def _combined(env: Environment, scores: list[Score]) -> Score:

@@ -14,23 +14,37 @@ from hades.types import ActFn, EnvSpec, Key, Params, PyTree
 
 
 def map_chunks(function: Callable[[PyTree], PyTree], xs: PyTree, at_once: int) -> PyTree:
-    """`vmap(function)(xs)`, at most `at_once` rows at a time (0: all) and in equal chunks."""
-    size = jax.tree.leaves(xs)[0].shape[0]
-    chunk = largest_divisor(size, at_once)
-    if chunk == size:
-        return jax.vmap(function)(xs)
-    if chunk == 1:
+    """`vmap(function)(xs)`, at most `at_once` rows at a time (0: all)."""
+    if at_once == 1:
         return lax.map(function, xs)
-    chunks = jax.tree.map(lambda x: x.reshape(size // chunk, chunk, *x.shape[1:]), xs)
-    ys = lax.map(jax.vmap(function), chunks)
-    return jax.tree.map(lambda y: y.reshape(size, *y.shape[2:]), ys)
+    return apply_in_chunks(jax.vmap(function), xs, at_once)
 
 
-def largest_divisor(size: int, at_most: int) -> int:
-    """The largest divisor of `size` that does not exceed `at_most` (0: `size` itself)."""
-    if at_most <= 0 or at_most >= size:
+def apply_in_chunks(function: Callable[[PyTree], PyTree], xs: PyTree, at_once: int) -> PyTree:
+    """`function(xs)` of a function that treats each row by itself, at most `at_once` rows at a time (0: all).
+
+    Like `lax.map(batch_size=at_once)`, but of a function of several rows, and in chunks that are as equal as possible:
+    the function is compiled a second time only where the last chunk is smaller than the others.
+    """
+    size = jax.tree.leaves(xs)[0].shape[0]
+    chunk = chunk_size(size, at_once)
+    if chunk == size:
+        return function(xs)
+    equal = size - size % chunk
+    chunks = jax.tree.map(lambda x: x[:equal].reshape(-1, chunk, *x.shape[1:]), xs)
+    ys = jax.tree.map(lambda y: y.reshape(equal, *y.shape[2:]), lax.map(function, chunks))
+    if equal == size:
+        return ys
+    rest = function(jax.tree.map(lambda x: x[equal:], xs))
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts), ys, rest)
+
+
+def chunk_size(size: int, at_most: int) -> int:
+    """The size of the largest chunk of `size` rows in as few and as equal chunks as `at_most` allows (0: one chunk)."""
+    if not 0 < at_most < size:
         return size
-    return next(d for d in range(at_most, 0, -1) if size % d == 0)
+    count = -(-size // at_most)
+    return -(-size // count)
 
 
 def play(

@@ -39,7 +39,19 @@ from hades.normalizers.base import Normalizer, NormalizerState
 from hades.optimizers import check_optimizer, make_optimizer
 from hades.policies.base import Policy
 from hades.registry import options, register
-from hades.types import POPULATION_AXIS, ActFn, Box, EnvSpec, Key, Metrics, Moments, Params, TimeStep, finite_mean
+from hades.types import (
+    POPULATION_AXIS,
+    ActFn,
+    Box,
+    EnvSpec,
+    Key,
+    Metrics,
+    Moments,
+    Params,
+    TimeStep,
+    finite_mean,
+    finite_or,
+)
 
 StepKeys: TypeAlias = tuple[Key, Key, Key]
 """Of one step: one key to act, E to step and E to begin anew."""
@@ -224,7 +236,7 @@ class PPO:
         key = stream_key(state.key, Stream.SEARCH, state.generation)
         apart, together = NamedSharding(mesh, PartitionSpec(POPULATION_AXIS)), NamedSharding(mesh, PartitionSpec())
         played, steps, episodes = self.collect(step_key(key, Step.EPISODES), state, apart)
-        prepared, batch = self.prepare(played, steps)
+        prepared, batch, refused = self.prepare(played, steps)
         batch = lax.with_sharding_constraint(batch, together)  # environments step apart, every device learns from all
         networks, optimizer, losses = self.learn(step_key(key, Step.LEARN), batch, prepared)
         finite = jnp.isfinite(losses["ppo/grad_norm"]) & jnp.isfinite(optax.tree.norm(networks))
@@ -233,7 +245,7 @@ class PPO:
         next_state = dataclasses.replace(
             learned, generation=state.generation + 1, failures=jnp.where(finite, 0, state.failures + 1)
         )
-        return next_state, _summary(played.last_returns, episodes, self.steps_per_iteration) | losses
+        return next_state, _summary(played.last_returns, episodes, self.steps_per_iteration) | losses | refused
 
     def solution(self, state: PPOState) -> Solution:
         return Solution(genome=state.networks.actor, normalizer=state.normalizer)
@@ -283,11 +295,17 @@ class PPO:
         k_act, k_step, k_reset = jax.random.split(key, 3)
         return k_act, indexed_keys(k_step, self.num_envs), indexed_keys(k_reset, self.num_envs)
 
-    def prepare(self, state: PPOState, steps: Steps) -> tuple[PPOState, Batch]:
-        """Steps with advantages and targets, in one row: [T·E, ...]; the state with what they tell of scales."""
-        rewards = steps.reward
+    def prepare(self, state: PPOState, steps: Steps) -> tuple[PPOState, Batch, Metrics]:
+        """Make a batch of the steps, and update the scales of rewards and observations.
+
+        Returns:
+            The state with scales that know these steps, or as they were where they would not be finite; the steps with
+            advantages and targets, in one row [T·E, ...]; and for each scale whether it was left as it was (0 or 1).
+        """
+        rewards, metrics = steps.reward, {}
         if self.normalize_rewards:
-            state = self._seen_rewards(state, steps)
+            state, accepted = self._seen_rewards(state, steps)
+            metrics["ppo/rewards_refused"] = (~accepted).astype(jnp.int32)
             rewards = rewards / jnp.sqrt(state.reward_moments.variance + 1e-8)
             rewards = jnp.clip(rewards, -REWARD_CLIP, REWARD_CLIP)
         rewards = rewards + self.discount * steps.beyond
@@ -305,14 +323,20 @@ class PPO:
         if self.normalizer.wants_moments:
             raw = steps.obs.reshape(-1, *self.spec.obs_shape)
             moments = Moments.of(raw, jnp.ones(len(raw), bool))
-            state = dataclasses.replace(state, normalizer=self.normalizer.update(state.normalizer, moments))
-        return state, batch
+            updated, accepted = finite_or(self.normalizer.update(state.normalizer, moments), state.normalizer)
+            state = dataclasses.replace(state, normalizer=updated)
+            metrics["normalizer/refused"] = (~accepted).astype(jnp.int32)
+        return state, batch, metrics
 
-    def _seen_rewards(self, state: PPOState, steps: Steps) -> PPOState:
-        """The state with the moments of discounted rewards that these steps tell of."""
+    def _seen_rewards(self, state: PPOState, steps: Steps) -> tuple[PPOState, Array]:
+        """The state with the moments of these steps' discounted rewards, and bool[], whether they are finite.
+
+        Where they are not, the moments stay as they were.
+        """
         totals, left = discounted_returns(steps.reward, steps.done, state.discounted, self.discount)
         moments = Moments.of(totals.reshape(-1), jnp.ones(totals.size, bool))
-        return dataclasses.replace(state, discounted=left, reward_moments=state.reward_moments.merge(moments))
+        merged, accepted = finite_or(state.reward_moments.merge(moments), state.reward_moments)
+        return dataclasses.replace(state, discounted=left, reward_moments=merged), accepted
 
     def learn(self, key: Key, batch: Batch, state: PPOState) -> tuple[Networks, optax.OptState, Metrics]:
         """All epochs of an iteration, and the means of their metrics."""

@@ -63,6 +63,11 @@ def plausible_mean(values: Array, episodes: Episodes, spec: EnvSpec, choice: str
     return jnp.where(left > 0, jnp.where(flags, 0.0, values).sum() / jnp.maximum(left, 1), jnp.nan)
 
 
+def weighted(weight: Array | float, value: Array) -> Array:
+    """weight · value; 0 where the weight is 0, even where the value is not finite."""
+    return jnp.where(jnp.equal(weight, 0.0), 0.0, weight * value)
+
+
 def episode_metrics(episodes: Episodes, spec: EnvSpec) -> Metrics:
     """What every fitness that plays episodes reports of them."""
     metrics: Metrics = {

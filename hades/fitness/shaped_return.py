@@ -13,7 +13,7 @@ from jax import Array
 from hades.environments.base import Environment
 from hades.environments.rollout import rollout
 from hades.errors import ConfigError, offer
-from hades.fitness.base import Fitness, check_implausible, episode_metrics, plausible_mean
+from hades.fitness.base import Fitness, check_implausible, episode_metrics, plausible_mean, weighted
 from hades.registry import options, register
 from hades.types import ActFn, Candidate, EnvSpec, Key, Score
 
@@ -83,7 +83,7 @@ class ShapedReturn(Fitness):
         for name in weights:
             if name not in sums:
                 raise ConfigError(f'ShapedReturn.terms names "{name}". {offer(name, sorted(sums))}')
-        value = jnp.stack([weight * sums[name] for name, weight in weights.items()]).sum(0)
+        value = jnp.stack([weighted(weight, sums[name]) for name, weight in weights.items()]).sum(0)
         return Score(
             value=plausible_mean(value, episodes, env.spec, self.implausible, self.penalty),
             episodes=jnp.full((), self.num_episodes, jnp.int32),

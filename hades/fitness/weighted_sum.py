@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from hades.environments.base import Environment
 from hades.errors import ConfigError
-from hades.fitness.base import Fitness
+from hades.fitness.base import Fitness, weighted
 from hades.registry import register
 from hades.types import ActFn, Candidate, EnvSpec, Key, Metrics, Moments, Score
 
@@ -42,7 +42,7 @@ class WeightedSum(Fitness):
             if score.moments is not None:
                 moments = score.moments if moments is None else moments.merge(score.moments)
         return Score(
-            value=jnp.stack([w * s.value for w, s in zip(self.weights, scores, strict=True)]).sum(),
+            value=jnp.stack([weighted(w, s.value) for w, s in zip(self.weights, scores, strict=True)]).sum(),
             episodes=jnp.stack([s.episodes for s in scores]).sum(),
             env_steps=jnp.stack([s.env_steps for s in scores]).sum(),
             moments=moments,

@@ -45,7 +45,10 @@ class Normalizer(abc.ABC):
         return lambda key, obs: act(key, self.apply(state, obs))
 
     def update(self, state: NormalizerState, moments: Moments) -> NormalizerState:
-        """Statistics for the next generation, from the moments of this one's observations."""
+        """Statistics for the next generation, from the moments of this one's observations.
+
+        The algorithm keeps the old statistics where the new ones are not finite, and reports it.
+        """
         del moments
         return state
 

@@ -16,7 +16,7 @@ from hades.errors import ConfigError
 from hades.normalizers.base import Normalizer, NormalizerState, identity_state
 from hades.normalizers.constant import standardize
 from hades.registry import register
-from hades.types import ActFn, Key, Moments
+from hades.types import ActFn, Key, Moments, finite_or
 
 PRIOR_COUNT = 1e-4
 """Weight of the prior: mean 0, variance 1."""
@@ -32,6 +32,7 @@ class RestartingNormalizer(Normalizer):
     For replication only. The statistics start from a prior (count 1e-4, mean 0, variance 1), see the first
     observations of all environments, and then each new observation of every environment before it is normalised
     (merged by Chan et al., 1983). An episode that has ended is no longer counted, unless the environment starts anew.
+    Observations that would leave statistics that are not finite are not merged.
     The defaults reproduce the published runs, which have neither a floor nor a clip.
 
     The state holds nothing but the prior: a dataset file's mean is 0 and its deviation 1. `apply` uses it where
@@ -67,7 +68,7 @@ class RestartingNormalizer(Normalizer):
             return lambda key, obs: act(key, self.apply(NormalizerState(seen.mean, std, seen), obs))
 
         def observe(seen: Moments, obs: Array, live: Array) -> Moments:
-            return seen.merge(Moments.of(obs, live))
+            return finite_or(seen.merge(Moments.of(obs, live)), seen)[0]
 
         prior = Moments(
             count=jnp.full((), PRIOR_COUNT), mean=jnp.zeros_like(state.mean), m2=jnp.full_like(state.mean, PRIOR_COUNT)

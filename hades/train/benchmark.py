@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 
 from hades.algorithms.evolution import Evolution, EvolutionState
 from hades.algorithms.keys import indexed_keys
-from hades.algorithms.playing import largest_divisor, map_chunks, sequential
+from hades.algorithms.playing import apply_in_chunks, chunk_size, map_chunks, sequential
 from hades.environments.base import EnvState
 from hades.environments.rollout import rollout_window
 from hades.errors import ConfigError
@@ -117,12 +117,12 @@ def _bound(function: Callable[[PyTree], PyTree], argument: PyTree) -> Callable[[
 
 
 def _policies(algorithm: Evolution, key: Key) -> tuple[Params, int]:
-    """One chunk of policies, k stacked outside chunk, and the number of chunks."""
+    """The largest chunk of policies, k stacked outside chunk, and the number of chunks."""
     size, count = algorithm.outer.population_size, algorithm.num_inits
-    chunk = largest_divisor(size, algorithm.rollout_batch)
+    chunk = chunk_size(size, algorithm.rollout_batch)
     inits = sequential(lambda k: algorithm.learner.init_params(k, algorithm.spec), indexed_keys(key, count))
     stacked = jax.tree.map(lambda x: jnp.broadcast_to(x[:, None], (count, chunk, *x.shape[1:])) + 0.0, inits)
-    return stacked, size // chunk
+    return stacked, -(-size // chunk)
 
 
 def _clone(algorithm: Evolution, key: Key, population: Array) -> Array:
@@ -139,7 +139,10 @@ def _clone(algorithm: Evolution, key: Key, population: Array) -> Array:
 
 
 def _infer(algorithm: Evolution, key: Key, num_envs: int, num_steps: int) -> Array:
-    """As many actions as a generation takes, on observations that change a little each time."""
+    """As many actions as a generation takes, on observations that change a little each time.
+
+    A few more where the last chunk of a generation is smaller than the others.
+    """
     spec, policy = algorithm.spec, algorithm.learner.policy
     params, chunks = _policies(algorithm, key)
     obs = jax.random.normal(key, (*jax.tree.leaves(params)[0].shape[:2], num_envs, *spec.obs_shape))
@@ -161,7 +164,6 @@ def _play(algorithm: Evolution, key: Key, num_envs: int, num_steps: int) -> Arra
     """A generation's live environment steps with an action that costs nothing but looks at the observation."""
     spec, env = algorithm.spec, algorithm.environment
     size, count = algorithm.outer.population_size, algorithm.num_inits
-    chunk = largest_divisor(size, algorithm.rollout_batch)
 
     def act_for(offset: Array) -> ActFn:
         def act(key: Key, obs: Array) -> Array:
@@ -187,9 +189,9 @@ def _play(algorithm: Evolution, key: Key, num_envs: int, num_steps: int) -> Arra
 
         return lax.scan(advance, jax.vmap(env.reset)(keys), jnp.arange(num_steps))[1].sum()
 
-    offsets = jnp.arange(size, dtype=jnp.float32).reshape(size // chunk, chunk)
-    play = jax.vmap(jax.vmap(one, in_axes=(None, 0)), in_axes=(0, None))
-    return lax.map(lambda o: play(indexed_keys(key, count), o), offsets)
+    play = jax.vmap(jax.vmap(one, in_axes=(None, 0)), in_axes=(0, None), out_axes=1)
+    offsets = jnp.arange(size, dtype=jnp.float32)
+    return apply_in_chunks(lambda some: play(indexed_keys(key, count), some), offsets, algorithm.rollout_batch)
 
 
 def _advance(algorithm: Evolution, mesh: Mesh, state: EvolutionState, generations: int) -> EvolutionState:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import SingleDeviceSharding
 
 from hades.algorithms.evolution import Evolution, num_rows
-from hades.algorithms.playing import largest_divisor
+from hades.algorithms.playing import chunk_size
 from hades.algorithms.ppo import PPO
 from hades.inner.behaviour_cloning import BehaviourCloning
 from hades.train import communication
@@ -68,7 +68,7 @@ def memory_plan(algorithm: Evolution, num_devices: int = 1) -> MemoryPlan:
 
     chunk = at_once * per_row
     networks = chunk * count
-    cloned = largest_divisor(chunk, max(1, algorithm.learn_batch // count) if algorithm.learn_batch else 0) * count
+    cloned = chunk_size(chunk, max(1, algorithm.learn_batch // count) if algorithm.learn_batch else 0) * count
     params = jax.eval_shape(lambda k: learner.init_params(k, spec), key)
     genome = algorithm.genome_shapes
     trained = jax.eval_shape(lambda k, g, p: learner.learn(k, g, p, spec)[0], key, genome, params)

@@ -51,7 +51,7 @@ def iteration_costs(algorithm: PPO, repeats: int = 5, warm_up: int = 0) -> Itera
     collect = jax.jit(lambda s: algorithm.collect(key, s, apart))
     prepare, learn = jax.jit(algorithm.prepare), jax.jit(algorithm.learn)
     played, steps, _ = collect(state)
-    prepared, batch = prepare(played, steps)
+    prepared, batch, _ = prepare(played, steps)
     functions: dict[str, Callable[[], PyTree]] = {
         "iteration": lambda: step(state),
         "collecting": lambda: collect(state),

@@ -201,9 +201,15 @@ def search(run: RunRecord) -> str:
             "is the best of many measurements, so it flatters; the report measured the selected solution anew."
         )
         parts.append(paragraph(note, "note"))
-    lost = sum(int(row.get("fitness/nonfinite") or 0) for row in run.metrics)
-    if lost:
-        parts.append(paragraph(f"{lost} candidates had a fitness that was not finite and were ranked last.", "note"))
+    counted = (
+        ("fitness/nonfinite", "candidates had a fitness that was not finite and were ranked last."),
+        ("normalizer/rejected", "candidates did not count in the normaliser, for numbers that were not finite."),
+        ("normalizer/refused", "updates of the normaliser were dropped: its statistics would not have been finite."),
+        ("ppo/rewards_refused", "updates of the reward scale were dropped: it would not have been finite."),
+    )
+    for name, what in counted:
+        if count := sum(int(row.get(name) or 0) for row in run.metrics):
+            parts.append(paragraph(f"{count} {what}", "note"))
     return section(title, *parts)
 
 

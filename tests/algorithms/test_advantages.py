@@ -29,6 +29,14 @@ def test_advantages_of_three_steps_by_hand() -> None:
     np.testing.assert_allclose(found[:, 0], [first, middle, last], rtol=1e-6)
 
 
+@pytest.mark.parametrize("anything", [jnp.nan, jnp.inf])
+def test_what_follows_the_end_of_an_episode_may_be_anything(anything) -> None:
+    rewards, values = jnp.array([[1.0], [2.0], [anything]]), jnp.array([[0.5], [1.0], [anything]])
+    done = jnp.array([[False], [True], [True]])
+    found = generalized_advantages(rewards, values, jnp.array([anything]), done, GAMMA, LAMBDA)
+    np.testing.assert_allclose(found[:2, 0], [(1.0 + 0.9 * 1.0 - 0.5) + 0.9 * 0.8 * 1.0, 1.0], rtol=1e-6)
+
+
 def test_advantages_equal_a_loop() -> None:
     rng = np.random.default_rng(0)
     steps, envs = 7, 3

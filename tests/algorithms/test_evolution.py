@@ -15,13 +15,15 @@ from hades.inner.identity import Identity
 from hades.inner.init_scheme import FixedInit, RandomInit
 from hades.normalizers.constant import ConstantNormalizer
 from hades.normalizers.running import RunningNormalizer
+from hades.outer.base import OuterOptimizer
 from hades.outer.open_es import OpenES
 from hades.policies.mlp import MLP
-from tests.algorithms.search import FirstKernel, FirstNumber, run
+from hades.types import Moments
+from tests.algorithms.search import FirstKernel, FirstNumber, run, score
 from tests.support import CLONING, EVOLUTION, POINT, assert_equal, assert_finite, one_device_mesh, run_python
 
 KEY = jax.random.key(11)
-CHUNKS = [(0, 0), (4, 0), (2, 4)]
+CHUNKS = [(0, 0), (4, 0), (2, 4), (6, 3)]  # three does not divide the eight candidates
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +137,140 @@ def test_a_running_normaliser_counts_every_observation_of_a_generation():
     state, metrics = run(evolution, KEY, 2)
     np.testing.assert_allclose(state.normalizer.moments.count, 3 * 4 + np.sum(metrics["env_steps"]))
     np.testing.assert_allclose(state.normalizer.std, np.sqrt(state.normalizer.moments.variance), rtol=1e-5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Told(EpisodicReturn):
+    """Moments that the first number of the dataset decides, and a fitness that is finite where `measured` is true.
+
+    The mean is `huge` where the first number is positive, else the number itself.
+    """
+
+    huge: float = 3e19
+    measured: bool = True
+
+    def __call__(self, key, env, act, candidate, *, with_moments=False):
+        first = candidate.genome.observations[0, 0]
+        value = jnp.where((first > 0) & (not self.measured), jnp.nan, first)
+        rows = jnp.stack([jnp.where(first > 0, self.huge, first), first])[None] + jnp.zeros((3, 1))
+        rows = rows.at[0].add(jnp.where(first > 0, self.huge, 0.0) * jnp.asarray([1.0, 0.0]))
+        return score(value).replace(moments=Moments.of(rows, jnp.ones(3, bool)))
+
+
+@pytest.fixture(scope="module", params=["moments", "fitness"])
+def told(request):
+    """One generation in which some candidates have moments, or a fitness, that are not finite."""
+    fitness = Told() if request.param == "moments" else Told(huge=100.0, measured=False)
+    evolution = dataclasses.replace(EVOLUTION, normalizer=RunningNormalizer(episodes=3), fitness=fitness)
+    state = jax.jit(evolution.init)(KEY)
+    asked, outer = evolution.outer.ask(step_key(stream_key(KEY, Stream.SEARCH, 0), Step.ASK), state.outer)
+    genomes = evolution.outer.candidates(outer, asked)
+    first = np.array([float(evolution.unravel(genome).observations[0, 0]) for genome in genomes])
+    return state, first, jax.jit(lambda s: evolution.step(s, one_device_mesh()))(state)
+
+
+def test_moments_of_a_candidate_that_is_not_finite_are_left_out_and_counted(told):
+    state, first, (after, metrics) = told
+    bad = first > 0
+    assert 0 < bad.sum() < 8
+    assert (metrics["normalizer/rejected"], metrics["normalizer/refused"]) == (bad.sum(), 0)
+    before = state.normalizer.moments
+    inits = EVOLUTION.num_inits
+    np.testing.assert_allclose(after.normalizer.moments.count, before.count + 3 * inits * (~bad).sum())
+    expected = (before.mean * before.count + 3 * inits * first[~bad].sum()) / after.normalizer.moments.count
+    np.testing.assert_allclose(after.normalizer.mean, expected, rtol=1e-4)
+    assert after.failures == 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Blind(RunningNormalizer):
+    """Its statistics never stay finite."""
+
+    def update(self, state, moments):
+        return state.replace(mean=state.mean + 1.0, std=state.std * jnp.inf)
+
+
+def test_statistics_that_would_not_be_finite_are_refused_and_shown():
+    evolution = dataclasses.replace(EVOLUTION, normalizer=Blind(episodes=3))
+    state, metrics = run(evolution, KEY, 2)
+    assert_equal(state.normalizer, jax.jit(evolution.init)(KEY).normalizer)
+    np.testing.assert_array_equal(metrics["normalizer/refused"], 1)
+    np.testing.assert_array_equal(metrics["normalizer/rejected"], 0)
+    assert state.failures == 0
+
+
+def test_a_normaliser_that_asks_for_no_moments_reports_none(chunked):
+    assert not [name for name in chunked[0][1] if name.startswith("normalizer/")]
+
+
+@dataclasses.dataclass(frozen=True)
+class BrokenBehindTheEnd(Point):
+    """Episodes of one or more steps; whatever is seen after their end is not a number."""
+
+    radius: float = 0.5
+
+    def step(self, key, state, action):
+        over = jnp.abs(state[1] - state[0]) < self.radius
+        state, step = super().step(key, state, action)
+        return state, step.replace(obs=jnp.where(over & (state[2] > 1), jnp.nan, step.obs))
+
+
+def test_what_is_seen_behind_the_end_of_an_episode_does_not_count():
+    normalizer = RunningNormalizer(episodes=16)
+    evolution = dataclasses.replace(
+        EVOLUTION, environment=BrokenBehindTheEnd(max_episode_steps=6), normalizer=normalizer
+    )
+    state, metrics = run(evolution, KEY, 3)
+    assert_finite(state.normalizer)
+    np.testing.assert_array_equal(metrics["normalizer/rejected"], 0)
+    assert (state.failures, metrics["fitness/nonfinite"].sum()) == (0, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing(OuterOptimizer):
+    """A random search that draws from a key in its own state."""
+
+    population_size: int = 8
+
+    def init(self, key, mean, unravel):
+        return {"key": key, "mean": mean}
+
+    def ask(self, key, state):
+        k_next, k_draw = jax.random.split(state["key"])
+        noise = jax.random.normal(k_draw, (self.population_size, state["mean"].size))
+        return state["mean"] + noise, state | {"key": k_next}
+
+    def tell(self, key, state, population, fitness):
+        return {"key": jax.random.split(state["key"])[0], "mean": population[jnp.argmax(fitness)]}, {}
+
+    def solution(self, state):
+        return state["mean"]
+
+
+@pytest.fixture(scope="module")
+def drawing():
+    evolution = dataclasses.replace(
+        EVOLUTION, outer=Drawing(), fitness=FirstNumber(), normalizer=ConstantNormalizer(episodes=2)
+    )
+    return jax.jit(evolution.init)(KEY), jax.jit(lambda s: evolution.step(s, one_device_mesh()))
+
+
+def test_a_key_in_the_state_of_an_outer_optimiser_advances(drawing):
+    first, step = drawing
+    second, _ = step(first)
+    expected = first.outer["key"]
+    for _ in range(2):  # once to ask and once to tell
+        expected = jax.random.split(expected)[0]
+    assert_equal(second.outer["key"], expected)
+    assert_equal(second.key, KEY)
+
+
+def test_a_key_of_an_outer_optimiser_stays_where_no_fitness_is_finite(drawing):
+    first, step = drawing
+    first = first.replace(outer=first.outer | {"mean": first.outer["mean"] + 100.0})
+    second, _ = step(first)
+    assert second.failures == 1
+    assert_equal((second.outer, second.key), (first.outer, KEY))
 
 
 def test_policies_see_normalised_observations():

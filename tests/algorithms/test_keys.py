@@ -1,11 +1,12 @@
 """Every key comes from the root key by purpose, generation and index, and streams never meet."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from hades.algorithms.keys import Step, Stream, indexed_keys, step_key, stream_key
-from hades.algorithms.playing import largest_divisor, map_chunks, play
+from hades.algorithms.playing import apply_in_chunks, chunk_size, map_chunks, play
 from hades.environments.rollout import rollout
 from tests.support import POINT
 
@@ -35,8 +36,28 @@ def test_chunks_give_what_one_batch_gives(at_once):
     np.testing.assert_array_equal(ys, xs["a"][:, None] + xs["b"])
 
 
-def test_chunks_are_equal_divisors():
-    assert [largest_divisor(12, n) for n in (0, 1, 5, 6, 7, 12, 50)] == [12, 1, 4, 6, 6, 12, 12]
+def test_chunks_are_few_and_nearly_equal():
+    assert [chunk_size(12, n) for n in (0, 1, 5, 6, 7, 12, 50)] == [12, 1, 4, 6, 6, 12, 12]
+    assert [chunk_size(67, n) for n in (0, 1, 8, 64, 66, 67)] == [67, 1, 8, 34, 34, 67]
+
+
+@pytest.mark.parametrize(("at_once", "most"), [(64, 34), (8, 8), (1, 1), (0, 67)])
+def test_a_prime_number_of_rows_is_not_played_one_at_a_time(at_once, most):
+    xs = {"x": jnp.arange(67.0), "key": indexed_keys(ROOT, 67)}
+    sizes = []
+
+    def function(rows):
+        sizes.append(len(rows["x"]))
+        return {"y": rows["x"] + jax.vmap(jax.random.uniform)(rows["key"])}
+
+    ys = apply_in_chunks(function, xs, at_once)
+    assert max(sizes) == most
+    np.testing.assert_array_equal(ys["y"], function(xs)["y"])
+
+
+def test_mapped_chunks_of_a_prime_number_of_rows_take_few_turns():
+    jaxpr = jax.make_jaxpr(lambda xs: map_chunks(jnp.sin, xs, 64))(jnp.arange(67.0))
+    assert [e.params["length"] for e in jaxpr.eqns if e.primitive.name == "scan"] == [1]
 
 
 def test_each_policy_plays_the_episodes_of_its_own_key():

@@ -16,7 +16,7 @@ from hades.normalizers.none import NoNormalizer
 from hades.normalizers.restarting import RestartingNormalizer
 from hades.normalizers.running import RunningNormalizer
 from hades.policies.mlp import MLP
-from tests.support import LEARNING, run_python
+from tests.support import LEARNING, assert_equal, run_python
 
 STEPPING = dataclasses.replace(LEARNING, num_envs=8, num_steps=6, num_epochs=1, num_minibatches=1, learning_rate=1e-6)
 
@@ -83,7 +83,7 @@ def test_a_time_limit_is_bootstrapped_from_the_true_last_observation(mesh: Any) 
     np.testing.assert_allclose(steps.beyond[3], algorithm._value(state, last), rtol=1e-5)
     assert np.abs(steps.beyond[3]).min() > 0
     assert not np.asarray(steps.beyond)[[0, 1, 2, 4, 5]].any()
-    _, batch = algorithm.prepare(played, steps)
+    _, batch, _ = algorithm.prepare(played, steps)
     expected = (
         steps.reward[3] + algorithm.discount * steps.beyond[3] - algorithm._value(state, steps.obs[3])
     )  # nothing else follows an end
@@ -107,7 +107,7 @@ def test_normalised_rewards_are_divided_by_the_deviation_of_discounted_ones(mesh
     state = algorithm.init(jax.random.key(0))
     sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     played, steps, _ = algorithm.collect(jax.random.key(1), state, sharding)
-    prepared, batch = algorithm.prepare(played, steps)
+    prepared, batch, _ = algorithm.prepare(played, steps)
     total, sums = np.zeros(8), []
     for reward, done in zip(np.asarray(steps.reward), np.asarray(steps.done), strict=True):
         total = 0.9 * total + reward
@@ -141,6 +141,42 @@ def test_an_update_that_is_not_finite_is_dropped_and_counted(mesh: Any) -> None:
     assert int(state.generation) == 2
     same = jax.tree.map(lambda a, b: bool((a == b).all()), start.networks, state.networks)
     assert all(jax.tree.leaves(same))
+
+
+@dataclasses.dataclass(frozen=True)
+class Overflowing(Point):
+    """Where the goal is right of the middle, one entry of a transition has a square that float32 does not hold."""
+
+    what: str = "obs"
+
+    def step(self, key: Any, state: Any, action: Any) -> Any:
+        state, step = super().step(key, state, action)
+        huge = jnp.where(state[1] > 0, 3e19, 1.0)
+        return state, step.replace(**{self.what: getattr(step, self.what) * huge})
+
+
+def test_observations_that_would_spoil_the_statistics_are_refused_and_shown(mesh: Any) -> None:
+    algorithm = dataclasses.replace(LEARNING, normalizer=RunningNormalizer(episodes=2))
+    start = algorithm.init(jax.random.key(0))
+    broken = dataclasses.replace(algorithm, environment=Overflowing(max_episode_steps=4))
+    state, metrics = jax.jit(lambda s: broken.step(s, mesh))(start)
+    assert metrics["normalizer/refused"] == 1
+    assert_equal(state.normalizer, start.normalizer)
+    assert state.failures == 0  # observations are clipped, so learning goes on
+    state, metrics = jax.jit(lambda s: algorithm.step(s, mesh))(start)
+    assert metrics["normalizer/refused"] == 0
+    assert state.normalizer.moments.count == start.normalizer.moments.count + 24
+    assert "normalizer/refused" not in trained(LEARNING, 2, mesh)[1]
+
+
+def test_rewards_that_would_spoil_their_scale_are_refused_and_shown(mesh: Any) -> None:
+    algorithm = dataclasses.replace(LEARNING, normalize_rewards=True)
+    start, _ = jax.jit(lambda s: algorithm.step(s, mesh))(algorithm.init(jax.random.key(0)))
+    broken = dataclasses.replace(algorithm, environment=Overflowing(max_episode_steps=4, what="reward"))
+    state, metrics = jax.jit(lambda s: broken.step(s, mesh))(start)
+    assert metrics["ppo/rewards_refused"] == 1
+    np.testing.assert_array_equal(state.reward_moments.variance, start.reward_moments.variance)
+    assert jax.jit(lambda s: algorithm.step(s, mesh))(start)[1]["ppo/rewards_refused"] == 0
 
 
 def test_eight_devices_learn_as_one(mesh: Any) -> None:

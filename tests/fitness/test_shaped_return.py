@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hades.environments.point import Point
 from hades.environments.rollout import random_policy, rollout
 from hades.errors import ConfigError
 from hades.fitness.curriculum import Curriculum
@@ -57,6 +58,22 @@ def test_a_curriculum_changes_its_objective_at_the_generation_it_names(scores):
         np.testing.assert_allclose(scores(generation).value, whole.value, rtol=1e-5)
         assert scores(generation).env_steps == whole.env_steps
     assert CURRICULUM.max_env_steps(POINT.spec) == WHOLE.max_env_steps(POINT.spec) == 12
+
+
+@dataclasses.dataclass(frozen=True)
+class WithoutDistance(Point):
+    """The distance is not a number."""
+
+    def step(self, key, state, action):
+        state, step = super().step(key, state, action)
+        return state, step.replace(info={"distance": jnp.asarray(jnp.nan)})
+
+
+def test_a_term_that_a_stage_does_not_weigh_does_not_matter():
+    env = WithoutDistance(max_episode_steps=4)
+    at = lambda g: CURRICULUM(KEY, env, ACT, dataclasses.replace(CANDIDATE, generation=g)).value  # noqa: E731
+    assert jnp.isnan(at(0))  # the first stage weighs it
+    np.testing.assert_allclose(at(2), WHOLE(KEY, POINT, ACT, CANDIDATE).value, rtol=1e-5)
 
 
 def test_a_search_hands_its_generation_to_the_fitness():

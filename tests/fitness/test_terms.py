@@ -54,6 +54,13 @@ def test_terms_of_a_sum_play_different_episodes_and_moments_of_both_count():
     np.testing.assert_allclose(both.metrics["return"], first.value, rtol=1e-6)  # the first term of a name wins
 
 
+def test_a_term_of_weight_zero_does_not_matter():
+    broken = CANDIDATE.replace(metrics={"loss/final": jnp.asarray(jnp.nan)})
+    total = WeightedSum((DatasetL2(), CloningLoss()), (1.0, 0.0))(KEY, POINT, ACT, broken)
+    np.testing.assert_allclose(total.value, -25.0 / 3.0)
+    assert jnp.isnan(WeightedSum((DatasetL2(), CloningLoss()), (1.0, 0.5))(KEY, POINT, ACT, broken).value)
+
+
 def test_a_sum_checks_its_terms():
     with pytest.raises(ConfigError, match="num_steps is 1024"):
         WeightedSum((EpisodicReturn(), WindowedReturn()), (1.0, 1.0)).check(Gymnax("Freeway-MinAtar").spec)

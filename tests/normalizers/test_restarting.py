@@ -170,6 +170,20 @@ def test_a_floor_and_a_clip_bound_what_the_policy_sees():
         RestartingNormalizer(floor=-1.0)
 
 
+@pytest.mark.parametrize("anything", [np.nan, np.inf, 3e19], ids=str)
+def test_statistics_stay_finite_whatever_one_environment_shows(anything):
+    act = wrapped()
+    usual = jnp.array([[1.0, 2.0], [3.0, 2.0]])
+    memory = act.observe(act.start, usual, jnp.ones(2, bool))
+    broken = usual.at[1, 0].set(anything)
+    kept = act.observe(memory, broken, jnp.ones(2, bool))
+    for got, expected in zip(jax.tree.leaves(kept), jax.tree.leaves(memory), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    dead = act.observe(memory, broken, jnp.array([True, False]))
+    np.testing.assert_allclose(dead.mean, (2.0 * memory.mean + usual[0]) / 3.0, rtol=1e-3)
+    assert np.isfinite(dead.variance).all()
+
+
 def test_the_search_and_its_evaluation_carry_the_statistics(mesh):
     algorithm = dataclasses.replace(EVOLUTION, normalizer=RestartingNormalizer())
     state = jax.jit(algorithm.init)(KEY)

@@ -116,6 +116,9 @@ def save_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+LEFT_OUT = {"fitness/nonfinite": 1, "normalizer/rejected": 2, "normalizer/refused": 3, "ppo/rewards_refused": None}
+
+
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run on the point environment."""
@@ -123,7 +126,7 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     registry.discover()
     save_dataset(path / "dataset.safetensors", Point(discrete=True, max_episode_steps=4))
     rows = [
-        {"generation": g, "env_steps_total": 100 * g, "fitness/mean": g, "fitness/max": 2 * g, "fitness/nonfinite": 1}
+        {"generation": g, "env_steps_total": 100 * g, "fitness/mean": g, "fitness/max": 2 * g, **LEFT_OUT}
         for g in range(1, 8)
     ]
     save_rows(path / "metrics.jsonl", rows)
@@ -199,6 +202,14 @@ def test_what_comes_from_files_is_escaped(source: str, page: Page) -> None:
     assert "<script" not in source
     assert "A.b = '<script>alert(1)</script>'  # $HOME & more" in page.text
     assert "0.10.9<b>" in page.text
+
+
+def test_what_was_left_out_of_the_search_is_counted(workdir: Path) -> None:
+    part = pictures.search(read_run(workdir))
+    assert "7 candidates had a fitness that was not finite" in part
+    assert "14 candidates did not count in the normaliser" in part
+    assert "21 updates of the normaliser were dropped" in part
+    assert "reward scale" not in part
 
 
 def test_equal_files_make_equal_reports(workdir: Path, source: str) -> None:
