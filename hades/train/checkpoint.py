@@ -52,13 +52,23 @@ class Restored:
     record: dict[str, Any]
 
 
+@contextlib.contextmanager
+def opened(directory: Path) -> Iterator["Checkpoints"]:
+    """The checkpoints in a directory, closed at the end.
+
+    After an error they are left as they are: closing meets the other processes, which may have gone on.
+    """
+    with _failures_logged_once():
+        checkpoints = Checkpoints(directory)
+        yield checkpoints
+        checkpoints.close()
+
+
 class Checkpoints:
     """The checkpoints of one work directory. All processes save and restore together; saving is asynchronous."""
 
     def __init__(self, directory: Path, keep: int = 2):
         self._directory = directory.absolute()
-        for name in ("absl", "asyncio"):
-            logging.getLogger(name).addFilter(_is_not_told_again)
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
             cleanup_tmp_directories=True,
@@ -223,9 +233,21 @@ def _errno(error: BaseException | None) -> int | None:
     return None
 
 
-def _is_not_told_again(record: logging.LogRecord) -> bool:
-    """All but the tracebacks of Orbax's threads and coroutines: what failed is raised, too, and told in a paragraph."""
-    return record.levelno < logging.ERROR or not any(name in record.pathname for name in ("orbax", "asyncio"))
+@contextlib.contextmanager
+def _failures_logged_once() -> Iterator[None]:
+    """Inside, the tracebacks that Orbax's threads and coroutines log are dropped: `_explained` raises what failed."""
+
+    def is_kept(record: logging.LogRecord) -> bool:
+        return record.levelno < logging.ERROR or not any(name in record.pathname for name in ("orbax", "asyncio"))
+
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    for logger in loggers:
+        logger.addFilter(is_kept)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(is_kept)
 
 
 def _check_layout(meta: dict[str, Any], like: PyTree) -> None:

@@ -19,7 +19,7 @@ from hades.algorithms.base import Solution, State
 from hades.algorithms.keys import Stream
 from hades.errors import CheckpointError, NonFiniteFitnessError
 from hades.train import processes
-from hades.train.checkpoint import Checkpoints
+from hades.train.checkpoint import opened
 from hades.train.compiled_run import BLOCK, MAX_FAILURES, CompiledRun
 from hades.train.experiment import Experiment
 from hades.train.progress import ProgressReport
@@ -123,17 +123,21 @@ class _Session:
     def __init__(self, experiment: Experiment, directory: WorkDir, report: ProgressReport):
         self._experiment, self._directory, self._report = experiment, directory, report
         self._compiled = CompiledRun(experiment)
-        self._checkpoints = Checkpoints(directory.checkpoints)
         self._host = Progress()
         self._state: State = None
         self._best: Solution = None  # type: ignore[assignment]  # set by _start_or_resume
 
     def run(self) -> RunResult:
-        with stop_requests(self._is_saved) as stop_requested:
+        with (
+            opened(self._directory.checkpoints) as self._checkpoints,
+            stop_requests(self._is_saved) as stop_requested,
+        ):
             return self._run(stop_requested)
 
     def _run(self, stop_requested: Callable[[], bool]) -> RunResult:
         self._start_or_resume()
+        if int(self._state.failures) >= MAX_FAILURES:  # an earlier start has stopped here, and another would too
+            raise self._no_finite_fitness()
         self._began = time.monotonic() - self._host.seconds["total"]
         order = self._order(stop_requested)
         if not order.done:
@@ -148,7 +152,7 @@ class _Session:
         if self._host.selected_generation != self._host.generation:  # stopped by the clock between two evaluations
             self._select()
         self._save()
-        self._close()
+        self._flush()
         summary, seconds = self._evaluate(self._best, Stream.REPORT)
         self._host.seconds["report"] = seconds
         self._host.seconds["inside"] += seconds
@@ -185,16 +189,10 @@ class _Session:
         self._checkpoints.wait()  # what is logged is at most one checkpoint interval ahead of what is on disk
         self._count(metrics, began)
         host, experiment = self._host, self._experiment
-        failures = int(self._state.failures)
-        if failures >= MAX_FAILURES:
+        if int(self._state.failures) >= MAX_FAILURES:
             self._save()
-            self._close()
-            raise NonFiniteFitnessError(
-                f"There was no finite fitness, or no finite update, for {failures} generations in a row (the last is "
-                f"{host.generation}). The training may diverge (lower the learning rate), an episode may never end "
-                "inside a WindowedReturn, or the environment may return NaN. "
-                f"The state before is in {self._directory.checkpoints}."
-            )
+            self._flush()
+            raise self._no_finite_fitness()
         host.seconds["search"] += time.monotonic() - began
         if host.generation % experiment.eval_every == 0 or host.generation == experiment.generations:
             self._select()
@@ -297,13 +295,22 @@ class _Session:
     def _is_saved(self) -> bool:
         return self._host.generation == 0 or self._checkpoints.holds(self._host.generation)
 
-    def _close(self) -> None:
-        self._checkpoints.close()
+    def _flush(self) -> None:
+        """Wait until everything is on disk."""
+        self._checkpoints.wait()
         self._log.close()
+
+    def _no_finite_fitness(self) -> NonFiniteFitnessError:
+        return NonFiniteFitnessError(
+            f"There was no finite fitness, or no finite update, for {int(self._state.failures)} generations in a row "
+            f"(the last is {self._host.generation}). The training may diverge (lower the learning rate), an episode "
+            "may never end inside a WindowedReturn, or the environment may return NaN. Change the configuration and "
+            f"start it in another --workdir; the state before is in {self._directory.checkpoints}."
+        )
 
     def _interrupted(self) -> RunResult:
         self._save()
-        self._close()
+        self._flush()
         self._report.say(
             f"Stopped after generation {self._host.generation}; everything is saved. "
             "Run the same command again to continue."

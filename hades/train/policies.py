@@ -104,12 +104,12 @@ def evaluate(policy: TrainedPolicy | RunPolicy, num_episodes: int = 64, seed: in
     """
     key = step_key(stream_key(jax.random.key(seed), Stream.REPORT), Step.EPISODES)
     if isinstance(policy, RunPolicy):
-        return summarize_evaluation(policy.play(key, num_episodes), policy.environment)
+        return summarize_evaluation(policy.play(key, num_episodes), policy.environment, one_policy=True)
     params = jax.tree.map(lambda x: x[None], policy.params)
     played = _play(
         policy.learner, policy.normalizer, policy.environment, num_episodes, key, params, policy.normalizer_state
     )
-    return summarize_evaluation(jax.tree.map(lambda x: x.T, played), policy.environment)
+    return summarize_evaluation(jax.tree.map(lambda x: x.T, played), policy.environment, one_policy=True)
 
 
 def evaluate_dataset(

@@ -11,7 +11,7 @@ from hades.algorithms.keys import Stream, stream_key
 from hades.data.files import read_json
 from hades.environments.base import Environment
 from hades.errors import CheckpointError
-from hades.train.checkpoint import Checkpoints
+from hades.train.checkpoint import opened
 from hades.train.compiled_run import CompiledRun
 from hades.train.experiment import Experiment
 from hades.train.result import evolves_dataset
@@ -89,8 +89,8 @@ def restore_best(directory: WorkDir, experiment: Experiment) -> Solution:
     """
     if jax.process_count() > 1:
         raise CheckpointError("A process of a run cannot load another run's policy: do it in a program of its own.")
-    with directory.locked():
-        restored = Checkpoints(directory.checkpoints).restore(CompiledRun(experiment).shapes(), print)
+    with directory.locked(), opened(directory.checkpoints) as checkpoints:
+        restored = checkpoints.restore(CompiledRun(experiment).shapes(), print)
     if restored is None:
         raise CheckpointError(f"The run in {directory.path} has no checkpoint yet; wait for its first one.")
     best = restored.tree["best"]

@@ -34,7 +34,8 @@ class ReturnSummary:
     episodes beyond each bound of plausibility, with the bound and the largest value met; it is empty where the
     environment states none. `implausible_episodes` raised at least one alarm; they are part of the mean.
 
-    With `one_policy` the I "inits" are groups of episodes of one and the same policy (direct ES, PPO).
+    With `one_policy` the I "inits" are groups of E episodes of one and the same policy (direct ES, PPO); with E = 1 the
+    episodes themselves are the units (`hades.evaluate`).
     Under another `protocol` than whole episodes (such as the published window) each policy has one score,
     `num_episodes` counts the episodes that all of them completed, and `mean_length` is a mean over policies.
     In an environment of several tasks the returns are the combined ones, 1 where every task earns its reference;
@@ -65,9 +66,11 @@ class ReturnSummary:
 
     def __str__(self) -> str:
         low, high = self.ci95
-        played = f"{self.num_inits} policies × {self.num_episodes} episodes"
-        if self.one_policy:
-            played = f"one policy, {self.num_inits} × {self.num_episodes} episodes"
+        unit, played = "policy", f"{self.num_inits} policies × {self.num_episodes} episodes"
+        if self.one_policy and self.num_episodes == 1:
+            unit, played = "episode", f"one policy, {self.num_inits} episodes"
+        elif self.one_policy:
+            unit, played = "group", f"one policy, {self.num_inits} × {self.num_episodes} episodes"
         if self.protocol:
             played = f"{self.num_inits} policies under {self.protocol}, {self.num_episodes} episodes completed"
         if self.tasks:
@@ -75,7 +78,7 @@ class ReturnSummary:
             return f"{self.mean:.3f} of the references (95 % interval {low:.3f} to {high:.3f}); {each}"
         return (
             f"{self.mean:.1f} (95 % interval {low:.1f} to {high:.1f}; {played}; "
-            f"worst {'group' if self.one_policy else 'policy'} {self.worst_init:.1f})"
+            f"worst {unit} {self.worst_init:.1f})"
             + (f"; {self.implausible_episodes} implausible episodes" if self.implausible_episodes else "")
         )
 

@@ -104,7 +104,9 @@ def _tiles(run: RunRecord, count: int) -> str:
 
 def tasks(run: RunRecord) -> str:
     """The returns of each task in its own units; empty where there is one task."""
-    each = (run.report or {}).get("tasks") or {}
+    report = run.report or {}
+    each = report.get("tasks") or {}
+    worst = "worst group" if report.get("one_policy") else "worst policy"
     rows = [
         (
             name,
@@ -114,11 +116,7 @@ def tasks(run: RunRecord) -> str:
         )
         for name, task in each.items()
     ]
-    return (
-        section("Each task", table(rows, ("task", "return", "95 % interval", "worst policy"), "numbers"))
-        if rows
-        else ""
-    )
+    return section("Each task", table(rows, ("task", "return", "95 % interval", worst), "numbers")) if rows else ""
 
 
 _QUANTITIES = {

@@ -203,15 +203,26 @@ class NeverFinite(Fitness):
         return Score(value=jnp.asarray(jnp.nan), episodes=zero, env_steps=zero, moments=None, metrics={})
 
 
-def test_three_generations_without_finite_fitness_stop_the_run(
+def test_three_generations_without_finite_fitness_stop_the_run_and_every_later_start(
     experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     algorithm = dataclasses.replace(experiment.algorithm, fitness=NeverFinite())  # type: ignore[type-var]
     monkeypatch.setattr("hades.registry.describe", lambda component: {})
-    with pytest.raises(NonFiniteFitnessError, match=r"3 generations in a row.*learning rate"):
-        run(dataclasses.replace(experiment, algorithm=algorithm), tmp_path / "run", progress=False)
-    assert len(read_json_lines(tmp_path / "run" / "metrics.jsonl")) == 3
-    assert list((tmp_path / "run" / "checkpoints").glob("3"))
+    workdir, messages, contents = tmp_path / "run", [], []
+    for generations in (12, 12, 24):
+        failing = dataclasses.replace(experiment, algorithm=algorithm, generations=generations)
+        with pytest.raises(NonFiniteFitnessError) as caught:
+            run(failing, workdir, progress=False)
+        messages.append(str(caught.value))
+        contents.append(
+            {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file() and path.name[0] != "."}
+        )
+    for text in ("3 generations in a row", "the last is 3", "learning rate", "another --workdir"):
+        assert text in messages[0]
+    assert messages[1:] == messages[:1] * 2
+    assert contents[1:] == contents[:1] * 2
+    assert len(read_json_lines(workdir / "metrics.jsonl")) == 3
+    assert list((workdir / "checkpoints").glob("3"))
 
 
 def test_a_full_disk_is_explained_and_what_was_written_stays(

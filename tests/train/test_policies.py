@@ -22,6 +22,7 @@ from hades.train.loop import run
 from hades.train.policies import TrainedPolicy, evaluate, evaluate_dataset, parse_policy, train_policy
 from hades.train.result import RunResult
 from hades.train.run_policy import RunPolicy
+from hades.train.statistics import summarize
 from hades.types import EnvSpec
 from tests.support import CLONING, EVOLUTION, POINT
 from tests.train.tiny import tiny_experiment
@@ -45,6 +46,23 @@ def test_three_lines_from_file_to_return(finished: Path) -> None:
     summary = hades.evaluate(policy, num_episodes=8)
     assert np.isfinite(summary.mean)
     assert summary.ci95[0] < summary.mean < summary.ci95[1]
+    assert summary.one_policy
+    assert (summary.num_inits, summary.num_episodes, len(summary.per_init)) == (8, 1, 8)
+
+
+@pytest.mark.parametrize(
+    ("shape", "one_policy", "expected"),
+    [
+        ((64, 1), True, ("one policy, 64 episodes", "worst episode -1.0")),
+        ((64, 4), True, ("one policy, 64 × 4 episodes", "worst group -1.0")),
+        ((64, 4), False, ("64 policies × 4 episodes", "worst policy -1.0")),
+    ],
+)
+def test_a_summary_names_its_units(shape: tuple[int, int], one_policy: bool, expected: tuple[str, str]) -> None:
+    returns = np.zeros(shape)
+    returns[0] = -1.0
+    text = str(summarize(returns, np.ones(shape), one_policy=one_policy))
+    assert all(f"; {part}" in text for part in expected)
 
 
 def test_policies_of_one_seed_agree_and_of_two_differ(dataset: DistilledDataset) -> None:

@@ -60,7 +60,7 @@ def test_its_policy_acts_and_earns_what_the_report_says(learned: Path) -> None:
     policy = hades.load_policy(learned)
     result = json.loads((learned / "result.json").read_text())
     returns = hades.evaluate(policy, num_episodes=200, seed=5)
-    assert (returns.num_inits, returns.num_episodes) == (200, 1)
+    assert (returns.num_inits, returns.num_episodes, returns.one_policy) == (200, 1, True)
     error = returns.std_over_inits / 200**0.5
     assert returns.mean == pytest.approx(result["report"]["mean"], abs=4 * error + 3 * returns.std_over_inits / 6**0.5)
     action = policy.act(jax.random.key(0), np.zeros(2, np.float32))
