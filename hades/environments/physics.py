@@ -5,10 +5,12 @@ broken episode is counted and shown instead of poisoning a generation.
 """
 
 import contextlib
-import os
+import logging
+import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TextIO
 
 import jax
 import jax.numpy as jnp
@@ -67,25 +69,38 @@ def body_info(positions: Array, velocities: Array) -> dict[str, Array]:
 def quiet() -> Iterator[None]:
     """Keep a simulator's import messages and deprecation notes off the user's screen.
 
-    They come from Python and from C, and MuJoCo also appends its own to a file MUJOCO_LOG.TXT in the current folder.
+    They are printed and warned by Python code; MuJoCo also appends its own to a file MUJOCO_LOG.TXT in the current
+    folder. What other threads print meanwhile is shown. Afterwards the process is as it was.
     """
-    with (
-        _mujoco_warnings_off(),
-        open(os.devnull, "w") as nowhere,
-        contextlib.redirect_stdout(nowhere),
-        contextlib.redirect_stderr(nowhere),
-        warnings.catch_warnings(),
-    ):
+    with _quiet_lock, _mujoco_warnings_off(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        kept = os.dup(1), os.dup(2)
+        out, err = _Muted(sys.stdout), _Muted(sys.stderr)
         try:
-            os.dup2(nowhere.fileno(), 1)
-            os.dup2(nowhere.fileno(), 2)
-            yield
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):  # type: ignore[type-var]  # acts as a file
+                yield
         finally:
-            for fd, copy in zip((1, 2), kept, strict=True):
-                os.dup2(copy, fd)
-                os.close(copy)
+            out.muted = err.muted = None
+            for handler in logging.root.handlers[:]:  # logging sets one up where an import logs before its user has
+                if getattr(handler, "stream", None) is err:
+                    logging.root.removeHandler(handler)
+
+
+_quiet_lock = threading.RLock()
+"""Two threads that swap `sys.stdout` in turns would leave the wrong one behind."""
+
+
+class _Muted:
+    """A stream without what one thread writes; a logging handler that was made with it works afterwards, too."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+        self.muted: int | None = threading.get_ident()
+
+    def write(self, text: str) -> int:
+        return len(text) if self.muted == threading.get_ident() else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 @contextlib.contextmanager
