@@ -22,6 +22,7 @@ from types import FrameType
 from typing import IO, TextIO
 
 from hades.train.exit_codes import FAILED, FINISHED, INTERRUPTED, PROCESS_LOST
+from hades.train.jax_internals import ABORTED, GREETING, LEADER_LOST, NOT_JOINED, unhealthy_processes
 from hades.train.processes import PEERS
 from hades.train.stopping import STOPPING
 
@@ -32,10 +33,7 @@ LOST_SECONDS = 10.0
 ENDING_SECONDS = 120.0
 """How long processes may go on after one of them finished, or stopped on request: they save and write together."""
 TAIL_LINES = 200
-UNHEALTHY = re.compile(r"tasks are unhealthy[^\n]*:\n\s*([\d, ]+)")
-LEADER = "leader task was preempted/died"
-NOT_JOINED = "CoordinationService/RegisterTask"
-NOISE = re.compile(r"\s*@\s+0x|\*\*\* Check failure stack trace|\[Gloo\] Rank")
+NOISE = re.compile(rf"\s*@\s+0x|{re.escape(ABORTED)}|{re.escape(GREETING)}")
 """Lines of libraries that help nobody: addresses of an abort, greetings of the CPU's collectives."""
 
 
@@ -173,11 +171,10 @@ def _explanation(first: _Running, hosts: Mapping[str, str]) -> str:
     """What happened, by the one that ended first."""
     said = "\n".join(first.said)
     again = "Run the same command again, on all machines: it continues from the last checkpoint."
-    if found := UNHEALTHY.search(said):
-        lost = re.findall(r"\d+", found.group(1))
+    if lost := unhealthy_processes(said):
         named = ", ".join(f"process {index}{_where(index, hosts)}" for index in lost)
         return f"{named[0].upper()}{named[1:]} stopped answering: it, or its machine, was killed or preempted. {again}"
-    if LEADER in said:
+    if LEADER_LOST in said:
         return f"Process 0{_where('0', hosts)} stopped answering: it, or its machine, was killed or preempted. {again}"
     if NOT_JOINED in said:
         return (

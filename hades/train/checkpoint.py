@@ -6,6 +6,9 @@ fails to restore or to match is passed over for the one before it.
 
 Orbax writes in threads of its own. What fails there, such as a full disk, is raised by a later call, as whatever
 TensorStore makes of it; here it becomes the paragraph that every failed write becomes.
+
+UNFINISHED, OS_ERROR and STATUS are not promised by anybody: they were read in orbax-checkpoint 0.12.8 and tensorstore
+0.1.86. `tests/test_private_names.py` fails where an installed version differs.
 """
 
 import contextlib

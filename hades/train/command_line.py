@@ -10,6 +10,7 @@ from absl import logging as absl_logging
 
 from hades.errors import HadesError
 from hades.train.compilation_cache import enable_compilation_cache
+from hades.train.jax_internals import BACKEND_LOGGER
 
 
 def print_files(files: Mapping[str, Path]) -> None:
@@ -23,7 +24,8 @@ def start(module: str, main: Callable[[], int | None]) -> None:
     sys.modules["__main__"].__doc__ = sys.modules[module].__doc__
     for flag in flags.FLAGS.get_key_flags_for_module(module):  # absl shows the flags of the program's own module only
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
-    logging.getLogger("jax._src.xla_bridge").setLevel(logging.ERROR)
+    logging.getLogger(BACKEND_LOGGER).setLevel(logging.ERROR)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # errors of Orbax's writes: the one that matters is raised
 
     def checked(argv: list[str]) -> int | None:
         if len(argv) > 1:

@@ -17,6 +17,7 @@ import gin
 import hades
 from hades import errors, registry
 from hades.errors import ConfigError, HadesError, offer
+from hades.registry import gin_internals
 from hades.train.experiment import Experiment
 from hades.train.normalizer_file import normalizer_from_file
 
@@ -65,7 +66,7 @@ def load_experiment(config: str, bindings: Sequence[str] = ()) -> Experiment:
     gin.clear_config()
     _add_search_path(str(config_root()))
     try:
-        with gin.unlock_config(), _quiet_search(), _files_only():
+        with gin.unlock_config(), _quiet_search(), gin_internals.files_only():
             gin.parse_config_files_and_bindings([str(path)], list(bindings), finalize_config=True)
         return gin.get_configurable(Experiment)()
     except HadesError as error:
@@ -94,18 +95,6 @@ def _quiet_search() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-@contextmanager
-def _files_only() -> Iterator[None]:
-    """gin also looks for `runs/x.gin` in a package `runs`, and fails where a plain folder `runs` is on the path."""
-    readers = gin.config._FILE_READERS
-    known = readers[:]
-    readers[:] = known[:1]
-    try:
-        yield
-    finally:
-        readers[:] = known
-
-
 def _hades_class(error: HadesError) -> type[HadesError]:
     """gin raises a proxy class of its own; the class of ours that it wraps."""
     return next(cls for cls in type(error).__mro__ if vars(errors).get(cls.__name__) is cls)
@@ -115,16 +104,16 @@ def _explain(error: Exception, path: Path, bindings: Sequence[str]) -> str:
     """One paragraph instead of gin's traceback."""
     text = _plain(str(error))
     where = f"In {path}" + (f" with {list(bindings)}" if bindings else "")
-    if match := re.search(r"No configurable matching (?:reference )?'@?([\w./]+)", text):
+    if match := gin_internals.UNKNOWN_NAME.search(text):
         known = _configurables()
         return f'{where}: nothing is called "{match[1]}". {offer(match[1].split(".")[-1], known)}'
-    if match := re.search(r"Configurable '(?:hades\.\w+\.)?(\w+)' doesn't have a parameter.* named '(\w+)'", text):
+    if match := gin_internals.UNKNOWN_FIELD.search(text):
         fields = _fields(match[1])
         return f'{where}: {match[1]} has no field "{match[2]}". {offer(match[2], fields)}'
     if match := re.search(r"(\w+)\.__init__\(\) missing \d+ required .*?: (.*)", text):
         name = re.findall(r"'(\w+)'", match[2])[0]
         return f"{where}: {match[1]}.{name} is required but not set: bind it in the config or with --gin_bindings."
-    if match := re.search(r"No bindings specified for '(\w+)/gin.macro'", text):
+    if match := gin_internals.UNSET_MACRO.search(text):
         return f"{where}: the macro %{match[1]} is used but never set. Give it a value with {match[1]} = value."
     return f"{where}: {text or type(error).__name__}"
 
@@ -132,7 +121,7 @@ def _explain(error: Exception, path: Path, bindings: Sequence[str]) -> str:
 def _plain(text: str) -> str:
     """gin appends lines about where a call happened; keep the message and the first of them."""
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
-    return " ".join(line for line in lines if not line.startswith("In call to configurable"))
+    return " ".join(line for line in lines if not line.startswith(gin_internals.CALL_NOTE))
 
 
 def _configurables() -> list[str]:

@@ -21,6 +21,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from hades.errors import ConfigError, HadesError
+from hades.train.jax_internals import distributed_state
 
 T = TypeVar("T")
 PEERS = "HADES_PEERS"
@@ -224,7 +225,7 @@ def _say(text: str) -> None:
 
 def _count_alike() -> None:
     """Make sure that all processes know the same number of them; note where they are."""
-    hosts, here, known = {}, _state().process_id, _state().num_processes
+    hosts, here, known = {}, distributed_state().process_id, distributed_state().num_processes
     for index, (host, count) in _exchange("place", [socket.gethostname(), known]):
         if count != known:
             raise ProcessError(
@@ -238,9 +239,9 @@ def _count_alike() -> None:
 
 def _exchange(name: str, value: Any) -> Iterator[tuple[int, Any]]:
     """(process, what it says under a name) of one after the other; without touching a device."""
-    client, count = _state().client, _state().num_processes
+    client, count = distributed_state().client, distributed_state().num_processes
     prefix = f"hades/{name}/{next(_exchanges)}"  # a key can be set once
-    client.key_value_set(f"{prefix}/{_state().process_id}", json.dumps(value))
+    client.key_value_set(f"{prefix}/{distributed_state().process_id}", json.dumps(value))
     for index in range(count):
         try:
             said = client.blocking_key_value_get(f"{prefix}/{index}", EXCHANGE_SECONDS * 1000)
@@ -253,13 +254,6 @@ def _exchange(name: str, value: Any) -> Iterator[tuple[int, Any]]:
 
 
 _exchanges = itertools.count(1)
-
-
-def _state() -> Any:
-    """JAX's own record of the processes, the only way to their key-value store before a device is touched."""
-    from jax._src import distributed
-
-    return distributed.global_state
 
 
 def _number(token: str) -> int:

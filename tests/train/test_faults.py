@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import re
 import resource
@@ -20,7 +21,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from hades.errors import CheckpointError, HadesError
 from hades.train import loop
-from hades.train.checkpoint import Checkpoints
+from hades.train.checkpoint import Checkpoints, opened
 from hades.train.compiled_run import CompiledRun
 from hades.train.loop import run
 from hades.train.run_record import read_run
@@ -244,6 +245,41 @@ def test_errors_of_tensorstore_without_a_number_are_explained_and_mistakes_are_n
         wait_for(ValueError("UNAVAILABLE: no bucket\nand pages more"))
     with pytest.raises(TypeError, match="a mistake"):
         wait_for(TypeError("a mistake"))
+
+
+def test_a_run_leaves_the_loggers_of_its_process_as_they_were(workdir: Path) -> None:
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    before = [(logger.level, logger.filters[:], logger.handlers[:]) for logger in loggers]
+    seen: list[int] = []
+
+    def say(text: str) -> None:
+        seen.append(sum(len(logger.filters) for logger in loggers))
+
+    Checkpoints(workdir / "checkpoints")
+    assert [(logger.level, logger.filters, logger.handlers) for logger in loggers] == before
+    for step in ("8", "12"):
+        shutil.rmtree(workdir / "checkpoints" / step / "meta")
+    shapes = CompiledRun(tiny_experiment()).shapes()
+    with pytest.raises(CheckpointError), opened(workdir / "checkpoints") as checkpoints:
+        checkpoints.restore(shapes, say)
+    assert seen == [sum(len(filters) for _, filters, _ in before) + 2] * 2
+    assert [(logger.level, logger.filters, logger.handlers) for logger in loggers] == before
+
+
+def test_programs_drop_what_asyncio_logs_about_abandoned_writes() -> None:
+    code = """
+import logging
+from hades.train.command_line import start
+start("__main__", lambda: logging.getLogger("asyncio").error("Future exception was never retrieved"))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        text=True,
+        capture_output=True,
+        timeout=120,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
 # Folders that may not be written or read
