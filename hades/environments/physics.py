@@ -76,7 +76,7 @@ def quiet() -> Iterator[None]:
         warnings.simplefilter("ignore")
         out, err = _Muted(sys.stdout), _Muted(sys.stderr)
         try:
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):  # type: ignore[type-var]  # acts as a file
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 yield
         finally:
             out.muted = err.muted = None

@@ -88,11 +88,12 @@ def _add_search_path(path: str) -> None:
 @contextmanager
 def _quiet_search() -> Iterator[None]:
     """gin logs an error for every folder in which an included file is not found before it finds it."""
+    before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
         yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
 
 
 def _hades_class(error: HadesError) -> type[HadesError]:

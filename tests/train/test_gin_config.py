@@ -1,5 +1,6 @@
 """gin: strict, layered, and errors that answer with what is known."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,12 @@ def test_an_include_is_found_beside_a_folder_of_its_name(
     (tmp_path / "runs").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
     assert load_experiment(config).generations == 10
+
+
+def test_what_a_caller_has_disabled_stays_disabled() -> None:
+    logging.disable(logging.INFO)
+    try:
+        load_experiment("cartpole_hades_r")
+        assert logging.root.manager.disable == logging.INFO
+    finally:
+        logging.disable(logging.NOTSET)

@@ -309,6 +309,13 @@ def test_no_threshold_for_episodes_of_another_length(tmp_path: Path) -> None:
     assert "counts as solved" not in sections.headline(run)
 
 
+@pytest.mark.parametrize(("one_policy", "unit"), [(True, "group"), (False, "policy")])
+def test_the_worst_of_each_task_is_named_by_its_unit(tmp_path: Path, one_policy: bool, unit: str) -> None:
+    report = RESULT["report"]
+    run = _cart_pole(tmp_path, report | {"one_policy": one_policy, "tasks": {"CartPole-v1": report}})
+    assert f"worst {unit}<" in sections.tasks(run)
+
+
 ALARMS = {
     "height": {"bound": 2.7, "largest": 9.81, "episodes": 2},
     "nonfinite": {"bound": 0.0, "largest": 0.0, "episodes": 0},
