@@ -33,6 +33,13 @@ class Fitness(abc.ABC):
         del spec
         return 0
 
+    @abc.abstractmethod
+    def parallel_episodes(self, spec: EnvSpec) -> int:
+        """Most episodes, or environments, that one policy plays in lockstep; 0 where it plays none.
+
+        One call holds their states, observations and activations at the same time.
+        """
+
 
 IMPLAUSIBLE = ("keep", "mask", "penalize")
 """What a fitness may do with an episode that raises the exploit alarm."""

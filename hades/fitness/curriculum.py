@@ -63,3 +63,6 @@ class Curriculum(Fitness):
 
     def max_env_steps(self, spec: EnvSpec) -> int:
         return max(stage.max_env_steps(spec) for stage in self.stages)
+
+    def parallel_episodes(self, spec: EnvSpec) -> int:
+        return self.stages[0].parallel_episodes(spec)

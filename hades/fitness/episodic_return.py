@@ -51,3 +51,7 @@ class EpisodicReturn(Fitness):
 
     def max_env_steps(self, spec: EnvSpec) -> int:
         return self.num_episodes * spec.max_episode_steps
+
+    def parallel_episodes(self, spec: EnvSpec) -> int:
+        del spec
+        return self.num_episodes

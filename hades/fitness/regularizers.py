@@ -10,7 +10,7 @@ from hades.environments.base import Environment
 from hades.errors import ConfigError
 from hades.fitness.base import Fitness
 from hades.registry import register
-from hades.types import ActFn, Candidate, Key, Score
+from hades.types import ActFn, Candidate, EnvSpec, Key, Score
 
 
 @register("Fitness", "DatasetL2")
@@ -25,6 +25,10 @@ class DatasetL2(Fitness):
         flat, _ = ravel_pytree(candidate.genome)
         return _score(-jnp.mean(jnp.square(flat)), "dataset_l2")
 
+    def parallel_episodes(self, spec: EnvSpec) -> int:
+        del spec
+        return 0
+
 
 @register("Fitness", "CloningLoss")
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +42,10 @@ class CloningLoss(Fitness):
         if "loss/final" not in candidate.metrics:
             raise ConfigError("CloningLoss needs a learner that clones; Identity has no cloning loss.")
         return _score(-candidate.metrics["loss/final"], "cloning_loss")
+
+    def parallel_episodes(self, spec: EnvSpec) -> int:
+        del spec
+        return 0
 
 
 def _score(value: jax.Array, name: str) -> Score:

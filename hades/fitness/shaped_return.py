@@ -98,3 +98,7 @@ class ShapedReturn(Fitness):
     def max_env_steps(self, spec: EnvSpec) -> int:
         steps = min(self.horizon, spec.max_episode_steps) if self.horizon else spec.max_episode_steps
         return self.num_episodes * steps
+
+    def parallel_episodes(self, spec: EnvSpec) -> int:
+        del spec
+        return self.num_episodes

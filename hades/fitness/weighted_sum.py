@@ -55,3 +55,7 @@ class WeightedSum(Fitness):
 
     def max_env_steps(self, spec: EnvSpec) -> int:
         return sum(term.max_env_steps(spec) for term in self.terms)
+
+    def parallel_episodes(self, spec: EnvSpec) -> int:
+        """Of the widest term: the rollouts are loops that run one after another and reuse each other's memory."""
+        return max(term.parallel_episodes(spec) for term in self.terms)

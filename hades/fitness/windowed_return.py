@@ -65,3 +65,7 @@ class WindowedReturn(Fitness):
     def max_env_steps(self, spec: EnvSpec) -> int:
         del spec
         return self.num_envs * self.num_steps
+
+    def parallel_episodes(self, spec: EnvSpec) -> int:
+        del spec
+        return self.num_envs

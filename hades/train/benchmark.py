@@ -18,12 +18,7 @@ from hades.algorithms.evolution import Evolution, EvolutionState
 from hades.algorithms.keys import indexed_keys
 from hades.algorithms.playing import apply_in_chunks, chunk_size, map_chunks, sequential
 from hades.environments.base import EnvState
-from hades.environments.rollout import rollout_window
 from hades.errors import ConfigError
-from hades.fitness.curriculum import Curriculum
-from hades.fitness.episodic_return import EpisodicReturn
-from hades.fitness.shaped_return import ShapedReturn
-from hades.fitness.windowed_return import WindowedReturn
 from hades.train.mesh import make_mesh
 from hades.types import ActFn, Discrete, Key, Params, PyTree
 
@@ -62,11 +57,18 @@ def generation_costs(algorithm: Evolution, repeats: int = 5, warm_up: int = 0) -
     """Measure a generation, and as many live environment steps, actions and clonings as it has, each alone.
 
     Steps that a rollout executes after an episode has ended, because others of its batch have not, are overhead of the
-    generation and no part of what it is compared with. With a WindowedReturn there are none.
+    generation and no part of what it is compared with. With a WindowedReturn there are none. Of a sum of several terms
+    that play, the first one's share of live steps counts for all.
 
     Raises:
-        ConfigError: for a fitness that plays in another way.
+        ConfigError: for a fitness that plays no episodes.
     """
+    num_envs = algorithm.fitness.parallel_episodes(algorithm.spec)
+    if not num_envs:
+        raise ConfigError(
+            f"{type(algorithm.fitness).__name__} plays no episodes, so there are no environment steps to measure: give "
+            "the benchmark a fitness that plays, such as EpisodicReturn."
+        )
     mesh = make_mesh()
     state = jax.jit(lambda: algorithm.init(jax.random.key(0)))()
     began = time.monotonic()
@@ -77,7 +79,6 @@ def generation_costs(algorithm: Evolution, repeats: int = 5, warm_up: int = 0) -
     metrics = step(state)[1]
     env_steps = int(metrics["env_steps"])
     executed = round(env_steps / float(metrics.get("population/live_share", 1.0)))
-    num_envs = _envs_per_policy(algorithm)
     num_steps = -(-env_steps // (algorithm.outer.population_size * algorithm.num_inits * num_envs))
     peak = (
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -161,7 +162,10 @@ def _infer(algorithm: Evolution, key: Key, num_envs: int, num_steps: int) -> Arr
 
 
 def _play(algorithm: Evolution, key: Key, num_envs: int, num_steps: int) -> Array:
-    """A generation's live environment steps with an action that costs nothing but looks at the observation."""
+    """A generation's live environment steps with an action that costs nothing but looks at the observation.
+
+    No environment begins anew where an episode ends: resets are not part of the figure.
+    """
     spec, env = algorithm.spec, algorithm.environment
     size, count = algorithm.outer.population_size, algorithm.num_inits
 
@@ -176,10 +180,7 @@ def _play(algorithm: Evolution, key: Key, num_envs: int, num_steps: int) -> Arra
         return act
 
     def one(key: Key, offset: Array) -> Array:
-        act = act_for(offset)
-        if isinstance(algorithm.fitness, WindowedReturn):
-            return rollout_window(key, env, act, num_envs, num_steps).returns
-        keys = indexed_keys(key, num_envs)
+        act, keys = act_for(offset), indexed_keys(key, num_envs)
 
         def advance(carry: tuple[EnvState, Array], t: Array) -> tuple[tuple[EnvState, Array], Array]:
             state, obs = carry
@@ -196,17 +197,3 @@ def _play(algorithm: Evolution, key: Key, num_envs: int, num_steps: int) -> Arra
 
 def _advance(algorithm: Evolution, mesh: Mesh, state: EvolutionState, generations: int) -> EvolutionState:
     return lax.fori_loop(0, generations, lambda _, s: algorithm.step(s, mesh)[0], state)
-
-
-def _envs_per_policy(algorithm: Evolution) -> int:
-    fitness = algorithm.fitness
-    if isinstance(fitness, WindowedReturn):
-        return fitness.num_envs
-    if isinstance(fitness, EpisodicReturn | ShapedReturn):
-        return fitness.num_episodes
-    if isinstance(fitness, Curriculum):
-        return fitness.stages[0].num_episodes
-    raise ConfigError(
-        "The benchmark measures WindowedReturn, EpisodicReturn, ShapedReturn and Curriculum, not "
-        f"{type(fitness).__name__}."
-    )

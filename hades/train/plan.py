@@ -1,72 +1,68 @@
 """What a run will cost before it runs: genome, environment steps, and a memory plan for one device."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import SingleDeviceSharding
+from jax import Array, lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from hades.algorithms.evolution import Evolution, num_rows
 from hades.algorithms.playing import chunk_size
 from hades.algorithms.ppo import PPO
 from hades.inner.behaviour_cloning import BehaviourCloning
+from hades.outer.base import OuterState, Population
 from hades.train import communication
 from hades.train.compiled_run import CompiledRun
 from hades.train.experiment import Experiment
-from hades.types import PyTree, size_of
+from hades.train.mesh import make_mesh
+from hades.types import POPULATION_AXIS, Key, PyTree, size_of
 
 MIB = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
 class MemoryPlan:
-    """Bytes that one generation keeps alive on one device: the population, and the largest of its phases beside it.
+    """Bytes of one generation on one device.
 
     Attributes:
         population: what is kept of the candidates for the whole generation: all of them, or their noise.
-        asking: drawing it.
-        building: one rollout batch of candidates from it.
-        cloning: the networks of that batch, and what training a few of them at a time takes.
-        stepping: the policies of that batch, and their episodes.
-        telling: the update.
+        searching: `ask`, `candidates` and `tell` with the population, by XLA's analysis.
+        cloning: the networks of one rollout batch, and what training a few of them at a time takes, by their shapes.
+        stepping: the policies of that batch and their episodes, by their shapes.
+        peak: XLA's analysis of a generation that holds the larger of cloning and stepping while it scores.
     """
 
     population: int
-    asking: int
-    building: int
+    searching: int
     cloning: int
     stepping: int
-    telling: int
-
-    @property
-    def total(self) -> int:
-        return self.population + max(self.asking, self.building, self.cloning, self.stepping, self.telling)
+    peak: int
 
     def __str__(self) -> str:
         rows = [f"  {f.name:<12}{getattr(self, f.name) / MIB:>10.1f} MiB" for f in dataclasses.fields(self)]
-        return "\n".join([*rows, f"  {'peak':<12}{self.total / MIB:>10.1f} MiB (population + the largest phase)"])
+        return "\n".join([*rows[:-1], f"{rows[-1]} (searching, with the larger of cloning and stepping in it)"])
 
 
-def memory_plan(algorithm: Evolution, num_devices: int = 1) -> MemoryPlan:
-    """What a generation keeps; what XLA adds on top is small for large runs.
+def memory_plan(algorithm: Evolution) -> MemoryPlan:
+    """What a generation keeps on each of the mesh's devices.
 
-    The outer optimiser's part is XLA's own analysis of its three functions, compiled alone, which takes a second. The
-    rest is the arrays of cloning and stepping by their shapes. Cloning: weights, gradients and optimiser state of the
+    The outer optimiser is compiled, which takes a few seconds; cloning and stepping are not, which would take minutes
+    with a simulator. An array of their size stands for them. Cloning: weights, gradients and optimiser state of the
     networks cloned together, beside those already done. Stepping: the policies that roll out together, in two layouts,
     and the states, observations and activations of their episodes.
+
+    Raises:
+        ConfigError: when the population is not divisible by the number of devices.
     """
     spec, learner, count, outer = algorithm.spec, algorithm.learner, algorithm.num_inits, algorithm.outer
+    mesh = make_mesh()
+    algorithm.check_devices(mesh.size)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    state = jax.eval_shape(algorithm.init, key).outer
-    rows, asked = jax.eval_shape(outer.ask, key, state)
+    rows = jax.eval_shape(outer.ask, key, jax.eval_shape(algorithm.init, key).outer)[0]
     per_row = outer.population_size // num_rows(rows)
-    at_once = algorithm.rows_at_once(num_rows(rows) // num_devices, per_row)
-    some_rows = jax.tree.map(lambda x: jax.ShapeDtypeStruct((at_once, *x.shape[1:]), x.dtype), rows)
-    fitness = jax.ShapeDtypeStruct((outer.population_size,), jnp.float32)
-
-    chunk = at_once * per_row
+    chunk = algorithm.rows_at_once(num_rows(rows) // mesh.size, per_row) * per_row
     networks = chunk * count
     cloned = chunk_size(chunk, max(1, algorithm.learn_batch // count) if algorithm.learn_batch else 0) * count
     params = jax.eval_shape(lambda k: learner.init_params(k, spec), key)
@@ -78,16 +74,52 @@ def memory_plan(algorithm: Evolution, num_devices: int = 1) -> MemoryPlan:
     if isinstance(learner, BehaviourCloning):
         optimizer = jax.eval_shape(lambda p: learner.make_optimizer().init(p), trained)
         cloning = cloned * (2 * _bytes(trained) + _bytes(optimizer)) + (policies if networks > cloned else 0)
-    episodes = networks * getattr(algorithm.fitness, "num_episodes", getattr(algorithm.fitness, "num_envs", 1))
-    states = [jax.eval_shape(member.reset, key) for member in algorithm.environment.members]
+    episodes = [
+        algorithm.fitness.parallel_episodes(task.spec) * (2 * _bytes(jax.eval_shape(task.reset, key)) + 4 * units)
+        for task in algorithm.environment.members
+    ]
+    stepping = 2 * policies + networks * max(episodes)
     return MemoryPlan(
-        population=_bytes(rows) // num_devices,
-        asking=(_compiled_bytes(outer.ask, key, state) - _bytes(rows)) // num_devices,
-        building=_compiled_bytes(outer.candidates, asked, some_rows),
+        population=_bytes(rows) // mesh.size,
+        searching=_generation_bytes(algorithm, mesh, 0),
         cloning=cloning,
-        stepping=2 * policies + episodes * (2 * max(map(_bytes, states)) + 4 * units),
-        telling=_compiled_bytes(outer.tell, key, asked, rows, fitness) // num_devices,
+        stepping=stepping,
+        peak=_generation_bytes(algorithm, mesh, max(cloning, stepping)),
     )
+
+
+def _generation_bytes(algorithm: Evolution, mesh: Mesh, held: int) -> int:
+    """XLA's analysis, for one device, of generations that hold so many bytes in the place of cloning and stepping."""
+    outer = algorithm.outer
+    sharded, replicated = PartitionSpec(POPULATION_AXIS), PartitionSpec()
+
+    def score_chunk(rows: Population, asked: OuterState) -> Array:
+        sums = outer.candidates(asked, rows).sum(1)
+        array = jnp.full(held // 4, sums.sum())
+        # A loop, because the sum of an array that nothing else changes would be computed without the array.
+        return sums + lax.fori_loop(0, 3, lambda i, x: 0.5 * x + i, array).sum()
+
+    def score(rows: Population, asked: OuterState) -> Array:
+        size = num_rows(rows)
+        chunk = algorithm.rows_at_once(size, outer.population_size // mesh.size // size)
+        chunks = jax.tree.map(lambda x: x.reshape(size // chunk, chunk, *x.shape[1:]), rows)
+        return lax.map(lambda some: score_chunk(some, asked), chunks).reshape(-1)
+
+    def generation(key: Key, state: OuterState) -> OuterState:
+        rows, asked = outer.ask(key, state)
+        rows = jax.tree.map(lambda x: lax.with_sharding_constraint(x, NamedSharding(mesh, sharded)), rows)
+        scored = jax.shard_map(score, mesh=mesh, in_specs=(sharded, replicated), out_specs=sharded, check_vma=False)
+        fitness = lax.with_sharding_constraint(scored(rows, asked), NamedSharding(mesh, replicated))
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return outer.tell(key, asked, rows, fitness)[0]
+
+    def several(key: Key, state: OuterState) -> OuterState:
+        # In a loop, as in a run: XLA keeps less of one generation alone.
+        return lax.fori_loop(0, 2, lambda i, s: generation(jax.random.fold_in(key, i), s), state)
+
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = jax.eval_shape(algorithm.init, key).outer
+    return _peak(jax.jit(several, out_shardings=NamedSharding(mesh, replicated)).lower(key, state).compile())
 
 
 def describe_plan(experiment: Experiment, compile_too: bool = False) -> str:
@@ -101,7 +133,7 @@ def describe_plan(experiment: Experiment, compile_too: bool = False) -> str:
             f"environment steps: at most {per_generation:,} a generation, "
             f"{per_generation * experiment.generations:,} in {experiment.generations:,} generations",
             "memory plan of a generation, per device:",
-            str(memory_plan(algorithm, jax.device_count())),
+            str(memory_plan(algorithm)),
         ]
     if isinstance(algorithm, PPO):
         lines += _ppo_lines(algorithm, experiment.generations)
@@ -137,11 +169,6 @@ def _ppo_lines(algorithm: PPO, iterations: int) -> list[str]:
         *(f"  {name:<12}{size / MIB:>10.1f} MiB" for name, size in sizes.items()),
         f"  {'peak':<12}{sum(sizes.values()) / MIB:>10.1f} MiB",
     ]
-
-
-def _compiled_bytes(function: Callable[..., PyTree], *shapes: PyTree) -> int:
-    """Temporaries and outputs of a function, by XLA's analysis."""
-    return _peak(jax.jit(function).lower(*shapes).compile())
 
 
 def _peak(compiled: jax.stages.Compiled) -> int:

@@ -10,7 +10,7 @@ from jax import Array
 
 from hades.algorithms.evolution import Evolution, EvolutionState
 from hades.fitness.base import Fitness
-from hades.types import Candidate, Metrics, Score
+from hades.types import Candidate, EnvSpec, Metrics, Score
 from tests.support import one_device_mesh
 
 
@@ -44,6 +44,9 @@ class FirstKernel(Fitness):
     def __call__(self, key, env, act, candidate: Candidate, *, with_moments: bool = False) -> Score:
         return score(candidate.params["layers_0"]["kernel"].sum())
 
+    def parallel_episodes(self, spec: EnvSpec) -> int:
+        return 0
+
 
 @dataclasses.dataclass(frozen=True)
 class FirstNumber(Fitness):
@@ -52,3 +55,6 @@ class FirstNumber(Fitness):
     def __call__(self, key, env, act, candidate: Candidate, *, with_moments: bool = False) -> Score:
         first = candidate.genome.observations[0, 0]
         return score(jnp.where(first > 0.0, jnp.nan, first))
+
+    def parallel_episodes(self, spec: EnvSpec) -> int:
+        return 0

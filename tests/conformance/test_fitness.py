@@ -28,6 +28,12 @@ def test_scores_have_the_promised_form(name, key):
 
 
 @pytest.mark.parametrize("name", FITNESSES)
+def test_a_fitness_that_takes_steps_plays_episodes(name):
+    fitness = FITNESSES[name]
+    assert (fitness.parallel_episodes(POINT.spec) > 0) == (fitness.max_env_steps(POINT.spec) > 0)
+
+
+@pytest.mark.parametrize("name", FITNESSES)
 def test_compiled_scores_are_finite_and_follow_the_key(name, key):
     fitness = FITNESSES[name]
     keys = jax.random.split(key, 3)[jnp.array([0, 1, 0])]

@@ -61,6 +61,12 @@ def test_a_term_of_weight_zero_does_not_matter():
     assert jnp.isnan(WeightedSum((DatasetL2(), CloningLoss()), (1.0, 0.5))(KEY, POINT, ACT, broken).value)
 
 
+def test_a_sum_plays_as_many_episodes_in_parallel_as_its_widest_term():
+    terms = (EpisodicReturn(2), DatasetL2(), WindowedReturn(num_envs=8))
+    assert WeightedSum(terms, (1.0, 1.0, 1.0)).parallel_episodes(POINT.spec) == 8
+    assert WeightedSum((DatasetL2(), CloningLoss()), (1.0, 1.0)).parallel_episodes(POINT.spec) == 0
+
+
 def test_a_sum_checks_its_terms():
     with pytest.raises(ConfigError, match="num_steps is 1024"):
         WeightedSum((EpisodicReturn(), WindowedReturn()), (1.0, 1.0)).check(Gymnax("Freeway-MinAtar").spec)

@@ -8,6 +8,7 @@ from hades.environments.point import Point
 from hades.errors import ConfigError
 from hades.fitness.episodic_return import EpisodicReturn
 from hades.fitness.regularizers import DatasetL2
+from hades.fitness.weighted_sum import WeightedSum
 from hades.fitness.windowed_return import WindowedReturn
 from hades.train.benchmark import generation_costs
 from hades.train.ppo_benchmark import iteration_costs
@@ -17,7 +18,8 @@ EARLY = Point(max_episode_steps=12, radius=0.6)  # episodes end at different tim
 
 
 def test_steps_of_ended_episodes_are_executed_but_not_live() -> None:
-    algorithm = dataclasses.replace(EVOLUTION, environment=EARLY, fitness=EpisodicReturn(4))
+    fitness = WeightedSum((EpisodicReturn(4), DatasetL2()), (1.0, 0.1))
+    algorithm = dataclasses.replace(EVOLUTION, environment=EARLY, fitness=fitness)
     costs = generation_costs(algorithm, repeats=1, warm_up=1)
     lanes = EVOLUTION.outer.population_size * EVOLUTION.num_inits * 4
     assert 0 < costs.env_steps < costs.executed_steps <= 12 * lanes
@@ -33,7 +35,7 @@ def test_every_step_of_a_window_is_live() -> None:
 
 
 def test_a_fitness_that_plays_nothing_is_refused() -> None:
-    with pytest.raises(ConfigError, match="not DatasetL2"):
+    with pytest.raises(ConfigError, match="DatasetL2 plays no episodes"):
         generation_costs(dataclasses.replace(EVOLUTION, fitness=DatasetL2()), repeats=1)
 
 

@@ -21,7 +21,7 @@ from hades.fitness.base import Fitness
 from hades.train.experiment import Experiment
 from hades.train.loop import run
 from hades.train.writers import read_json_lines
-from hades.types import Score
+from hades.types import EnvSpec, Score
 from tests.train.tiny import tiny_experiment
 
 SAME_BYTES = ("metrics.jsonl", "evaluations.jsonl", "dataset.safetensors")
@@ -201,6 +201,9 @@ class NeverFinite(Fitness):
     def __call__(self, key, env, act, candidate, *, with_moments=False):  # type: ignore[no-untyped-def]
         zero = jnp.zeros((), jnp.int32)
         return Score(value=jnp.asarray(jnp.nan), episodes=zero, env_steps=zero, moments=None, metrics={})
+
+    def parallel_episodes(self, spec: EnvSpec) -> int:
+        return 0
 
 
 def test_three_generations_without_finite_fitness_stop_the_run_and_every_later_start(
