@@ -18,26 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
-from packaging.version import Version
 
 DISTRIBUTION = "hades-rl"
-TESTED: Mapping[str, str] = {
-    "python": "3.11",
-    "jax": "0.10.2",
-    "jaxlib": "0.10.2",
-    "flax": "0.12.8",
-    "optax": "0.2.8",
-    "orbax-checkpoint": "0.12.8",
-    "numpy": "2.4.6",
-    "gymnax": "1.0.1",
-    "brax": "0.14.2",
-    "evosax": "0.3.2",
-    "gin-config": "0.5.0",
-    "safetensors": "0.8.0",
-}
-"""Versions that the tests of this revision ran with: the one place that says so."""
-
 PROGRAMS = ("gcloud", "sbatch", "kubectl")
 DEVICE_SECONDS = 120.0
 """For a TPU or GPU to answer; a TPU that another process holds never does."""
@@ -79,7 +61,6 @@ class Problem(Exception):
 
 
 Check = Callable[[], Sequence[Row]]
-Probe = Callable[..., Mapping[str, Any]]
 
 
 def examine(checks: Mapping[str, Check], say: Callable[[str], None] = lambda line: None) -> list[Row]:
@@ -137,45 +118,40 @@ def markdown(rows: Sequence[Row]) -> str:
 def check_machine() -> list[Row]:
     """System, cores and memory."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0
-    rows = [Row("system", Status.OK, f"{platform.system()} {platform.release()}, {platform.machine()}")]
-    rows.append(Row("cores", Status.OK, f"{cores} usable of {os.cpu_count()}"))
+    rows = [
+        Row("system", Status.OK, f"{platform.system()} {platform.release()}, {platform.machine()}"),
+        Row("cores", Status.OK, f"{cores} usable of {os.cpu_count()}"),
+    ]
     free, total = _memory()
     if free is None or total is None:
-        rows.append(Row("memory", Status.WARNING, "not known on this system", "hades-train --dry_run shows the need."))
-    elif free < LITTLE_MEMORY:
-        rows.append(Row("memory", Status.WARNING, _sizes(free, total), "Close other programs, or lower rollout_batch."))
-    else:
-        rows.append(Row("memory", Status.OK, _sizes(free, total)))
-    return rows
+        return [
+            *rows,
+            Row("memory", Status.WARNING, "not known on this system", "hades-train --dry_run shows the need."),
+        ]
+    found = f"{free / 1e9:.1f} GB available of {total / 1e9:.1f} GB"
+    return [*rows, _enough("memory", found, free >= LITTLE_MEMORY, "Close other programs, or lower rollout_batch.")]
 
 
 def check_versions() -> list[Row]:
-    """Python and the libraries, against the ranges that the package declares and the versions it was tested with."""
+    """Python and the libraries, against the ranges of pyproject.toml, which the installation's metadata holds."""
     try:
         metadata = importlib.metadata.metadata(DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
         raise Problem("hades is not installed, only on the path", "pip install . in the checkout.") from None
-    ranges = {"python": SpecifierSet(metadata["Requires-Python"])}
-    for text in importlib.metadata.requires(DISTRIBUTION) or ():
-        requirement = Requirement(text)
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            ranges[requirement.name.lower()] = requirement.specifier
-    rows = [Row("hades", Status.OK, metadata["Version"])]
-    return rows + [version_row(name, _installed(name), allowed, TESTED.get(name)) for name, allowed in ranges.items()]
+    declared = [Requirement(text) for text in metadata.get_all("Requires-Dist", ())]
+    needed = [r for r in declared if r.marker is None or r.marker.evaluate({"extra": ""})]
+    python = Requirement(f"python{metadata['Requires-Python']}")
+    rows = [version_row(python, platform.python_version()), *(version_row(r, _installed(r.name)) for r in needed)]
+    return [Row("hades", Status.OK, metadata["Version"]), *rows]
 
 
-def version_row(name: str, installed: str | None, allowed: SpecifierSet, tested: str | None) -> Row:
-    """One library: outside of the range FAILED, newer than tested a warning."""
-    mend = f"pip install '{name}{allowed}'" if name != "python" else f"Use Python {allowed}."
-    if installed is None:
-        return Row(name, Status.FAILED, "not installed", mend)
-    if not allowed.contains(installed, prereleases=True):
-        return Row(name, Status.FAILED, f"{installed}; hades needs {allowed}", mend)
-    if tested is not None and Version(installed).release[:2] > Version(tested).release[:2]:
-        remedy = "Nothing, while all works; else "
-        remedy += f"pip install '{name}<={tested}'" if name != "python" else f"use Python {tested}."
-        return Row(name, Status.WARNING, f"{installed}; tested with {tested}", remedy)
-    return Row(name, Status.OK, installed)
+def version_row(needed: Requirement, installed: str | None) -> Row:
+    """One library: FAILED where it is missing or outside of the range."""
+    if installed is not None and needed.specifier.contains(installed, prereleases=True):
+        return Row(needed.name, Status.OK, installed)
+    found = "not installed" if installed is None else f"{installed}; hades needs {needed.specifier}"
+    mend = f"Use Python {needed.specifier}." if needed.name == "python" else f"pip install '{needed}'"
+    return Row(needed.name, Status.FAILED, found, mend)
 
 
 def check_devices() -> list[Row]:
@@ -208,18 +184,15 @@ def check_folder(workdir: Path) -> list[Row]:
     """What a run does in its work directory: write, lock, rename, and have space."""
     remedy = f"Choose a folder that you may write, on a disk that answers: --workdir (now {workdir})."
     found = probe("folder", str(workdir), timeout=FOLDER_SECONDS, remedy=remedy)
-    rows = [Row("work directory", Status.OK, f"{workdir} is writable; a file is replaced at once")]
-    if found["locks"]:
-        rows.append(Row("file locks", Status.OK, "a second process is kept out"))
-    else:
-        mend = "Never start two runs in one folder here, or mount it with locks (NFS: without nolock)."
-        rows.append(Row("file locks", Status.WARNING, "flock does not keep a second process out", mend))
+    mend = "Never start two runs in one folder here, or mount it with locks (NFS: without nolock)."
+    locks = "a second process is kept out" if found["locks"] else "flock does not keep a second process out"
     space = f"{found['free'] / 1e9:.1f} GB free in {workdir}"
-    if found["free"] < LITTLE_SPACE:
-        rows.append(Row("space", Status.WARNING, space, "Checkpoints of large genomes need more: free some space."))
-    else:
-        rows.append(Row("space", Status.OK, space))
-    return rows
+    more = "Checkpoints of large genomes need more: free some space."
+    return [
+        Row("work directory", Status.OK, f"{workdir} is writable; a file is replaced at once"),
+        _enough("file locks", locks, found["locks"], mend),
+        _enough("space", space, found["free"] >= LITTLE_SPACE, more),
+    ]
 
 
 def check_run(workdir: Path) -> list[Row]:
@@ -236,9 +209,12 @@ def check_cache() -> list[Row]:
     """Where compiled programs are kept between starts."""
     remedy = "Set JAX_COMPILATION_CACHE_DIR to a folder that you may write; without one every start compiles again."
     found = probe("cache", timeout=FOLDER_SECONDS, remedy=remedy)
-    if not found["folder"] or not found["writable"]:
-        return [Row("compilation cache", Status.WARNING, f"{found['folder'] or 'none'}, not writable", remedy)]
-    return [Row("compilation cache", Status.OK, f"{found['folder']}, {found['files']} files")]
+    where = (
+        f"{found['folder']}, {found['files']} files"
+        if found["writable"]
+        else f"{found['folder'] or 'none'}, not writable"
+    )
+    return [_enough("compilation cache", where, found["writable"], remedy)]
 
 
 def check_programs() -> list[Row]:
@@ -273,22 +249,21 @@ def probe(name: str, *arguments: str, timeout: float, remedy: str, program: Sequ
     except subprocess.TimeoutExpired:
         child.kill()  # not waited for: one that hangs in the kernel, on a dead NFS server, cannot be killed
         raise Problem(f"no answer within {timeout:g} s", remedy) from None
+    if child.returncode:
+        last = stderr.strip().rpartition("\n")[-1].strip()
+        raise Problem(last[:400] or f"ended with status {child.returncode} without a word", remedy)
     try:
-        return (
-            json.loads(stdout.splitlines()[-1]) if child.returncode == 0 else _raise(child.returncode, stderr, remedy)
-        )
+        return json.loads(stdout.splitlines()[-1])
     except (json.JSONDecodeError, IndexError):
         raise Problem(f"said nothing that can be read: {stdout[-200:]!r}", remedy) from None
 
 
-def _raise(status: int, stderr: str, remedy: str) -> Mapping[str, Any]:
-    lines = [line.strip() for line in stderr.strip().splitlines() if line.strip()]
-    raise Problem(lines[-1][:400] if lines else f"ended with status {status} without a word", remedy)
+def _enough(check: str, found: str, enough: bool, remedy: str) -> Row:
+    """OK, or a warning with its remedy."""
+    return Row(check, Status.OK, found) if enough else Row(check, Status.WARNING, found, remedy)
 
 
 def _installed(name: str) -> str | None:
-    if name == "python":
-        return platform.python_version()
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -319,7 +294,3 @@ def _number(path: str) -> float | None:
         return float(Path(path).read_text())
     except (OSError, ValueError):  # "max" where there is no limit
         return None
-
-
-def _sizes(free: float, total: float) -> str:
-    return f"{free / 1e9:.1f} GB available of {total / 1e9:.1f} GB"
