@@ -4,7 +4,6 @@ python launch/benchmark.py                                   # the published Bre
 python launch/benchmark.py --gin_bindings='SNES.population_size = 256' --repeats=1
 python launch/benchmark.py --config=hopper_hades_r_laptop --warm_up=60
 python launch/benchmark.py --config=cartpole_ppo
-python launch/benchmark.py --config=breakout_hades_r --predict     # on other machines, by the cost model
 """
 
 import resource
@@ -16,7 +15,6 @@ from hades.algorithms.ppo import PPO
 from hades.errors import ConfigError
 from hades.train.benchmark import generation_costs
 from hades.train.command_line import start
-from hades.train.cost_model import prediction
 from hades.train.gin_config import load_experiment
 from hades.train.plan import describe_plan
 from hades.train.ppo_benchmark import iteration_costs
@@ -27,7 +25,6 @@ REPEATS = flags.DEFINE_integer("repeats", 5, "Timed repetitions; medians are pri
 WARM_UP = flags.DEFINE_integer(
     "warm_up", 0, "Generations to search before: a random population's episodes are shorter.", lower_bound=0
 )
-PREDICT = flags.DEFINE_bool("predict", False, "Predict a generation on TPUs and GPUs, from a small one here.")
 _BASELINE_MIB = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -35,9 +32,6 @@ def main() -> int:
     experiment = load_experiment(CONFIG.value, BINDINGS.value)
     algorithm = experiment.algorithm
     print(describe_plan(experiment), flush=True)
-    if PREDICT.value:
-        print(prediction(experiment))
-        return 0
     if isinstance(algorithm, PPO):
         print(iteration_costs(algorithm, REPEATS.value, WARM_UP.value))
         return 0

@@ -1,8 +1,12 @@
-"""What a generation costs on other machines: a roofline per device, a chain of kernels, and what devices exchange.
+"""Print the tables of scaling.md: a generation on other machines, by a cost model.
 
-docs/scaling.md explains the model. It knows three reasons why a phase takes its time: arithmetic, memory traffic (every
-policy has weights of its own, which are read for every action), and the chain of updates and steps that follow each
-other, each a few kernels that cannot be faster than their launches. The slowest of the three counts.
+python docs/scaling_table.py --config=breakout_hades_r
+python docs/scaling_table.py --config=hopper_hades_r --gin_bindings='SNES.population_size = 512'
+
+scaling.md explains the model: a roofline per device, a chain of kernels, and what devices exchange. Three things can
+bound a phase: arithmetic, memory traffic (every policy has weights of its own, which are read for every action), and
+the chain of updates and steps that follow each other, each a few kernels that cannot be faster than their launches.
+The slowest of the three counts.
 """
 
 import dataclasses
@@ -13,6 +17,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from absl import flags
 from jax import Array, lax
 from jax.sharding import NamedSharding, PartitionSpec
 
@@ -21,10 +26,14 @@ from hades.environments.base import Environment
 from hades.errors import ConfigError
 from hades.inner.behaviour_cloning import BehaviourCloning
 from hades.train.benchmark import Costs, generation_costs
+from hades.train.command_line import start
 from hades.train.experiment import Experiment
+from hades.train.gin_config import load_experiment
 from hades.train.mesh import make_mesh
 from hades.types import POPULATION_AXIS, Discrete, Key, PyTree, size_of
 
+CONFIG = flags.DEFINE_string("config", "breakout_hades_r", "A config of Evolution whose fitness plays episodes.")
+BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line; repeatable.")
 KERNEL = re.compile(
     r"^\s+(?:ROOT )?%?\S+ = .*? (fusion|dot|custom-call|convolution|while|reduce|gather|scatter|sort)\("
 )
@@ -141,7 +150,7 @@ def work_of(experiment: Experiment, exchanged: int = 0) -> Work:
     """By the shapes of a run, and XLA's analysis of one environment step.
 
     Raises:
-        ConfigError: for what is not Evolution.
+        ConfigError: for what is not Evolution, and for a fitness that plays no episodes.
     """
     algorithm = experiment.algorithm
     if not isinstance(algorithm, Evolution):
@@ -149,8 +158,10 @@ def work_of(experiment: Experiment, exchanged: int = 0) -> Work:
     spec, learner = algorithm.spec, algorithm.learner
     key = jax.eval_shape(lambda: jax.random.key(0))
     params = jax.eval_shape(lambda k: learner.init_params(k, spec), key)
-    episodes = getattr(algorithm.fitness, "num_episodes", getattr(algorithm.fitness, "num_envs", 1))
     env = algorithm.environment.members[0]
+    episodes = algorithm.fitness.parallel_episodes(env.spec)
+    if not episodes:
+        raise ConfigError(f"{type(algorithm.fitness).__name__} plays no episodes: give the run a fitness that does.")
     flops, num_bytes = _env_cost(env)
     genome = size_of(algorithm.genome_shapes)
     return Work(
@@ -215,7 +226,7 @@ def table(work: Work, rows: list[tuple[Machine, int]], slower: tuple[float, floa
 
 
 def prediction(experiment: Experiment) -> str:
-    """What `hades-benchmark --predict` prints: this machine, the model against it, and other machines by it."""
+    """This machine, the model against it, and other machines by the model."""
     work = work_of(experiment)
     here = measure_here()
     ratios, costs = compare_here(experiment, here, work)
@@ -302,3 +313,12 @@ def _collective_seconds(count: int = 200) -> float:
         _seconds(jax.jit(jax.shard_map(chain, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)), numbers)
         / count
     )
+
+
+def main() -> int:
+    print(prediction(load_experiment(CONFIG.value, BINDINGS.value)))
+    return 0
+
+
+if __name__ == "__main__":
+    start(__name__, main)

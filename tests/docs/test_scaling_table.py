@@ -1,14 +1,19 @@
-"""The cost model: the regimes that it knows, and that its parts come from a run's shapes."""
+"""The script beside scaling.md: the regimes that its model knows, and that its parts come from a run's shapes."""
 
 import dataclasses
+import subprocess
+import sys
 
 import pytest
 
 from hades.errors import ConfigError
-from hades.train.cost_model import H100, V5E, Machine, Work, predict, table, work_of
+from hades.fitness.regularizers import DatasetL2
 from hades.train.experiment import Experiment
-from tests.support import LEARNING
+from tests.support import LEARNING, ROOT
 from tests.train.tiny import tiny_experiment
+
+sys.path.insert(0, str(ROOT / "docs"))
+from scaling_table import H100, V5E, Machine, Work, predict, table, work_of
 
 MACHINE = Machine("m", 1e12, 1e12, 1e9, 1e-6, 1e-5, 1e9)
 WORK = Work(
@@ -77,3 +82,19 @@ def test_work_is_read_off_a_run() -> None:
 def test_only_evolution_is_known() -> None:
     with pytest.raises(ConfigError, match="knows Evolution, not PPO"):
         work_of(Experiment(LEARNING, generations=1))
+
+
+def test_a_fitness_that_plays_nothing_is_refused() -> None:
+    experiment = tiny_experiment()
+    algorithm = dataclasses.replace(experiment.algorithm, fitness=DatasetL2())  # type: ignore[type-var]
+    with pytest.raises(ConfigError, match="DatasetL2 plays no episodes"):
+        work_of(dataclasses.replace(experiment, algorithm=algorithm))
+
+
+def test_the_script_prints_its_table() -> None:
+    words = [sys.executable, "docs/scaling_table.py", "--config=smoke"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    machines = [line.split("|")[1].strip() for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert machines[0] == "machine"
+    assert {"1 × TPU v5e", "1024 × TPU v5e", "64 × H100"} <= set(machines)
