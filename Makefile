@@ -43,7 +43,7 @@ build: $(VENV)/.dev ## build the sdist and, from it, the wheel into dist/
 	$(BIN)/python -m build --quiet --outdir dist .
 
 clean: ## remove caches and build products; .venv and runs/ stay
-	rm -rf build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build dist site *.egg-info .cache .pytest_cache .mypy_cache .ruff_cache
 	find hades launch tests configs -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Each stamp stands for an editable install with some extras and contains the smaller ones.

@@ -17,7 +17,6 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from hades.errors import CheckpointError, HadesError
 from hades.train import loop
@@ -32,20 +31,6 @@ SAME_BYTES = ("metrics.jsonl", "evaluations.jsonl", "dataset.safetensors")
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, PR_CAPBSET_DROP = 1, 2, 24
 HOURS = 3600.0
 REMEDY = "What was written before is intact. Free some space or make it writable, then run the same command again"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Every start compiles the same functions."""
-    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
-    before = [jax.config.values[name] for name in names]
-    for name, value in zip(names, (str(tmp_path_factory.mktemp("xla")), 0.1), strict=True):
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    yield
-    for name, value in zip(names, before, strict=True):
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
 
 
 @pytest.fixture
@@ -297,11 +282,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 def test_folders_that_may_not_be_written_or_read(finished: Path, tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(root),
-        "JAX_COMPILATION_CACHE_DIR": jax.config.values["jax_compilation_cache_dir"],
-    }
+    environment = {**os.environ, "PYTHONPATH": str(root)}
     program = [sys.executable, str(root / "tests/train/without_privileges.py"), str(finished), str(tmp_path)]
     ended = subprocess.run(
         [sys.executable, "-c", WITHOUT_PRIVILEGES, *program],

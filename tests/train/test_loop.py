@@ -84,11 +84,7 @@ sys.exit(75 if result.interrupted else 0)
 
 
 def start(workdir: Path) -> subprocess.Popen[str]:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-        "JAX_COMPILATION_CACHE_DIR": str(workdir.parent / "xla"),
-    }
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(workdir)], env=environment, text=True, stderr=subprocess.PIPE
     )

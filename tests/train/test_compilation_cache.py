@@ -1,0 +1,35 @@
+"""The folder of compiled programs: chosen by the user, else below the user's cache folder; one for all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import shrink
+from tests.support import run_python
+
+CHOSEN = """
+import jax, json
+from hades.train.compilation_cache import enable_compilation_cache
+enable_compilation_cache()
+print(json.dumps(jax.config.values["jax_compilation_cache_dir"]))
+"""
+
+
+def test_a_program_that_a_test_starts_uses_the_cache_of_the_session() -> None:
+    assert run_python(CHOSEN) == os.environ["JAX_COMPILATION_CACHE_DIR"]
+
+
+def test_without_a_choice_of_the_user_the_folder_is_below_their_cache_folder(tmp_path: Path) -> None:
+    folder = run_python(CHOSEN, JAX_COMPILATION_CACHE_DIR="", XDG_CACHE_HOME=str(tmp_path))
+    assert folder == str(tmp_path / "hades" / "xla")
+    assert Path(folder).is_dir()
+
+
+@pytest.mark.parametrize(("num_bytes", "left"), [(30, {"a", "b", "c"}), (29, {"b", "c"}), (10, {"c"}), (9, set())])
+def test_the_oldest_programs_are_deleted_first(tmp_path: Path, num_bytes: int, left: set[str]) -> None:
+    for age, name in enumerate("cba"):
+        (tmp_path / name).write_bytes(bytes(10))
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    shrink(tmp_path, num_bytes)
+    assert {path.name for path in tmp_path.iterdir()} == left
