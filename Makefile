@@ -9,7 +9,7 @@ WORKERS := 2
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all format lint types docs build clean
+.PHONY: help demo test test-core test-all format lint types docs build clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1#\2/' | tr '#' '\t' | expand -t 18
@@ -20,6 +20,9 @@ demo: $(VENV)/.core ## distil CartPole into two observation-action pairs and wri
 
 test: $(VENV)/.test ## run the tests, except those marked slow
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile $(ARGS)
+
+test-core: $(VENV)/.test ## run the tests, except those marked slow or system
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile -m "not slow and not system" $(ARGS)
 
 test-all: $(VENV)/.test ## run every test
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile -m "" $(ARGS)

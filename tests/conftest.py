@@ -1,7 +1,13 @@
-"""Fixtures of all tests, and the compilation cache that a session shares with its workers and child processes."""
+"""Fixtures of all tests, the compilation cache of a session, and a guard for the marker `system`.
+
+Workers of the session and the child processes of its tests use the same cache.
+"""
 
 import os
+import sys
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import jax
 import pytest
@@ -13,6 +19,11 @@ CACHE_BYTES = 2_000_000_000
 CACHE_SETTINGS = {"jax_compilation_cache_dir": str(CACHE), "jax_persistent_cache_min_compile_time_secs": 0.0}
 """Set where the environment does not: the next session of this checkout finds what this one compiled."""
 
+STARTS_A_PROCESS = {"os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"}
+"""Audit events of Python."""
+_core_test: str | None = None
+"""Node id of the running test, while it has no marker `system`."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     for name, value in CACHE_SETTINGS.items():
@@ -21,6 +32,23 @@ def pytest_configure(config: pytest.Config) -> None:
     is_worker = hasattr(config, "workerinput")
     if not is_worker:
         shrink(CACHE, CACHE_BYTES)
+    sys.addaudithook(refuse_processes)
+
+
+def refuse_processes(event: str, arguments: tuple[Any, ...]) -> None:
+    """Raises: AssertionError when a test without the marker `system`, or one of its fixtures, starts a process."""
+    if event in STARTS_A_PROCESS and _core_test is not None:
+        raise AssertionError(f"{_core_test} starts a process ({event}): mark it @pytest.mark.system.")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    global _core_test
+    _core_test = None if item.get_closest_marker("system") else item.nodeid
+    try:
+        return (yield)
+    finally:
+        _core_test = None
 
 
 def shrink(folder: Path, num_bytes: int) -> None:

@@ -137,12 +137,14 @@ def test_the_rules_allow_what_they_should(path, source):
 HEAVY = ["gymnax", "brax", "evosax", "mujoco", "mujoco_playground", "orbax", "matplotlib", "gin"]
 
 
+@pytest.mark.system
 def test_importing_hades_loads_no_library():
     loaded = run_python("import hades, json, sys; dir(hades); print(json.dumps(sorted(sys.modules)))")
     assert not set(HEAVY) & set(loaded)
     assert "jax" not in loaded
 
 
+@pytest.mark.system
 def test_knowing_every_component_loads_no_environment_library():
     code = "from hades import registry; import json, sys; registry.discover(); print(json.dumps(sorted(sys.modules)))"
     assert not {"gymnax", "brax", "evosax", "mujoco", "mujoco_playground", "matplotlib"} & set(run_python(code))

@@ -255,6 +255,7 @@ class FarPoint(Point):
 '''
 
 
+@pytest.mark.system
 def test_a_third_partys_module_registers_its_component_when_imported(tmp_path):
     (tmp_path / "far_point.py").write_text(THIRD_PARTY)
     code = f"""

@@ -15,6 +15,8 @@ from tests.algorithms.search import run
 from tests.support import CLONING, run_python
 from tests.support import EVOLUTION as FULL_BATCH
 
+pytestmark = pytest.mark.system
+
 EVOLUTION = dataclasses.replace(FULL_BATCH, learner=dataclasses.replace(CLONING, batch_size=2))  # uses cloning keys
 SEARCH = OpenES(population_size=32, sigma=0.3)
 OUTER = {

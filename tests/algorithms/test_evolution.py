@@ -344,6 +344,7 @@ def test_the_policy_is_cloned_from_the_solution(chunked):
     np.testing.assert_allclose(act(solution), expected, rtol=1e-4)
 
 
+@pytest.mark.system
 def test_initialising_many_wide_policies_does_not_hang():
     """A vmapped orthogonal initialisation waits for ever on a CPU of few cores (batched QR)."""
     code = """

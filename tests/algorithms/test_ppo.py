@@ -180,6 +180,7 @@ def test_rewards_that_would_spoil_their_scale_are_refused_and_shown(mesh: Any) -
     assert step(start)[1]["ppo/rewards_refused"] == 0
 
 
+@pytest.mark.system
 def test_eight_devices_learn_as_one(mesh: Any) -> None:
     code = """
 import jax, json

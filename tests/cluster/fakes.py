@@ -241,7 +241,7 @@ class FakeSlurm(Fakes):
         while True:
             (self.folder / "requeued").unlink(missing_ok=True)
             process = self.start(script, tasks, restarts)
-            output, _ = process.communicate(timeout=20)
+            output, _ = process.communicate(timeout=120)
             said += output
             if not (self.folder / "requeued").exists():
                 return process.returncode, said
@@ -269,7 +269,7 @@ class FakeSlurm(Fakes):
 
     def wait_for(self, name: str) -> None:
         """Until a note appears and is written."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 120
         while not self.read(name):
             assert time.monotonic() < end, f"no {name}"
             time.sleep(0.01)

@@ -208,6 +208,7 @@ def start(fake: FakeKubectl, settings: Settings = SLICE) -> list[str]:
     return said
 
 
+@pytest.mark.system
 def test_starting_twice_starts_once(fake: FakeKubectl) -> None:
     assert start(fake) == ["JobSet demo is started."]
     assert (fake.folder / "applied.yaml").read_text() == as_yaml(manifest(JOB, SLICE))
@@ -215,6 +216,7 @@ def test_starting_twice_starts_once(fake: FakeKubectl) -> None:
     assert fake.verbs == ["get", "apply", "get"]
 
 
+@pytest.mark.system
 def test_a_failed_run_continues(fake: FakeKubectl) -> None:
     start(fake)
     fake.statuses(ended("Failed", "a pod ended with status 1"))
@@ -222,6 +224,7 @@ def test_a_failed_run_continues(fake: FakeKubectl) -> None:
     assert fake.verbs == ["get", "apply", "get", "delete", "delete", "apply"]
 
 
+@pytest.mark.system
 def test_a_finished_run_is_left_alone_and_a_longer_one_continues_it(fake: FakeKubectl) -> None:
     start(fake)
     fake.statuses(ended("Completed"))
@@ -230,6 +233,7 @@ def test_a_finished_run_is_left_alone_and_a_longer_one_continues_it(fake: FakeKu
     assert fake.verbs[-2:] == ["delete", "apply"]
 
 
+@pytest.mark.system
 def test_another_run_of_the_name_is_not_touched(fake: FakeKubectl) -> None:
     start(fake)
     with pytest.raises(LaunchError, match=r"JobSet demo runs with another manifest.*--name"):
@@ -237,6 +241,7 @@ def test_another_run_of_the_name_is_not_touched(fake: FakeKubectl) -> None:
     assert fake.verbs == ["get", "apply", "get"]
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("mode", "said"),
     [
@@ -257,6 +262,7 @@ def test_a_failing_cluster_is_explained(fake: FakeKubectl, mode: str, said: str)
         start(fake)
 
 
+@pytest.mark.system
 def test_a_hanging_kubectl_is_stopped(fake: FakeKubectl, monkeypatch: pytest.MonkeyPatch) -> None:
     fake.mode("hang")
     command = kubectl.get_command
@@ -265,12 +271,14 @@ def test_a_hanging_kubectl_is_stopped(fake: FakeKubectl, monkeypatch: pytest.Mon
         start(fake)
 
 
+@pytest.mark.system
 def test_without_kubectl_the_error_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(LaunchError, match="kubectl is not on PATH"):
         kubectl.start(kubectl.Cluster(), manifest(JOB, SLICE), print)
 
 
+@pytest.mark.system
 def test_an_unreadable_answer_is_explained(fake: FakeKubectl) -> None:
     start(fake)
     (fake.folder / "jobset.json").write_text("{}")
@@ -284,6 +292,7 @@ def follow(fake: FakeKubectl) -> tuple[kubectl.Found, list[str]]:
     return found, said
 
 
+@pytest.mark.system
 def test_following_goes_on_through_a_restart(fake: FakeKubectl) -> None:
     start(fake)
     fake.statuses({}, {}, {"restarts": 1}, ended("Completed", "all jobs completed", restarts=1))
@@ -295,6 +304,7 @@ def test_following_goes_on_through_a_restart(fake: FakeKubectl) -> None:
     assert begins == ["--tail", "--tail", "--since-time"]
 
 
+@pytest.mark.system
 def test_a_run_that_ended_before_its_log_was_seen_shows_its_last_lines(fake: FakeKubectl) -> None:
     start(fake)
     fake.statuses(ended("Failed", "status 1"))
@@ -303,11 +313,13 @@ def test_a_run_that_ended_before_its_log_was_seen_shows_its_last_lines(fake: Fak
     assert (found.end, said) == ("Failed", ["hades: There is no config"])
 
 
+@pytest.mark.system
 def test_following_a_deleted_run_ends(fake: FakeKubectl) -> None:
     with pytest.raises(LaunchError, match="no longer there"):
         follow(fake)
 
 
+@pytest.mark.system
 def test_following_gives_up_on_a_cluster_that_stays_silent(fake: FakeKubectl) -> None:
     start(fake)
     fake.mode("fail get Unable to connect")
@@ -316,6 +328,7 @@ def test_following_gives_up_on_a_cluster_that_stays_silent(fake: FakeKubectl) ->
     assert fake.verbs.count("get") == 1 + kubectl.UNREACHABLE
 
 
+@pytest.mark.system
 def test_deleting_takes_the_config_map_too(fake: FakeKubectl) -> None:
     start(fake)
     kubectl.delete(kubectl.Cluster(), "demo")
@@ -329,6 +342,7 @@ def test_errors_are_of_the_kind_that_programs_print() -> None:
     assert issubclass(LaunchError, HadesError)
 
 
+@pytest.mark.system
 def test_the_program_starts_and_follows_a_run(fake: FakeKubectl) -> None:
     fake.statuses({}, ended("Completed", "all jobs completed"))
     fake.logs("generation 1\n")
@@ -338,7 +352,7 @@ def test_the_program_starts_and_follows_a_run(fake: FakeKubectl) -> None:
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=60,
+        timeout=240,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[1:] == [

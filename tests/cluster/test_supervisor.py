@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,8 @@ import pytest
 from hades.cluster import supervisor
 from hades.cluster.supervisor import Worker, supervise
 from tests.support import ROOT
+
+pytestmark = pytest.mark.system
 
 UNHEALTHY = """E1123 service.cc:1549] UNAVAILABLE: The following tasks are unhealthy (stopped sending heartbeats):
 1, 3
@@ -53,10 +54,8 @@ def test_the_status_is_that_of_what_explains_the_others(codes: tuple[str, ...], 
 
 
 def test_a_killed_process_is_named_and_the_others_are_ended(capfd: pytest.CaptureFixture[str]) -> None:
-    began = time.monotonic()
-    status = supervise([worker("time.sleep(60)", 0), worker("os.kill(os.getpid(), signal.SIGKILL)", 1)])
+    status = supervise([worker("time.sleep(600)", 0), worker("os.kill(os.getpid(), signal.SIGKILL)", 1)])
     assert status == 76
-    assert time.monotonic() - began < 20
     said = capfd.readouterr().err
     assert "Process 1 was ended by SIGKILL (by someone, or because memory ran out)" in said
     assert "Run the same command again" in said
@@ -88,7 +87,7 @@ PARENT = """
 import sys
 from hades.cluster.supervisor import Worker, supervise
 wait = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); "
-wait += "print('up', flush=True); time.sleep(60)"
+wait += "print('up', flush=True); time.sleep(600)"
 sys.exit(supervise([Worker(index, (sys.executable, "-c", wait)) for index in range(2)]))
 """
 
@@ -105,6 +104,6 @@ def test_a_signal_to_the_parent_reaches_all(tmp_path: Path) -> None:
         assert parent.stdout is not None
         assert sorted(parent.stdout.readline() for _ in range(2)) == ["[process 1] up\n", "up\n"]
         parent.send_signal(signal.SIGTERM)
-        assert parent.wait(timeout=30) == 75
+        assert parent.wait(timeout=120) == 75
     finally:
         os.killpg(parent.pid, signal.SIGKILL) if parent.poll() is None else None

@@ -179,6 +179,7 @@ def test_mistakes_are_said_before_anything_runs(lines: tuple[str, ...], seeds: t
         plan(*lines, seeds=seeds)
 
 
+@pytest.mark.system
 def test_all_points_run_one_after_another(fake: FakeTrain) -> None:
     points = plan("SNES.sigma = 0.1|0.3", seeds=[0])
     outcome, said = run(points, flags=["--host_devices=2"])
@@ -194,6 +195,7 @@ def test_all_points_run_one_after_another(fake: FakeTrain) -> None:
     assert Path("runs/sweep/logs/sigma-0.1_seed-0.log").read_text() == "start 1\n"
 
 
+@pytest.mark.system
 def test_finished_points_are_skipped_and_others_run(fake: FakeTrain) -> None:
     run(plan("SNES.sigma = 0.1"))
     points = plan("SNES.sigma = 0.1|0.3")
@@ -203,6 +205,7 @@ def test_finished_points_are_skipped_and_others_run(fake: FakeTrain) -> None:
     assert set(outcome.states.values()) == {"finished"}
 
 
+@pytest.mark.system
 def test_a_finished_point_that_is_asked_for_more_generations_goes_on(fake: FakeTrain) -> None:
     (point,) = plan("SNES.sigma = 0.1")
     run([point])
@@ -211,6 +214,7 @@ def test_a_finished_point_that_is_asked_for_more_generations_goes_on(fake: FakeT
     assert not is_finished(longer)
 
 
+@pytest.mark.system
 def test_a_failed_point_is_reported_and_the_others_go_on(fake: FakeTrain) -> None:
     fake.mode("sigma-0.1", "fail")
     points = plan("SNES.sigma = 0.1|0.3")
@@ -223,6 +227,7 @@ def test_a_failed_point_is_reported_and_the_others_go_on(fake: FakeTrain) -> Non
     assert "| sigma-0.3 | finished          | 12.25 (11 to 13.5)     |" in text
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("mode", ["lose a process", "be killed"])
 def test_a_point_that_was_interrupted_is_continued(fake: FakeTrain, mode: str) -> None:
     fake.mode("sigma-0.1", mode)
@@ -231,6 +236,7 @@ def test_a_point_that_was_interrupted_is_continued(fake: FakeTrain, mode: str) -
     assert (outcome.states["sigma-0.1"], len(starts(point))) == ("finished", 3)
 
 
+@pytest.mark.system
 def test_a_point_is_not_continued_for_ever(fake: FakeTrain) -> None:
     fake.mode("sigma-0.1", "always lose a process")
     (point,) = plan("SNES.sigma = 0.1")
@@ -238,6 +244,7 @@ def test_a_point_is_not_continued_for_ever(fake: FakeTrain) -> None:
     assert (outcome.states["sigma-0.1"], len(starts(point))) == ("FAILED (status 76)", 3)
 
 
+@pytest.mark.system
 def test_points_run_at_once_when_asked_to(fake: FakeTrain) -> None:
     points = plan("SNES.sigma = 0.1|0.2|0.3")
     for point in points:
@@ -248,6 +255,7 @@ def test_points_run_at_once_when_asked_to(fake: FakeTrain) -> None:
     assert not starts(points[2])
 
 
+@pytest.mark.system
 def test_a_signal_lets_the_points_save_and_the_same_command_continues(fake: FakeTrain) -> None:
     points = plan("SNES.sigma = 0.1|0.2")
     fake.mode("sigma-0.1", "wait")
@@ -281,6 +289,7 @@ class _when_ready:
         self._act()
 
 
+@pytest.mark.system
 def test_a_long_point_is_shown_while_it_runs(fake: FakeTrain, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep_run, "SHOW_SECONDS", 0.05)
     points = plan("SNES.sigma = 0.1|0.2")
@@ -330,6 +339,7 @@ def elsewhere(points: Sequence[Point], target: str) -> tuple[sweep_run.Outcome, 
     return sweep_run.run_elsewhere(points, target, ["--nodes=2"], Path("logs"), said.append), said
 
 
+@pytest.mark.system
 def test_a_launcher_gets_each_point(fake: FakeTrain) -> None:
     points = plan("SNES.sigma = 0.1|0.3")
     run(points[:1])
@@ -365,6 +375,7 @@ def test_a_launcher_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPat
         sweep_run.run_local(plan("SNES.sigma = 0.1"), (), tmp_path, print)
 
 
+@pytest.mark.system
 @pytest.mark.slow
 def test_a_sweep_from_its_plan_to_its_table(tmp_path: Path) -> None:
     words = ["--config=smoke", f"--workdir={tmp_path}", "--seeds=2", "--gin_bindings=Experiment.generations = 3"]

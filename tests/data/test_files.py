@@ -46,6 +46,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(path, monkeypatch, 
     assert os.listdir(path.parent) == ["file.bin"]
 
 
+@pytest.mark.system
 def test_a_disk_that_fills_up_half_way_leaves_the_old_file(path):
     code = f"""
 import json, resource, signal

@@ -7,9 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from hades import zoo
 from tests.docs.pages import blocks
 from tests.support import ROOT
+
+pytestmark = pytest.mark.system
 
 FORBIDDEN = """
 import sys

@@ -27,6 +27,7 @@ def test_every_page_is_here() -> None:
     assert {page.stem for page in OUTSIDE} == set(COMPONENTS)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("page", OUTSIDE, ids=lambda page: page.stem)
 def test_page_by_the_letter(page: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     for block in blocks("python", "gin", pages=(page,)):

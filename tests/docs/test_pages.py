@@ -20,6 +20,7 @@ def test_there_are_commands_of_every_program() -> None:
     assert {"hades-train", "hades-evaluate", "hades-export-dataset"} <= programs
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("command", commands())
 def test_command(command: str, outcomes: dict[str, dict[str, Any]]) -> None:
     outcome = outcomes[command]
@@ -27,6 +28,7 @@ def test_command(command: str, outcomes: dict[str, dict[str, Any]]) -> None:
     assert outcome["output"]
 
 
+@pytest.mark.system
 def test_work_directory_holds_what_the_table_lists(outcomes: dict[str, Any], scene: Path) -> None:
     del outcomes
     section = (ROOT / "docs/configuring.md").read_text().split("## The work directory")[1].split("\n## ")[0]
@@ -56,6 +58,7 @@ def test_no_shell_line_escapes() -> None:
             assert known.match(line), f"{block}: nothing checks {line!r}"
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("page", pages_with_python(), ids=lambda page: page.name)
 def test_blocks_run_in_turn(page: Path, outcomes: dict[str, dict[str, Any]]) -> None:
     outcome = outcomes[page.name]

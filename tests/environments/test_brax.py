@@ -161,6 +161,7 @@ def test_mjx_without_its_package_says_what_to_install(monkeypatch):
         Brax("hopper", backend="mjx")
 
 
+@pytest.mark.system
 def test_nothing_is_printed_and_no_log_file_is_left(tmp_path):
     code = "from hades.environments.brax import Brax; Brax('halfcheetah').spec"
     variables = {**os.environ, "PYTHONPATH": str(ROOT)}

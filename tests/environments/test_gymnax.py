@@ -145,6 +145,7 @@ def test_versions_name_the_package():
     assert set(Gymnax("CartPole-v1").versions) == {"gymnax"}
 
 
+@pytest.mark.system
 def test_an_environment_may_first_be_met_inside_a_trace():
     """gymnax computes constants and spaces with jax: made in a trace and kept, they would leak out of it."""
     code = """

@@ -248,6 +248,7 @@ def _holds_for_nan_only(jaxpr: Jaxpr) -> bool:
     return True
 
 
+@pytest.mark.system
 @installed
 def test_an_environment_may_first_be_met_inside_a_trace_and_prints_nothing():
     code = """

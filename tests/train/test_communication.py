@@ -80,19 +80,23 @@ def grown(exchanged: dict[str, dict[str, int]], what: str, larger: str, smaller:
     return exchanged[larger][what] - exchanged[smaller][what]
 
 
+@pytest.mark.system
 def test_what_evaluation_costs_changes_nothing(exchanged: dict[str, dict[str, int]]) -> None:
     assert exchanged["dear"] == exchanged["base"]
 
 
+@pytest.mark.system
 def test_a_dataset_exchanges_a_number_per_candidate(exchanged: dict[str, dict[str, int]]) -> None:
     assert grown(exchanged, "bytes", "wide", "base") == 4 * (64 - 16)
 
 
+@pytest.mark.system
 def test_direct_es_exchanges_a_number_per_weight(exchanged: dict[str, dict[str, int]]) -> None:
     more_weights = grown(exchanged, "genome", "direct large", "direct")
     assert grown(exchanged, "bytes", "direct large", "direct") == 4 * more_weights > 0
     assert grown(exchanged, "bytes", "direct wide", "direct") == 4 * (64 - 16)
 
 
+@pytest.mark.system
 def test_nothing_is_exchanged_in_loops_within_a_generation(exchanged: dict[str, dict[str, int]]) -> None:
     assert all(one["loops"] == 1 and one["count"] for one in exchanged.values())

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -92,18 +91,18 @@ def test_an_installation_outside_of_the_range_fails(monkeypatch: pytest.MonkeyPa
     assert row.remedy.startswith("pip install 'jax<0.12")
 
 
+@pytest.mark.system
 def test_a_hanging_probe_is_left_behind() -> None:
-    began = time.monotonic()
-    program = (sys.executable, "-S", "-c", "import time; time.sleep(60)")
+    program = (sys.executable, "-S", "-c", "import time; time.sleep(600)")  # twice the time limit of a test
     rows = examine({"devices": lambda: [_row(probe("devices", timeout=0.3, remedy="Free the TPU.", program=program))]})
     assert rows == [Row("devices", Status.FAILED, "no answer within 0.3 s", "Free the TPU.")]
-    assert time.monotonic() - began < 10
 
 
 def _row(found: Any) -> Row:
     return Row("devices", Status.OK, str(found))
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("code", "said"),
     [
@@ -117,10 +116,10 @@ def _row(found: Any) -> Row:
 def test_what_a_probe_says(code: str, said: str | None) -> None:
     program = (sys.executable, "-S", "-c", code)
     if said is None:
-        assert probe("x", timeout=30, remedy="", program=program) == {"a": 1}
+        assert probe("x", timeout=120, remedy="", program=program) == {"a": 1}
         return
     with pytest.raises(Problem, match=re.escape(said)):
-        probe("x", timeout=30, remedy="", program=program)
+        probe("x", timeout=120, remedy="", program=program)
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, **found: Any) -> None:
@@ -177,6 +176,7 @@ def test_a_folder_without_locks_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_
     assert doctor_probe.folder(str(tmp_path))["locks"] is False
 
 
+@pytest.mark.system
 def test_a_read_only_folder_fails(tmp_path: Path) -> None:
     """/proc is read-only even to root, whom a folder's mode does not stop."""
     folder = tmp_path / "closed"
@@ -216,6 +216,7 @@ def test_an_unknown_probe_is_an_error_of_one_line(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == "KeyError: 'nothing'\n"
 
 
+@pytest.mark.system
 def test_the_program_examines_this_machine(tmp_path: Path) -> None:
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     done = subprocess.run(

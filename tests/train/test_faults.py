@@ -162,6 +162,7 @@ def test_a_disk_that_fills_up_during_the_run_stops_it_and_it_continues(
     assert not list(workdir.glob("checkpoints/*tmp*"))
 
 
+@pytest.mark.system
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_disk_that_is_full_while_orbax_writes_at_the_end_and_at_the_start(
     disk: Disk, finished: Path, workdir: Path, capsys: pytest.CaptureFixture[str]
@@ -280,6 +281,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 """Starts a program that permissions bind, also where root starts it."""
 
 
+@pytest.mark.system
 def test_folders_that_may_not_be_written_or_read(finished: Path, tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root)}

@@ -208,6 +208,7 @@ def test_a_budget_that_is_not_used_up_is_no_end(finished: tuple[list[GridRun], l
     assert not read_run(path).is_finished
 
 
+@pytest.mark.system
 def test_the_program_compares_what_there_is(finished: tuple[list[GridRun], list[str]], point: str) -> None:
     folder = finished[0][0].workdir.parents[2]
     flags = [f"--environments={point}", "--methods=es,hades_r", "--seeds=3,", f"--workdir={folder}", "--norun"]

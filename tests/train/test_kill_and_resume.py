@@ -6,6 +6,8 @@ import pytest
 
 from tests.train.kill_and_resume import INTERVAL, kill_and_resume
 
+pytestmark = pytest.mark.system
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)

@@ -97,6 +97,7 @@ def wait_for_checkpoint(workdir: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.system
 def test_killed_at_random_points_and_resumed_is_the_uninterrupted_run(tmp_path: Path) -> None:
     whole = start(tmp_path / "whole")
     assert whole.wait(timeout=200) == 0, whole.stderr and whole.stderr.read()
@@ -173,6 +174,7 @@ def test_a_finished_run_is_shown_again_without_a_generation(finished: Path, tmp_
     assert_same_run(finished, workdir)
 
 
+@pytest.mark.system
 def test_two_processes_do_not_share_a_work_directory(finished: Path) -> None:
     holder = (
         "import fcntl, sys, time; file = open(sys.argv[1], 'w'); fcntl.flock(file, fcntl.LOCK_EX); "

@@ -72,6 +72,7 @@ def meet(*arguments: object, **announced: str) -> subprocess.Popen[str]:
     return subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.system
 def test_nothing_to_join_is_said(tmp_path: Path) -> None:
     said = meet(0, "a", tmp_path).communicate(timeout=120)[0]
     assert "--distributed found neither a TPU pod nor" in said
@@ -90,6 +91,7 @@ def open_mpi(index: int, job: int) -> dict[str, str]:
     return where | {f"OMPI_COMM_WORLD_{name}": str(value) for name, value in announced.items()}
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("announce", [slurm, open_mpi])
 def test_processes_that_a_scheduler_announces_find_each_other(
     announce: Callable[[int, int], dict[str, str]], tmp_path: Path
@@ -99,6 +101,7 @@ def test_processes_that_a_scheduler_announces_find_each_other(
     assert [process.communicate(timeout=120)[0].splitlines()[-1] for process in started] == ["met", "met"]
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("count", "configuration", "folder", "expected"),
     [

@@ -16,6 +16,8 @@ from hades.data.dataset import load_dataset
 from hades.train.writers import read_json_lines
 from tests.support import ROOT, free_port
 
+pytestmark = pytest.mark.system
+
 LONG = ("--gin_bindings=Experiment.generations = 1000000", "--gin_bindings=Experiment.checkpoint_every = 20")
 
 
@@ -43,7 +45,7 @@ def train(environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Pope
     for process in started:
         if process.poll() is None:
             process.terminate()
-            process.communicate(timeout=60)
+            process.communicate(timeout=120)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +117,7 @@ def test_a_killed_process_ends_the_other_and_both_continue(
     together = train(tmp_path / "run", *LONG, "--processes=2", "--host_devices=2")
     first = wait_for_checkpoint(tmp_path / "run", together)
     os.kill(children(together, "process_id=1")[0], signal.SIGKILL)
-    said = together.communicate(timeout=60)[0]
+    said = together.communicate(timeout=120)[0]
     assert together.returncode == 76, said
     assert "Process 1 on" in said
     assert "was ended by SIGKILL" in said
@@ -123,7 +125,7 @@ def test_a_killed_process_ends_the_other_and_both_continue(
     apart = start_apart(train, tmp_path / "run", *LONG)
     second = wait_for_checkpoint(tmp_path / "run", *apart, beyond=first)
     apart[1].kill()  # the parent: as when a machine goes
-    said = apart[0].communicate(timeout=60)[0]
+    said = apart[0].communicate(timeout=120)[0]
     assert apart[0].returncode == 76, said
     assert "rocess 1 on" in said
     assert "stopped answering" in said
@@ -132,7 +134,7 @@ def test_a_killed_process_ends_the_other_and_both_continue(
     alone = train(tmp_path / "run", *LONG)
     wait_for_checkpoint(tmp_path / "run", alone, beyond=second)
     alone.send_signal(signal.SIGTERM)
-    said = alone.communicate(timeout=60)[0]
+    said = alone.communicate(timeout=120)[0]
     assert alone.returncode == 75, said
     assert "everything is saved" in said
 
@@ -149,7 +151,7 @@ def test_sigterm_to_one_process_saves_and_stops_all(
     apart = start_apart(train, tmp_path / "run", *LONG)
     wait_for_checkpoint(tmp_path / "run", *apart)
     apart[1].send_signal(signal.SIGTERM)
-    said = [process.communicate(timeout=60)[0] for process in apart]
+    said = [process.communicate(timeout=120)[0] for process in apart]
     assert [process.returncode for process in apart] == [75, 75], said
     assert "everything is saved" in said[0]
 
@@ -158,7 +160,7 @@ def test_an_error_of_one_process_ends_both(train: Callable[..., subprocess.Popen
     """One that hades does not foresee: a folder where a file belongs."""
     (tmp_path / "run" / "metrics.jsonl").mkdir(parents=True)
     apart = start_apart(train, tmp_path / "run", *LONG)
-    said = [process.communicate(timeout=60)[0] for process in apart]
+    said = [process.communicate(timeout=120)[0] for process in apart]
     assert [process.returncode for process in apart] == [1, 76], said
     assert "metrics.jsonl" in said[0]
     assert "Process 0 on" in said[1]

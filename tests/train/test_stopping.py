@@ -12,6 +12,8 @@ import pytest
 
 from tests.support import ROOT
 
+pytestmark = pytest.mark.system
+
 PROGRAM = """
 import hashlib, sys, time
 from hades.train import stopping
@@ -80,7 +82,7 @@ def test_the_same_request_twice_is_one(start: Start) -> None:
     process = start("short")
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 3
+    assert process.wait(timeout=120) == 3
 
 
 @pytest.mark.parametrize(
@@ -92,5 +94,5 @@ def test_a_second_request_acts_at_once(start: Start, mode: str, status: int, sai
     process.send_signal(signal.SIGINT)
     time.sleep(0.6)
     process.send_signal(signal.SIGINT)
-    assert said in process.communicate(timeout=60)[1]
+    assert said in process.communicate(timeout=120)[1]
     assert process.returncode == status

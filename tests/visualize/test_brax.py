@@ -314,6 +314,7 @@ def test_what_the_page_is_made_of_is_package_data() -> None:
         assert any(PurePosixPath(name).match(p.removeprefix("**/")) for p in patterns), f"{name} is not in the wheel"
 
 
+@pytest.mark.system
 @pytest.mark.slow
 def test_a_browser_without_network_shows_the_page(tmp_path: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")

@@ -235,6 +235,7 @@ def hades_inspect(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=240)
 
 
+@pytest.mark.system
 def test_the_program_measures_and_writes_the_report(dataset: DistilledDataset, tmp_path: Path) -> None:
     source, folder = dataset.save(tmp_path / "mine.safetensors"), tmp_path / "reading"
     arguments = (f"--dataset={source}", f"--workdir={folder}", "--num_inits=2", "--num_episodes=1")
@@ -247,6 +248,7 @@ def test_the_program_measures_and_writes_the_report(dataset: DistilledDataset, t
     assert "influence-of-each-pair" in (folder / "report.html").read_text("utf-8")
 
 
+@pytest.mark.system
 def test_the_program_refuses_in_one_line(dataset: DistilledDataset, tmp_path: Path) -> None:
     source = dataset.save(tmp_path / "mine.safetensors")
     done = hades_inspect(f"--dataset={source}", f"--workdir={tmp_path / 'reading'}", "--features=gaol,position")

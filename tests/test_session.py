@@ -1,6 +1,7 @@
-"""The folder of compiled programs: chosen by the user, else below the user's cache folder; one for all tests."""
+"""What `tests/conftest.py` promises: one compilation cache of limited size, and no process without the marker."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,13 @@ print(json.dumps(jax.config.values["jax_compilation_cache_dir"]))
 """
 
 
+@pytest.mark.system
 def test_a_program_that_a_test_starts_uses_the_cache_of_the_session() -> None:
     assert run_python(CHOSEN) == os.environ["JAX_COMPILATION_CACHE_DIR"]
 
 
-def test_without_a_choice_of_the_user_the_folder_is_below_their_cache_folder(tmp_path: Path) -> None:
+@pytest.mark.system
+def test_a_program_of_a_user_who_chose_no_folder_uses_one_below_their_cache_folder(tmp_path: Path) -> None:
     folder = run_python(CHOSEN, JAX_COMPILATION_CACHE_DIR="", XDG_CACHE_HOME=str(tmp_path))
     assert folder == str(tmp_path / "hades" / "xla")
     assert Path(folder).is_dir()
@@ -33,3 +36,12 @@ def test_the_oldest_programs_are_deleted_first(tmp_path: Path, num_bytes: int, l
         os.utime(tmp_path / name, (1000 - age, 1000 - age))
     shrink(tmp_path, num_bytes)
     assert {path.name for path in tmp_path.iterdir()} == left
+
+
+@pytest.mark.parametrize(
+    "start", [lambda: os.system("true"), lambda: subprocess.run(["true"])], ids=["os", "subprocess"]
+)
+def test_a_test_without_the_marker_may_not_start_a_process(start, request: pytest.FixtureRequest) -> None:
+    with pytest.raises(AssertionError, match=r"mark it @pytest\.mark\.system") as caught:
+        start()
+    assert request.node.name in str(caught.value)
