@@ -12,32 +12,32 @@ if TYPE_CHECKING:
     from hades.data import zoo as zoo
     from hades.data.dataset import DistilledDataset as DistilledDataset
     from hades.data.dataset import load_dataset as load_dataset
-    from hades.train.experiment import Experiment as Experiment
-    from hades.train.gin_config import load_experiment as load_experiment
-    from hades.train.loop import run as run
-    from hades.train.policies import TrainedPolicy as TrainedPolicy
-    from hades.train.policies import evaluate as evaluate
-    from hades.train.policies import evaluate_dataset as evaluate_dataset
-    from hades.train.policies import train_policy as train_policy
-    from hades.train.run_policy import RunPolicy as RunPolicy
-    from hades.train.run_policy import load_policy as load_policy
-    from hades.visualize.report import write_report as write_report
+    from hades.policy.run_policy import RunPolicy as RunPolicy
+    from hades.policy.trained_policy import TrainedPolicy as TrainedPolicy
+    from hades.policy.trained_policy import evaluate as evaluate
+    from hades.policy.trained_policy import evaluate_dataset as evaluate_dataset
+    from hades.policy.trained_policy import train_policy as train_policy
+    from hades.report.report import write_report as write_report
+    from hades.run.experiment import Experiment as Experiment
+    from hades.run.gin_config import load_experiment as load_experiment
+    from hades.run.loop import run as run
+    from hades.run.restore import load_policy as load_policy
 
 _PUBLIC = {
     "DistilledDataset": "hades.data.dataset",
     "Evolution": "hades.algorithms.evolution",
-    "Experiment": "hades.train.experiment",
+    "Experiment": "hades.run.experiment",
     "PPO": "hades.algorithms.ppo",
-    "RunPolicy": "hades.train.run_policy",
-    "TrainedPolicy": "hades.train.policies",
-    "evaluate": "hades.train.policies",
-    "evaluate_dataset": "hades.train.policies",
+    "RunPolicy": "hades.policy.run_policy",
+    "TrainedPolicy": "hades.policy.trained_policy",
+    "evaluate": "hades.policy.trained_policy",
+    "evaluate_dataset": "hades.policy.trained_policy",
     "load_dataset": "hades.data.dataset",
-    "load_experiment": "hades.train.gin_config",
-    "load_policy": "hades.train.run_policy",
-    "run": "hades.train.loop",
-    "train_policy": "hades.train.policies",
-    "write_report": "hades.visualize.report",
+    "load_experiment": "hades.run.gin_config",
+    "load_policy": "hades.run.restore",
+    "run": "hades.run.loop",
+    "train_policy": "hades.policy.trained_policy",
+    "write_report": "hades.report.report",
 }
 
 _MODULES = {"zoo": "hades.data.zoo"}

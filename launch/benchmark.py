@@ -12,12 +12,12 @@ from absl import flags
 
 from hades.algorithms.evolution import Evolution
 from hades.algorithms.ppo import PPO
+from hades.costs.benchmark import generation_costs
+from hades.costs.plan import describe_plan
+from hades.costs.ppo_benchmark import iteration_costs
 from hades.errors import ConfigError
-from hades.train.benchmark import generation_costs
-from hades.train.command_line import start
-from hades.train.gin_config import load_experiment
-from hades.train.plan import describe_plan
-from hades.train.ppo_benchmark import iteration_costs
+from hades.run.command_line import start
+from hades.run.gin_config import load_experiment
 
 CONFIG = flags.DEFINE_string("config", "benchmark_breakout", "A config whose fitness plays episodes or a window.")
 BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line; repeatable.")

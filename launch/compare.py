@@ -12,13 +12,13 @@ from pathlib import Path
 
 from absl import app, flags
 
-from hades.analysis.agreement import check_agreement, read_finished
-from hades.analysis.comparison import compare
-from hades.analysis.measurements import measure
-from hades.train.command_line import print_files, start
-from hades.train.grid import Settings, plan_grid, plan_text, run_grid
-from hades.train.grid_values import check_names, parse_pair, parse_seeds, parse_values, value_for
-from hades.visualize.comparison_report import markdown, write_comparison
+from hades.run.command_line import print_files, start
+from hades.studies.comparable import check_agreement, read_finished
+from hades.studies.comparison.measurements import measure
+from hades.studies.comparison.numbers import compare
+from hades.studies.comparison.page import markdown, write_comparison
+from hades.studies.grid import Settings, plan_grid, plan_text, run_grid
+from hades.studies.grid_values import check_names, parse_pair, parse_seeds, parse_values, value_for
 
 ENVIRONMENTS = flags.DEFINE_list("environments", [], "As configs are named: cartpole,freeway.")
 METHODS = flags.DEFINE_list("methods", ["hades_r", "hades_f", "es", "ppo"], "As configs are named.")

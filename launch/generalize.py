@@ -13,12 +13,12 @@ from pathlib import Path
 
 from absl import app, flags
 
-from hades.analysis.generalization_files import FILE, generalize_all, load_datasets
-from hades.analysis.generalization_grid import parse_grid
-from hades.analysis.generalization_groups import count_programs
-from hades.train.command_line import print_files, start
-from hades.train.count_progress import CountProgress
-from hades.visualize.generalization_report import markdown, write_generalization
+from hades.run.command_line import print_files, start
+from hades.run.count_progress import CountProgress
+from hades.studies.generalization.files import FILE, generalize_all, load_datasets
+from hades.studies.generalization.grid import parse_grid
+from hades.studies.generalization.groups import count_programs
+from hades.studies.generalization.page import markdown, write_generalization
 
 DATASETS = flags.DEFINE_multi_string("dataset", [], "A dataset file or a name of the zoo; repeatable.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Gets the numbers, the figures and the page.")

@@ -1,6 +1,6 @@
 r"""A run on Google Kubernetes Engine: a JobSet of TPU slices or GPU nodes that restarts and continues by itself.
 
-python launch/gke.py --config=cartpole_hades_r --workdir=runs/demo --image=IMAGE --volume_claim=hades-work \
+python launch/jobset.py --config=cartpole_hades_r --workdir=runs/demo --image=IMAGE --volume_claim=hades-work \
     --tpu=tpu-v5-lite-podslice --topology=4x4      # prints the manifest
 ... --execute --follow                             # applies it and shows the first pod's log
 ... --delete --execute                             # deletes it; what the run wrote stays
@@ -10,10 +10,10 @@ Running the same command again continues the run. docs/launch_gke.md starts at a
 
 from absl import app, flags
 
-from hades.cluster import gke, kubectl
-from hades.cluster.gke_settings import Gpu, Settings, Storage, Tpu
-from hades.cluster.job import Job, stay_off_accelerators
-from hades.train.command_line import start
+from hades.machines.gke import jobset, kubectl
+from hades.machines.gke.settings import Gpu, Settings, Storage, Tpu
+from hades.machines.job import Job, stay_off_accelerators
+from hades.run.command_line import start
 
 CONFIG = flags.DEFINE_string("config", None, "A shipped config's name, or a gin file, which is sent along.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run below --mount; a relative one is taken from there.")
@@ -47,16 +47,16 @@ def main() -> int:
     if bool(TPU.value) == bool(GPU.value):
         raise app.UsageError("give --tpu (with --topology) or --gpu, one of both")
     job, settings = Job(CONFIG.value, WORKDIR.value, tuple(BINDINGS.value)), _settings(IMAGE.value)
-    cluster, name = kubectl.Cluster(CONTEXT.value, NAMESPACE.value), gke.jobset_name(job, settings)
+    cluster, name = kubectl.Cluster(CONTEXT.value, NAMESPACE.value), jobset.jobset_name(job, settings)
     if DELETE.value:
         return _delete(cluster, name)
     stay_off_accelerators()
     job.check()
-    documents = gke.manifest(job, settings)
+    documents = jobset.manifest(job, settings)
     if not EXECUTE.value:
-        print(gke.as_yaml(documents), end="")
+        print(jobset.as_yaml(documents), end="")
         return 0
-    print(gke.summary(job, settings))
+    print(jobset.summary(job, settings))
     kubectl.start(cluster, documents, _say)
     if not FOLLOW.value:
         print(f"Its log:  {kubectl.log_command(cluster, name)}")

@@ -11,10 +11,10 @@ import time
 
 from absl import app, flags
 
-from hades.analysis.reading import Reading, measure_reading
-from hades.analysis.subject import prepare_subject
-from hades.train.command_line import start
-from hades.visualize.report import write_report
+from hades.report.report import write_report
+from hades.run.command_line import start
+from hades.studies.inspection.numbers import Reading, measure_reading
+from hades.studies.inspection.subject import prepare_subject
 
 DATASET = flags.DEFINE_string("dataset", None, "A dataset file, a name of the zoo, or a released npz file.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder to write into; without --dataset, that of the run to inspect.")

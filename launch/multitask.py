@@ -10,12 +10,12 @@ from pathlib import Path
 
 from absl import app, flags
 
-from hades.analysis.generalization_files import load_datasets
-from hades.analysis.multitask import merge_all, multitask
-from hades.train.command_line import print_files, start
-from hades.train.count_progress import CountProgress
-from hades.train.policies import parse_policy
-from hades.visualize.multitask_report import markdown, write_multitask
+from hades.policy.trained_policy import parse_policy
+from hades.run.command_line import print_files, start
+from hades.run.count_progress import CountProgress
+from hades.studies.generalization.files import load_datasets
+from hades.studies.tasks.numbers import merge_all, multitask
+from hades.studies.tasks.page import markdown, write_multitask
 
 DATASETS = flags.DEFINE_multi_string("dataset", [], "A dataset file or a name of the zoo; at least two.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Gets the numbers, the merged datasets, the matrix and the page.")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from absl import app, flags
 
-from hades.train.command_line import start
-from hades.train.published import published_datasets
-from hades.train.replication import replicate, stand_alone_table, table
+from hades.policy.published import published_datasets
+from hades.policy.replication import replicate, stand_alone_table, table
+from hades.run.command_line import start
 
 PUBLISHED = flags.DEFINE_string("published", None, "Folder of the released npz files and their index.json.")
 INITS = flags.DEFINE_integer("num_inits", 32, "Policies to train from each dataset.", lower_bound=2)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from absl import app, flags
 
-from hades.cluster.job import stay_off_accelerators
-from hades.cluster.sweep import TARGETS, Point, check_folders, parse_axis, plan_sweep, state_of, table, write_plan
-from hades.cluster.sweep_run import point_command, run_elsewhere, run_local, status_of
-from hades.train.command_line import start
-from hades.train.grid_values import parse_seeds
+from hades.machines.job import stay_off_accelerators
+from hades.machines.sweep import TARGETS, Point, check_folders, parse_axis, plan_sweep, state_of, table, write_plan
+from hades.machines.sweep_run import point_command, run_elsewhere, run_local, status_of
+from hades.run.command_line import start
+from hades.studies.grid_values import parse_seeds
 
 CONFIG = flags.DEFINE_string("config", None, "A shipped config's name, or a gin file.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Gets a folder a point, sweep.json and the logs.")

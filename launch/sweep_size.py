@@ -11,12 +11,12 @@ from pathlib import Path
 
 from absl import app, flags
 
-from hades.analysis.agreement import read_finished
-from hades.analysis.size_sweep import size_sweep
-from hades.train.command_line import print_files, start
-from hades.train.grid import Settings, plan_grid, plan_text, run_grid
-from hades.train.grid_values import parse_pair, parse_seeds, parse_sizes, parse_values
-from hades.visualize.size_sweep import markdown, write_size_sweeps
+from hades.run.command_line import print_files, start
+from hades.studies.comparable import read_finished
+from hades.studies.grid import Settings, plan_grid, plan_text, run_grid
+from hades.studies.grid_values import parse_pair, parse_seeds, parse_sizes, parse_values
+from hades.studies.size.numbers import size_sweep
+from hades.studies.size.page import markdown, write_size_sweeps
 
 ENVIRONMENTS = flags.DEFINE_list("environments", [], "As configs are named: cartpole,breakout.")
 METHOD = flags.DEFINE_string("method", "hades_r", "As configs are named: hades_r or hades_f.")

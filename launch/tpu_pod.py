@@ -10,12 +10,12 @@ Without --execute it prints the commands. docs/launch_tpu.md explains it step by
 
 from absl import app, flags
 
-from hades.cluster.job import Job, stay_off_accelerators
-from hades.cluster.source import checkout, package
-from hades.cluster.tpu_pod import HOUR, Patience, Pod, delete
-from hades.cluster.tpu_run import PodRun, plan_text
-from hades.train.command_line import start
-from hades.train.exit_codes import INTERRUPTED
+from hades.machines.job import Job, stay_off_accelerators
+from hades.machines.source import checkout, package
+from hades.machines.tpu.resource import HOUR, Patience, Pod, delete
+from hades.machines.tpu.training import PodRun, plan_text
+from hades.run.command_line import start
+from hades.run.signals import INTERRUPTED
 
 CONFIG = flags.DEFINE_string("config", None, "A shipped config or a gin file, which is copied to the machines.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Absolute folder of the run, which all machines have to see.")

@@ -8,18 +8,18 @@ python launch/train.py --config=cartpole_hades_r --workdir=runs/two --processes=
 
 from absl import app, flags
 
-from hades.cluster import process_flags
-from hades.train.command_line import start
-from hades.train.exit_codes import FINISHED, INTERRUPTED
-from hades.train.experiment import Experiment
-from hades.train.gin_config import config_names, load_experiment, operative_config
-from hades.train.loop import run as run_experiment
-from hades.train.plan import describe_plan
-from hades.train.processes import first_does
-from hades.train.result import RunResult
-from hades.train.run_policy import RunPolicy
-from hades.train.workdir import WorkDir
-from hades.visualize.report import write_report
+from hades.costs.plan import describe_plan
+from hades.machines import process_flags
+from hades.policy.run_policy import RunPolicy
+from hades.report.report import write_report
+from hades.run.command_line import start
+from hades.run.experiment import Experiment
+from hades.run.gin_config import config_names, load_experiment, operative_config
+from hades.run.loop import run as run_experiment
+from hades.run.processes import first_does
+from hades.run.result import RunResult
+from hades.run.signals import FINISHED, INTERRUPTED
+from hades.run.workdir import WorkDir
 
 CONFIG = flags.DEFINE_string("config", None, f"A gin file, or one of: {', '.join(config_names())}.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; an unfinished or finished run in it is continued.")

@@ -14,25 +14,31 @@ LAYERS = {
     "registry": 2,
     **dict.fromkeys(COMPONENTS, 3),
     "algorithms": 4,
-    "train": 5,
-    "analysis": 6,
-    "cluster": 6,
-    "visualize": 7,
-    "launch": 8,
+    "policy": 5,
+    "pictures": 5,
+    "run": 6,
+    "costs": 7,
+    "studies": 7,
+    "report": 8,
+    "machines": 8,
+    "launch": 9,
 }
+"""A room imports from lower layers only, and never from another room of its own layer, `SHARED` excepted."""
 SHARED = {f"hades.{room}.base" for room in COMPONENTS} | {
     "hades.environments.plausibility",
     "hades.environments.rollout",
     "hades.policies.distributions",
 }
 """Modules of a component package that other component packages may import."""
+FORBIDDEN = {"run": ("pictures",), "numbers": ("pictures",)}
+"""Rooms of a lower layer that are refused all the same, by room or, for the numbers of a study, by file."""
 ONLY_IN = {
-    "gin": ("hades/registry/", "hades/train/", "launch/"),
-    "orbax": ("hades/train/checkpoint.py",),
-    "gymnax": ("hades/environments/gymnax.py", "hades/visualize/"),
-    "brax": ("hades/environments/brax.py", "hades/visualize/"),
-    "mujoco": ("hades/environments/brax.py", "hades/environments/physics.py", "hades/visualize/"),
-    "mujoco_playground": ("hades/environments/playground.py", "hades/visualize/"),
+    "gin": ("hades/registry/", "hades/run/", "launch/"),
+    "orbax": ("hades/run/checkpoint.py",),
+    "gymnax": ("hades/environments/gymnax.py", "hades/pictures/scenes/"),
+    "brax": ("hades/environments/brax.py", "hades/pictures/scenes/"),
+    "mujoco": ("hades/environments/brax.py", "hades/environments/physics.py", "hades/pictures/scenes/"),
+    "mujoco_playground": ("hades/environments/playground.py", "hades/pictures/scenes/"),
     "evosax": ("hades/outer/evosax.py",),
 }
 LAZY = ("gymnax", "brax", "mujoco", "mujoco_playground", "evosax")
@@ -65,22 +71,36 @@ def is_refused(module: str, imported: str) -> bool:
     here, there = room_of(module), room_of(imported)
     if here == there or imported == "hades":
         return False
+    if there in FORBIDDEN.get(here, ()) or there in FORBIDDEN.get(module.split(".")[-1], ()):
+        return True
     if LAYERS[there] == LAYERS[here]:
         return here not in COMPONENTS or not any(imported == m or imported.startswith(m + ".") for m in SHARED)
     return LAYERS[there] > LAYERS[here]
 
 
+def calls_by_name(tree: ast.AST) -> list[str]:
+    """Components that a file looks up by a name in quotes: an import that this test would not see."""
+    return [
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "registry.get"
+        and all(isinstance(argument, ast.Constant) for argument in node.args)
+    ]
+
+
 def violations(path: str, source: str) -> list[str]:
     """What a file imports although it may not."""
     module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-    found = []
-    for imported, lazy in imports(ast.parse(source)):
+    tree = ast.parse(source)
+    found = [f"{path} imports by name: {call}" for call in calls_by_name(tree)]
+    for imported, lazy in imports(tree):
         package = imported.split(".")[0]
         if package in ("hades", "launch") and module != "hades" and is_refused(module, imported):
             found.append(f"{path} imports {imported}")
         if package in ONLY_IN and not path.startswith(ONLY_IN[package]):
             found.append(f"{path} imports {package}")
-        if package in LAZY and not lazy and "visualize" not in path:
+        if package in LAZY and not lazy and "pictures" not in path:
             found.append(f"{path} imports {package} before it is needed")
     return found
 
@@ -88,6 +108,29 @@ def violations(path: str, source: str) -> list[str]:
 @pytest.mark.parametrize("path", FILES)
 def test_imports_point_one_way(path):
     assert violations(path, (ROOT / path).read_text()) == []
+
+
+def test_no_file_imports_itself_through_others():
+    modules = {f.removesuffix(".py").removesuffix("/__init__").replace("/", "."): (ROOT / f).read_text() for f in FILES}
+    graph = {module: imported_modules(source, modules) - {module} for module, source in modules.items()}
+    for module in [m for m in graph if m != "hades"]:  # the public names lead everywhere
+        assert module not in reachable(graph, module), f"{module} is part of a circle"
+
+
+def imported_modules(source: str, modules: dict[str, str]) -> set[str]:
+    """The modules of ours that a file imports, `from package import module` resolved."""
+    names = {imported for imported, _ in imports(ast.parse(source))}
+    return {name if name in modules else name.rpartition(".")[0] for name in names} & set(modules) - {"hades"}
+
+
+def reachable(graph: dict[str, set[str]], start: str) -> set[str]:
+    found: set[str] = set()
+    waiting = list(graph[start])
+    while waiting:
+        if (module := waiting.pop()) not in found:
+            found.add(module)
+            waiting += graph[module]
+    return found
 
 
 def test_every_room_has_its_layer():
@@ -100,18 +143,26 @@ def test_every_room_has_its_layer():
     [
         ("hades/outer/x.py", "from hades.inner.identity import Identity"),
         ("hades/outer/x.py", "from hades.algorithms.base import State"),
-        ("hades/outer/x.py", "import hades.train.loop"),
+        ("hades/outer/x.py", "import hades.run.loop"),
         ("hades/outer/x.py", "from hades.environments.rollout_of_mine import f"),
         ("hades/registry/__init__.py", "from hades.outer.base import OuterOptimizer"),
         ("hades/types.py", "from hades.registry import register"),
-        ("hades/algorithms/x.py", "def f():\n    from hades.train.loop import run"),
-        ("hades/train/x.py", "from hades.visualize.report import write_report"),
+        ("hades/algorithms/x.py", "def f():\n    from hades.run.loop import run"),
+        ("hades/run/x.py", "from hades.report.report import write_report"),
+        ("hades/policy/x.py", "from hades.run.record import RunRecord"),
+        ("hades/pictures/x.py", "from hades.run.record import RunRecord"),
+        ("hades/pictures/x.py", "from hades.policy.trained_policy import TrainedPolicy"),
+        ("hades/run/x.py", "from hades.pictures.text import number"),
+        ("hades/studies/size/numbers.py", "from hades.pictures.text import number"),
+        ("hades/studies/x.py", "from hades.costs.plan import describe_plan"),
+        ("hades/machines/x.py", "from hades.report.report import write_report"),
+        ("hades/policy/x.py", 'from hades import registry\nTasks = registry.get("Environment", "Tasks")'),
         ("hades/outer/x.py", "import gin"),
-        ("hades/train/loop.py", "import orbax.checkpoint as ocp"),
+        ("hades/run/loop.py", "import orbax.checkpoint as ocp"),
         ("hades/environments/point.py", "def f():\n    import gymnax"),
         ("hades/environments/gymnax.py", "import gymnax"),
         ("hades/outer/evosax.py", "from evosax.algorithms import algorithms"),
-        ("hades/algorithms/x.py", "try:\n    import hades.train\nexcept ImportError:\n    pass"),
+        ("hades/algorithms/x.py", "try:\n    import hades.run\nexcept ImportError:\n    pass"),
     ],
 )
 def test_the_rules_refuse_what_they_should(path, source):
@@ -126,8 +177,8 @@ def test_the_rules_refuse_what_they_should(path, source):
         ("hades/inner/x.py", "from hades.policies.distributions import Categorical"),
         ("hades/normalizers/running.py", "from hades.normalizers.constant import standardize"),
         ("hades/outer/evosax.py", "def f():\n    import evosax"),
-        ("hades/outer/x.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import hades.train.loop"),
-        ("launch/train.py", "import hades.train.loop, gin"),
+        ("hades/outer/x.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import hades.run.loop"),
+        ("launch/train.py", "import hades.run.loop, gin"),
     ],
 )
 def test_the_rules_allow_what_they_should(path, source):

@@ -11,7 +11,7 @@ from tests.support import run_python
 
 CHOSEN = """
 import jax, json
-from hades.train.compilation_cache import enable_compilation_cache
+from hades.run.compilation_cache import enable_compilation_cache
 enable_compilation_cache()
 print(json.dumps(jax.config.values["jax_compilation_cache_dir"]))
 """

@@ -81,7 +81,7 @@ PLAUSIBLE: dict[tuple[str, str], tuple[float, float, float]] = {
 }
 """Largest height (m), speed (m/s) and reward of a step that are plausible, by environment and backend; 0: no bound.
 
-Printed by `python -m hades.analysis.plausibility` (Brax 0.14.2).
+Printed by `python -m hades.studies.plausible_bounds` (Brax 0.14.2).
 """
 
 
@@ -104,7 +104,7 @@ class Brax(Environment):
         episode_length: steps after which an episode is truncated; 1000 is Brax's own.
         env_options: keyword arguments of the environment's constructor, as pairs or a mapping.
         plausible: bounds of the exploit alarm, as in EnvSpec, as pairs or a mapping; None: those that
-            hades.analysis.plausibility derived from random and scripted play, where there are any for the backend.
+            hades.studies.plausible_bounds derived from random and scripted play, where there are any for the backend.
 
     Raises:
         ConfigError: for an unknown environment, backend or option, naming the known ones.

@@ -2,7 +2,7 @@
 
 Evolution finds the holes of a simulator: HaDES-F once learned to launch the humanoid-standup body into the air through
 a collision glitch (Lupu et al., 2024). An environment may state bounds in its spec that no honest episode exceeds;
-`hades.analysis.plausibility` derives them from random and scripted play.
+`hades.studies.plausible_bounds` derives them from random and scripted play.
 """
 
 from collections.abc import Mapping

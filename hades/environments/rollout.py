@@ -68,7 +68,7 @@ class RunningAct:
         raise ConfigError(
             "This policy normalises by statistics that it gathers while it plays, so it cannot act on one observation "
             "alone: play it with rollout, rollout_window or record_episode, or give the dataset constant statistics "
-            "(hades.train.policies.freeze_statistics)."
+            "(hades.policy.trained_policy.freeze_statistics)."
         )
 
 

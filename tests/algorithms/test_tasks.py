@@ -11,7 +11,7 @@ from hades.algorithms.keys import Stream, stream_key
 from hades.environments.tasks import Tasks
 from hades.errors import ConfigError
 from hades.normalizers.running import RunningNormalizer
-from hades.train.statistics import summarize_evaluation
+from hades.policy.statistics import summarize_evaluation
 from tests.algorithms.search import run
 from tests.support import EVOLUTION, POINT
 

@@ -4,9 +4,9 @@ import pytest
 
 import hades
 from hades import zoo
-from hades.analysis.zoo_card import retention_of
 from hades.errors import DatasetError
-from hades.train.gin_config import config_names
+from hades.run.gin_config import config_names
+from hades.studies.zoo_card import retention_of
 
 
 @pytest.mark.parametrize("name", zoo.names())

@@ -17,7 +17,7 @@ from typing import Any
 
 from absl import flags
 
-SHARED_FLAGS = "hades.cluster.process_flags"
+SHARED_FLAGS = "hades.machines.process_flags"
 """The module that defines flags for several programs."""
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from hades.errors import ConfigError
 from hades.fitness.regularizers import DatasetL2
-from hades.train.experiment import Experiment
+from hades.run.experiment import Experiment
+from tests.run.tiny import tiny_experiment
 from tests.support import LEARNING, ROOT
-from tests.train.tiny import tiny_experiment
 
 sys.path.insert(0, str(ROOT / "docs"))
 from scaling_table import H100, V5E, Machine, Work, predict, table, work_of

@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hades.analysis.plausibility import Extremes, measure_extremes
 from hades.environments.base import Environment, EnvState
 from hades.environments.plausibility import alarms, implausible
 from hades.environments.rollout import rollout
 from hades.errors import ConfigError
 from hades.fitness.episodic_return import EpisodicReturn
 from hades.fitness.shaped_return import ShapedReturn
-from hades.train.statistics import summarize
+from hades.policy.statistics import summarize
+from hades.studies.plausible_bounds import Extremes, measure_extremes
 from hades.types import Box, Candidate, EnvSpec, Key, TimeStep
 from tests.support import POINT
 

@@ -17,11 +17,11 @@ from hades.outer.open_es import OpenES
 from hades.outer.shaping import rank_utilities
 from hades.outer.snes import SNES
 from hades.policies.mlp import MLP
-from hades.train.checkpoint import Checkpoints
-from hades.train.loop import run
+from hades.run.checkpoint import Checkpoints
+from hades.run.loop import run
 from tests.outer.search import asked_candidates, fitness_of, trajectory
+from tests.run.tiny import tiny_experiment
 from tests.support import assert_equal
-from tests.train.tiny import tiny_experiment
 
 P, R = 16, 8
 KEYS = jax.random.split(jax.random.key(3), 50)

@@ -1,1 +1,0 @@
-"""Analysis of environments, runs and datasets: numbers, no pictures."""

@@ -1,1 +1,0 @@
-"""Runs on other machines: commands that are shown before they act, and processes that are watched."""

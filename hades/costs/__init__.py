@@ -1,0 +1,1 @@
+"""Memory, steps and seconds of a run, before and while it goes on."""

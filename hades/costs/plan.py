@@ -1,0 +1,185 @@
+"""What a run will cost before it runs: genome, environment steps, and a memory plan for one device."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+
+from hades.algorithms.evolution import Evolution, num_rows
+from hades.algorithms.playing import chunk_size
+from hades.algorithms.ppo import PPO
+from hades.costs import communication
+from hades.inner.behaviour_cloning import BehaviourCloning
+from hades.outer.base import OuterState, Population
+from hades.run.compiled_run import CompiledRun
+from hades.run.experiment import Experiment
+from hades.run.mesh import make_mesh
+from hades.types import POPULATION_AXIS, Key, PyTree, size_of
+
+MIB = 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes of one generation on one device.
+
+    Attributes:
+        population: what is kept of the candidates for the whole generation: all of them, or their noise.
+        searching: `ask`, `candidates` and `tell` with the population, by XLA's analysis.
+        cloning: the networks of one rollout batch, and what training a few of them at a time takes, by their shapes.
+        stepping: the policies of that batch and their episodes, by their shapes.
+        peak: XLA's analysis of a generation that holds the larger of cloning and stepping while it scores.
+    """
+
+    population: int
+    searching: int
+    cloning: int
+    stepping: int
+    peak: int
+
+    def __str__(self) -> str:
+        rows = [f"  {f.name:<12}{getattr(self, f.name) / MIB:>10.1f} MiB" for f in dataclasses.fields(self)]
+        return "\n".join([*rows[:-1], f"{rows[-1]} (searching, with the larger of cloning and stepping in it)"])
+
+
+def memory_plan(algorithm: Evolution) -> MemoryPlan:
+    """What a generation keeps on each of the mesh's devices.
+
+    The outer optimiser is compiled, which takes a few seconds; cloning and stepping are not, which would take minutes
+    with a simulator. An array of their size stands for them. Cloning: weights, gradients and optimiser state of the
+    networks cloned together, beside those already done. Stepping: the policies that roll out together, in two layouts,
+    and the states, observations and activations of their episodes.
+
+    Raises:
+        ConfigError: when the population is not divisible by the number of devices.
+    """
+    spec, learner, count, outer = algorithm.spec, algorithm.learner, algorithm.num_inits, algorithm.outer
+    mesh = make_mesh()
+    algorithm.check_devices(mesh.size)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    rows = jax.eval_shape(outer.ask, key, jax.eval_shape(algorithm.init, key).outer)[0]
+    per_row = outer.population_size // num_rows(rows)
+    chunk = algorithm.rows_at_once(num_rows(rows) // mesh.size, per_row) * per_row
+    networks = chunk * count
+    cloned = chunk_size(chunk, max(1, algorithm.learn_batch // count) if algorithm.learn_batch else 0) * count
+    params = jax.eval_shape(lambda k: learner.init_params(k, spec), key)
+    genome = algorithm.genome_shapes
+    trained = jax.eval_shape(lambda k, g, p: learner.learn(k, g, p, spec)[0], key, genome, params)
+    policies = networks * _bytes(trained)
+    units = _units(jax.eval_shape(learner.assemble, params, trained))
+    cloning = policies
+    if isinstance(learner, BehaviourCloning):
+        optimizer = jax.eval_shape(lambda p: learner.make_optimizer().init(p), trained)
+        cloning = cloned * (2 * _bytes(trained) + _bytes(optimizer)) + (policies if networks > cloned else 0)
+    episodes = [
+        algorithm.fitness.parallel_episodes(task.spec) * (2 * _bytes(jax.eval_shape(task.reset, key)) + 4 * units)
+        for task in algorithm.environment.members
+    ]
+    stepping = 2 * policies + networks * max(episodes)
+    return MemoryPlan(
+        population=_bytes(rows) // mesh.size,
+        searching=_generation_bytes(algorithm, mesh, 0),
+        cloning=cloning,
+        stepping=stepping,
+        peak=_generation_bytes(algorithm, mesh, max(cloning, stepping)),
+    )
+
+
+def _generation_bytes(algorithm: Evolution, mesh: Mesh, held: int) -> int:
+    """XLA's analysis, for one device, of generations that hold so many bytes in the place of cloning and stepping."""
+    outer = algorithm.outer
+    sharded, replicated = PartitionSpec(POPULATION_AXIS), PartitionSpec()
+
+    def score_chunk(rows: Population, asked: OuterState) -> Array:
+        sums = outer.candidates(asked, rows).sum(1)
+        array = jnp.full(held // 4, sums.sum())
+        # A loop, because the sum of an array that nothing else changes would be computed without the array.
+        return sums + lax.fori_loop(0, 3, lambda i, x: 0.5 * x + i, array).sum()
+
+    def score(rows: Population, asked: OuterState) -> Array:
+        size = num_rows(rows)
+        chunk = algorithm.rows_at_once(size, outer.population_size // mesh.size // size)
+        chunks = jax.tree.map(lambda x: x.reshape(size // chunk, chunk, *x.shape[1:]), rows)
+        return lax.map(lambda some: score_chunk(some, asked), chunks).reshape(-1)
+
+    def generation(key: Key, state: OuterState) -> OuterState:
+        rows, asked = outer.ask(key, state)
+        rows = jax.tree.map(lambda x: lax.with_sharding_constraint(x, NamedSharding(mesh, sharded)), rows)
+        scored = jax.shard_map(score, mesh=mesh, in_specs=(sharded, replicated), out_specs=sharded, check_vma=False)
+        fitness = lax.with_sharding_constraint(scored(rows, asked), NamedSharding(mesh, replicated))
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return outer.tell(key, asked, rows, fitness)[0]
+
+    def several(key: Key, state: OuterState) -> OuterState:
+        # In a loop, as in a run: XLA keeps less of one generation alone.
+        return lax.fori_loop(0, 2, lambda i, s: generation(jax.random.fold_in(key, i), s), state)
+
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = jax.eval_shape(algorithm.init, key).outer
+    return _peak(jax.jit(several, out_shardings=NamedSharding(mesh, replicated)).lower(key, state).compile())
+
+
+def describe_plan(experiment: Experiment, compile_too: bool = False) -> str:
+    """Text for `--dry_run`; `compile_too` adds XLA's own analysis of a block of compiled generations."""
+    algorithm = experiment.algorithm
+    lines = [f"device: {jax.device_count()} × {jax.devices()[0].device_kind}"]
+    if isinstance(algorithm, Evolution):
+        per_generation = algorithm.max_env_steps
+        lines += [
+            f"genome: {size_of(algorithm.genome_shapes):,} numbers",
+            f"environment steps: at most {per_generation:,} a generation, "
+            f"{per_generation * experiment.generations:,} in {experiment.generations:,} generations",
+            "memory plan of a generation, per device:",
+            str(memory_plan(algorithm)),
+        ]
+    if isinstance(algorithm, PPO):
+        lines += _ppo_lines(algorithm, experiment.generations)
+    if compile_too:
+        run = CompiledRun(experiment)
+        block = run.lower(run.shapes()["state"]).compile()
+        lines.append(f"XLA's analysis:{_peak(block) / MIB:>13.1f} MiB (temporaries and outputs)")
+        if jax.device_count() > 1:
+            lines.append(communication.describe(communication.collectives(block.as_text()), jax.device_count()))
+    return "\n".join(lines)
+
+
+def _ppo_lines(algorithm: PPO, iterations: int) -> list[str]:
+    """Sizes of PPO by the shapes of its arrays."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = jax.eval_shape(algorithm.init, key)
+    here = SingleDeviceSharding(jax.devices()[0])
+    played, steps, _ = jax.eval_shape(lambda k, s: algorithm.collect(k, s, here), key, state)
+    batch = jax.eval_shape(algorithm.prepare, played, steps)[1]
+    learning = 2 * _bytes(state.networks) + _bytes(state.optimizer)
+    sizes = {
+        "environments": _bytes(state.envs),
+        "networks": learning,  # with gradients and the optimiser's state
+        "steps": _bytes(steps) + 2 * _bytes(batch),  # as taken, prepared, and in the order of an epoch
+    }
+    each = algorithm.steps_per_iteration
+    return [
+        f"networks: {size_of(state.networks.actor):,} numbers of the actor, "
+        f"{size_of(state.networks.critic):,} of the critic",
+        f"environment steps: {each:,} an iteration, {each * iterations:,} in {iterations:,} iterations; "
+        f"{algorithm.num_epochs * algorithm.num_minibatches} updates an iteration",
+        "memory plan of an iteration, on one device:",
+        *(f"  {name:<12}{size / MIB:>10.1f} MiB" for name, size in sizes.items()),
+        f"  {'peak':<12}{sum(sizes.values()) / MIB:>10.1f} MiB",
+    ]
+
+
+def _peak(compiled: jax.stages.Compiled) -> int:
+    analysis: Any = compiled.memory_analysis()
+    return int(analysis.temp_size_in_bytes + analysis.output_size_in_bytes)
+
+
+def _bytes(tree: PyTree) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _units(params: PyTree) -> int:
+    """Numbers of all biases: one activation for each unit."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params) if leaf.ndim == 1)

@@ -1,0 +1,77 @@
+"""The training that a launcher starts elsewhere: the same program with the same words on every machine."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import jax
+
+from hades.errors import ConfigError
+from hades.run.experiment import Experiment
+from hades.run.gin_config import config_root, find_config, load_experiment
+
+_INCLUDE = re.compile(r"^\s*include\s+(['\"])(.+?)\1", re.MULTILINE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A run of `hades-train`.
+
+    Attributes:
+        config: a shipped config's name, or a gin file.
+        workdir: folder of the run as the machines see it; all of them must see the same one.
+        bindings: further gin lines.
+    """
+
+    config: str
+    workdir: str
+    bindings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Of the run in schedulers: what the work directory is called, as a DNS label of at most 40 characters."""
+        label = re.sub("[^a-z0-9]+", "-", Path(self.workdir).name.lower()).strip("-")[:40].strip("-")
+        return label if label[:1].isalpha() else f"run-{label}".strip("-")
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the config is a file here, which the machines may not have."""
+        return self.config.endswith(".gin") or "/" in self.config
+
+    def check(self) -> Experiment:
+        """Resolve the config here, so that a mistake in it is said before any machine is asked for.
+
+        Raises:
+            ConfigError: what `hades-train` would refuse.
+        """
+        return load_experiment(self.config, list(self.bindings))
+
+    def words(
+        self, *flags: str, program: tuple[str, ...] = ("hades-train",), config: str | None = None
+    ) -> tuple[str, ...]:
+        """The command on a machine; `config` where the file lies elsewhere there."""
+        given = tuple(f"--gin_bindings={line}" for line in self.bindings)
+        return (*program, f"--config={config or self.config}", f"--workdir={self.workdir}", *given, *flags)
+
+
+def stay_off_accelerators() -> None:
+    """Resolve configs on the CPU of this process: the accelerators belong to the runs that it starts."""
+    jax.config.update("jax_platforms", "cpu")
+
+
+def own_config(job: Job) -> Path | None:
+    """The gin file here that other machines need a copy of; None for a config that ships with hades.
+
+    Raises:
+        ConfigError: when there is none, or it includes a file that the machines would not have.
+    """
+    if not job.is_file:
+        return None
+    path = find_config(job.config)
+    for _, included in _INCLUDE.findall(path.read_text("utf-8")):
+        if not (config_root() / included).is_file():
+            raise ConfigError(
+                f"{path} includes {included}, a file of this machine that the others do not have. Put its lines into "
+                f"{path}; configs that ship with hades may be included."
+            )
+    return path

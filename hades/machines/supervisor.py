@@ -1,0 +1,204 @@
+"""A parent that watches the processes of a run, and says which one died when they cannot say it themselves.
+
+A process whose peer is gone hangs in a collective, or is aborted by JAX without an exception. So each of them has a
+light parent that never touches a device: it passes signals on, ends what would hang, and explains.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import IO, TextIO
+
+from hades.run.jax_internals import ABORTED, GREETING, LEADER_LOST, NOT_JOINED, unhealthy_processes
+from hades.run.processes import PEERS
+from hades.run.signals import FAILED, FINISHED, INTERRUPTED, PROCESS_LOST, STOPPING
+
+WORKER = "HADES_WORKER"
+"""Environment variable that tells a process that it is to do the work, and the number of its parent."""
+LOST_SECONDS = 10.0
+"""How long processes may go on after one of them died: most notice it by themselves."""
+ENDING_SECONDS = 120.0
+"""How long processes may go on after one of them finished, or stopped on request: they save and write together."""
+TAIL_LINES = 200
+NOISE = re.compile(rf"\s*@\s+0x|{re.escape(ABORTED)}|{re.escape(GREETING)}")
+"""Lines of libraries that help nobody: addresses of an abort, greetings of the CPU's collectives."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Worker:
+    """A process to start.
+
+    Attributes:
+        process_id: in the run; None where it is found out only later, by the process itself.
+        words: its command.
+    """
+
+    process_id: int | None
+    words: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return "This process" if self.process_id is None else f"Process {self.process_id}"
+
+
+@dataclasses.dataclass(eq=False)
+class _Running:
+    worker: Worker
+    process: subprocess.Popen[bytes]
+    said: deque[str]  # its last lines on stderr
+    readers: list[threading.Thread]
+
+
+def supervise(workers: Sequence[Worker]) -> int:
+    """Start processes, watch them to their end, and explain it on stderr.
+
+    Returns:
+        The status of the whole, see hades.run.signals.
+    """
+    with tempfile.TemporaryDirectory(prefix="hades-") as folder:
+        peers = Path(folder) / "peers.json"
+        running: list[_Running] = []
+        try:
+            with _signals_passed_on(running):
+                for worker in workers:
+                    running.append(_start(worker, peers, alone=len(workers) == 1))
+                first = _wait_for_all(running)
+        finally:
+            _kill(running)
+        for one in running:
+            for reader in one.readers:
+                reader.join(timeout=5)
+        status = _overall([one.process.returncode for one in running])
+        if status == PROCESS_LOST:
+            _say(_explanation(first, _hosts(peers)))
+        return status
+
+
+def _start(worker: Worker, peers: Path, alone: bool) -> _Running:
+    """Process 0 keeps the terminal, for its progress bar; others speak under their name."""
+    keeps_terminal = worker.process_id == 0 and sys.stderr.isatty()
+    process = subprocess.Popen(
+        worker.words,
+        env={**os.environ, WORKER: str(os.getpid()), PEERS: str(peers)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=None if keeps_terminal else subprocess.PIPE,
+        start_new_session=True,  # a Ctrl-C reaches it once, through us
+    )
+    one = _Running(worker, process, deque(maxlen=TAIL_LINES), [])
+    prefix = "" if alone or worker.process_id == 0 else f"[process {worker.process_id}] "
+    for source, target in ((process.stdout, sys.stdout), (process.stderr, sys.stderr)):
+        if source is not None:
+            said = one.said if source is process.stderr else None
+            one.readers.append(threading.Thread(target=_repeat, args=(source, target, prefix, said), daemon=True))
+            one.readers[-1].start()
+    return one
+
+
+def _repeat(source: IO[bytes], target: TextIO, prefix: str, said: deque[str] | None) -> None:
+    for raw in source:
+        line = raw.decode(errors="replace").rstrip("\n")
+        if said is not None:
+            said.append(line)
+        if not NOISE.match(line):
+            with contextlib.suppress(OSError, ValueError):  # where nobody listens, the process must not block
+                print(f"{prefix}{line}" if line else "", file=target, flush=True)
+
+
+@contextlib.contextmanager
+def _signals_passed_on(running: Sequence[_Running]) -> Iterator[None]:
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        del frame
+        for one in running:
+            if one.process.poll() is None:
+                one.process.send_signal(number)
+
+    heard = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, pass_on) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _wait_for_all(running: Sequence[_Running]) -> _Running:
+    """Until all have ended, some of them by force; the first that ended badly, which explains the others."""
+    ended: list[_Running] = []
+    deadline = float("inf")
+    while len(ended) < len(running):
+        ended += [one for one in running if one not in ended and one.process.poll() is not None]
+        lost = [one for one in ended if _severity(one.process.returncode) > _severity(INTERRUPTED)]
+        if ended:
+            deadline = min(deadline, time.monotonic() + (LOST_SECONDS if lost else ENDING_SECONDS))
+        if time.monotonic() > deadline:
+            _kill(running)
+        time.sleep(0.05)
+    return lost[0] if lost else ended[0]
+
+
+def _kill(running: Sequence[_Running]) -> None:
+    for one in running:
+        if one.process.poll() is None:
+            one.process.kill()
+
+
+def _severity(status: int) -> int:
+    """Where processes end differently: one that failed by itself explains the others."""
+    order = {FINISHED: 0, INTERRUPTED: 1, PROCESS_LOST: 2, FAILED: 4}
+    return order.get(status, 3 if status < 0 else 4)
+
+
+def _overall(statuses: Sequence[int]) -> int:
+    worst = max(statuses, key=_severity)
+    return {0: FINISHED, 1: INTERRUPTED, 2: PROCESS_LOST, 3: PROCESS_LOST, 4: FAILED}[_severity(worst)]
+
+
+def _explanation(first: _Running, hosts: Mapping[str, str]) -> str:
+    """What happened, by the one that ended first."""
+    said = "\n".join(first.said)
+    again = "Run the same command again, on all machines: it continues from the last checkpoint."
+    if lost := unhealthy_processes(said):
+        named = ", ".join(f"process {index}{_where(index, hosts)}" for index in lost)
+        return f"{named[0].upper()}{named[1:]} stopped answering: it, or its machine, was killed or preempted. {again}"
+    if LEADER_LOST in said:
+        return f"Process 0{_where('0', hosts)} stopped answering: it, or its machine, was killed or preempted. {again}"
+    if NOT_JOINED in said:
+        return (
+            "Not all processes of the run arrived in time. Start every one of them with the same --coordinator and "
+            "--num_processes, each with its own --process_id, and look for an earlier error of a missing one."
+        )
+    if first.process.returncode == PROCESS_LOST:
+        return again  # it has said why itself
+    number = -first.process.returncode
+    name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+    cause = " (by someone, or because memory ran out)" if number == signal.SIGKILL else ""
+    index = "" if first.worker.process_id is None else _where(str(first.worker.process_id), hosts)
+    return f"{first.worker.name}{index} was ended by {name}{cause}; the others were stopped. {again}"
+
+
+def _where(index: str, hosts: Mapping[str, str]) -> str:
+    return f" on {hosts[index]}" if index in hosts else ""
+
+
+def _hosts(peers: Path) -> dict[str, str]:
+    try:
+        return dict(json.loads(peers.read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _say(text: str) -> None:
+    print(f"\nhades: {text}", file=sys.stderr, flush=True)

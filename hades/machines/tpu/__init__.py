@@ -1,0 +1,1 @@
+"""Runs on Cloud TPU VMs through gcloud."""

@@ -1,0 +1,58 @@
+"""The colours of every picture, distinguishable without full colour vision (Okabe & Ito, 2008; Tol, 2021)."""
+
+from typing import TypeAlias
+
+Colour: TypeAlias = tuple[int, int, int]
+"""Red, green and blue, 0 to 255."""
+
+INK = "#1f2933"
+MUTED = "#6b7785"
+GRID = "#dde2e7"
+PAPER = "#ffffff"
+SCENE = "#f5f7f9"  # background of scenes and frames, light in dark mode too
+
+BLUE = "#0072b2"
+VERMILION = "#d55e00"
+SKY = "#56b4e9"
+ORANGE = "#e69f00"
+GREEN = "#009e73"
+PINK = "#cc79a7"
+WINE = "#882255"
+OLIVE = "#999933"
+INDIGO = "#332288"
+SLATE = "#8a97a6"
+
+POSITIVE, NEGATIVE = BLUE, VERMILION
+"""Of signed bars."""
+
+_CHANNELS = (BLUE, VERMILION, GREEN, ORANGE, PINK, SKY, WINE, OLIVE, INDIGO, SLATE)
+_CHANNELS_OF = {
+    "Asterix-MinAtar": (BLUE, VERMILION, SLATE, ORANGE),
+    "Breakout-MinAtar": (BLUE, VERMILION, SLATE, GREEN),
+    "Freeway-MinAtar": (BLUE, VERMILION, "#fdb863", "#e9a3c9", "#b2abd2", "#8073ac", "#542788"),
+    "SpaceInvaders-MinAtar": (BLUE, GREEN, PINK, ORANGE, SKY, VERMILION),
+    "Seaquest-MinAtar": (BLUE, SKY, INDIGO, SLATE, VERMILION, GREEN, WINE, OLIVE, ORANGE, PINK),
+}
+"""What the player is, is blue; what kills is vermilion; what shows where something came from is grey."""
+
+
+def channel_colours(env_name: str, num_channels: int) -> tuple[str, ...]:
+    """One colour a channel as "#rrggbb"; environments that are not known get them in a fixed order, repeating."""
+    known = _CHANNELS_OF.get(env_name, ())
+    if len(known) == num_channels:
+        return known
+    return tuple(_CHANNELS[i % len(_CHANNELS)] for i in range(num_channels))
+
+
+def rgb(colour: str) -> Colour:
+    """ "#rrggbb" as numbers."""
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def mix(a: str, b: str, share: float) -> str:
+    """`share` of b over a."""
+    parts = (round(x + (y - x) * share) for x, y in zip(rgb(a), rgb(b), strict=True))
+    return "#" + "".join(f"{part:02x}" for part in parts)
+
+
+TRACK = mix(GRID, "#ffffff", 0.45)

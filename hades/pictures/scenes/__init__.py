@@ -1,0 +1,1 @@
+"""Drawings of environments: frames, bodies, animations and the interactive viewer."""

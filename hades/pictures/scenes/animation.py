@@ -1,0 +1,124 @@
+"""A recorded episode as an animated GIF, with words below each frame."""
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hades.pictures.pairs import action_names, describe_action
+from hades.pictures.palette import (
+    BLUE,
+    GREEN,
+    GRID,
+    INK,
+    MUTED,
+    ORANGE,
+    PAPER,
+    SCENE,
+    SKY,
+    SLATE,
+    VERMILION,
+    rgb,
+)
+from hades.pictures.scenes.canvas import font
+from hades.pictures.scenes.recording import Episode
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MAX_FRAMES = 120
+_FRAME_MS, _LAST_MS = 60, 1800
+_LONG_NAME = 14  # characters of an action that do not fit between step and return
+_MOST_SECONDS = 0.1  # between frames of moving bodies; a gait has a period of about half a second
+_COLOURS, _FREQUENT = 64, 14
+_DRAWN = (BLUE, SKY, ORANGE, VERMILION, GREEN, SLATE, INK, MUTED, SCENE, PAPER)
+
+
+def frame_stride(length: int, max_frames: int = MAX_FRAMES) -> int:
+    """Steps between frames, so that there are at most `max_frames` with the one behind the last step."""
+    return max(1, -(-length // (max_frames - 1)))
+
+
+def shown_steps(episode: Episode) -> list[int]:
+    """Steps that have a frame, and T: all of the episode, or its beginning where bodies would seem to jump."""
+    length = len(episode)
+    stride = frame_stride(length)
+    if episode.motion and stride * episode.motion.dt > _MOST_SECONDS:
+        stride = max(1, int(_MOST_SECONDS / episode.motion.dt + 1e-3))
+    return [*list(range(0, length, stride))[: MAX_FRAMES - 1], length]
+
+
+def episode_gif(episode: Episode, size: int = 320) -> bytes:
+    """An endless GIF, each frame with its time step, action and return so far.
+
+    Raises:
+        ValueError: where the environment cannot be drawn.
+    """
+    from PIL import Image
+
+    frames = [_frame(episode, t, size) for t in shown_steps(episode)]
+    palette = _common_palette(frames)
+    frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    buffer = io.BytesIO()
+    durations = [_FRAME_MS] * (len(frames) - 1) + [_LAST_MS]
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=False)
+    return buffer.getvalue()
+
+
+def _frame(episode: Episode, t: int, size: int) -> "Image.Image":
+    """The scene before step t with a strip of words below and a line that shows how far the episode is."""
+    from PIL import Image, ImageDraw
+
+    scene = episode.draw(t, size)
+    lines = words(episode, t)
+    strip = round((0.06 * len(lines) + 0.08) * size)
+    frame = Image.new("RGB", (scene.width, scene.height + strip), "#ffffff")
+    frame.paste(scene, (0, 0))
+    pen = ImageDraw.Draw(frame)
+    pen.rectangle((0, scene.height, scene.width, scene.height + 2), fill=GRID)
+    pen.rectangle((0, scene.height, round(scene.width * t / len(episode)), scene.height + 2), fill=BLUE)
+    text, margin = font(0.042 * size), 0.02 * size
+    for i, (left, middle, right) in enumerate(lines):
+        y = scene.height + 1 + strip / 2 + 0.062 * size * (i - (len(lines) - 1) / 2)
+        pen.text((margin, y), left, fill=MUTED, font=text, anchor="lm")
+        pen.text((scene.width / 2, y), middle, fill=VERMILION if middle == "end" else INK, font=text, anchor="mm")
+        pen.text((scene.width - margin, y), right, fill=MUTED, font=text, anchor="rm")
+    return frame
+
+
+def words(episode: Episode, t: int) -> list[tuple[str, str, str]]:
+    """What stands below the scene before step t: left, middle and right of each line."""
+    action = "end" if t == len(episode) else describe_action(episode.spec, _applied(episode, t))
+    step, earned = f"step {t}", f"return {episode.earned(t)}"
+    if forward := episode.distance(t):
+        return [(step, f"forward {forward}", earned), ("", action, "")]
+    names = action_names(episode.spec)
+    if (episode.spec.is_discrete or len(names) == 1) and max(map(len, names)) > _LONG_NAME:
+        return [(step, "", earned), ("", action, "")]
+    return [(step, action, earned)]
+
+
+def _applied(episode: Episode, t: int) -> np.ndarray:
+    """The action of step t as the environment takes it: a Box action is clipped to [-1, 1]."""
+    action = episode.actions[t]
+    return action if episode.spec.is_discrete else np.clip(action, -1.0, 1.0)
+
+
+def _common_palette(frames: "list[Image.Image]") -> "Image.Image":
+    """One palette for all frames, from a sheet of a few of them: nothing flickers, and unchanged pixels cost nothing.
+
+    The colours of scenes and the most frequent ones are in it as they are; the rest is shared out over the others.
+    """
+    from PIL import Image
+
+    some = frames[:: max(1, len(frames) // 8)]
+    sheet = Image.new("RGB", (some[0].width, some[0].height * len(some)))
+    for i, frame in enumerate(some):
+        sheet.paste(frame, (0, i * frame.height))
+    colours, counts = np.unique(np.asarray(sheet).reshape(-1, 3), axis=0, return_counts=True)
+    exact = [channel for colour in _DRAWN for channel in rgb(colour)]
+    exact += colours[np.argsort(-counts, kind="stable")[:_FREQUENT]].ravel().tolist()
+    others = sheet.quantize(_COLOURS - len(exact) // 3, method=Image.Quantize.MAXCOVERAGE).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*exact, *others][: 3 * _COLOURS])
+    return palette

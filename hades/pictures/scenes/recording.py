@@ -1,0 +1,104 @@
+"""One episode of a policy, recorded step by step."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Protocol
+
+import jax
+import numpy as np
+from jax import Array
+
+from hades.algorithms.keys import Step, Stream, step_key, stream_key
+from hades.environments.base import Environment
+from hades.environments.rollout import record_episode_keeping
+from hades.pictures.scenes.draw import can_draw, draw
+from hades.pictures.scenes.motion import HasBodies, Motion
+from hades.pictures.text import return_text
+from hades.types import EnvSpec, Key
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+class Actor(Protocol):
+    """What can be shown: `hades.TrainedPolicy`, or anything with these two."""
+
+    @property
+    def environment(self) -> Environment: ...
+
+    def act(self, key: Key, observation: Array) -> Array:
+        """An action for one raw observation."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Episode:
+    """A whole episode of T steps.
+
+    Attributes:
+        spec: of its environment.
+        observations: f32[T + 1, *obs_shape], raw; the last one is behind the last step.
+        actions: i32[T] or f32[T, A].
+        rewards: f32[T].
+        terminated: whether the environment ended it, not the time limit.
+        motion: of the bodies, where the environment is a simulation of rigid bodies.
+    """
+
+    spec: EnvSpec
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    terminated: bool
+    motion: Motion | None = None
+
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+    @property
+    def returns(self) -> np.ndarray:
+        """f64[T], what was earned up to and with each step."""
+        return np.cumsum(self.rewards, dtype=np.float64)
+
+    def earned(self, t: int) -> str:
+        """The return up to and with step t, without decimals where all rewards are whole numbers."""
+        value = float(self.returns[min(t, len(self) - 1)])
+        whole = bool((self.rewards == np.round(self.rewards)).all())
+        return f"{value:.0f}".replace("-", "−") if whole else return_text(value)
+
+    @property
+    def can_be_drawn(self) -> bool:
+        return self.motion is not None or can_draw(self.spec.name, self.spec.obs_shape)
+
+    def distance(self, t: int) -> str:
+        """How far forward the robot is before step t, as "3.20 m"; empty where that is not the task."""
+        metres = self.motion.distance(t) if self.motion else None
+        return "" if metres is None else f"{metres:.2f} m".replace("-0.00", "0.00").replace("-", "−")
+
+    def draw(self, t: int, size: int) -> "Image.Image":
+        """The scene before step t.
+
+        Raises:
+            ValueError: where the environment cannot be drawn.
+        """
+        scene = self.motion.draw(t, size).image() if self.motion else draw(self.spec.name, self.observations[t], size)
+        if scene is None:
+            raise ValueError(f"{self.spec.name} cannot be drawn.")
+        return scene
+
+
+def record(policy: Actor, seed: int = 0) -> Episode:
+    """Play one episode on report keys; it is the first one, not one that was chosen."""
+    env = policy.environment
+    key = step_key(stream_key(jax.random.key(seed), Stream.REPORT), Step.EPISODES)
+    keep = env.pose if isinstance(env, HasBodies) else lambda state: None
+    play = jax.jit(lambda k: record_episode_keeping(k, env, policy.act, keep))
+    steps, actions, observations, poses = jax.tree.map(np.asarray, play(key))
+    ended = np.flatnonzero(steps.terminated | steps.truncated)
+    length = int(ended[0]) + 1 if len(ended) else len(steps.reward)
+    return Episode(
+        spec=env.spec,
+        observations=np.concatenate([observations[:length], steps.obs[length - 1 : length]]),
+        actions=actions[:length],
+        rewards=steps.reward[:length],
+        terminated=bool(steps.terminated[length - 1]),
+        motion=Motion.of(env, env.spec.name, *(x[: length + 1] for x in poses)) if isinstance(env, HasBodies) else None,
+    )

@@ -1,0 +1,38 @@
+"""The policy of an ES or PPO run. Such runs evolve a policy, not a dataset."""
+
+import dataclasses
+
+import jax
+
+from hades.algorithms.base import Algorithm, Evaluation, Solution
+from hades.algorithms.keys import Stream, stream_key
+from hades.environments.base import Environment
+from hades.types import ActFn, Key
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RunPolicy:
+    """A policy from a run's best solution. It equals itself alone.
+
+    Attributes:
+        algorithm: what found it.
+        solution: its weights and the statistics it acts under.
+    """
+
+    algorithm: Algorithm
+    solution: Solution
+
+    @property
+    def environment(self) -> Environment:
+        """What it was trained in."""
+        return self.algorithm.environments[0]
+
+    @property
+    def act(self) -> ActFn:
+        """`policy.act(key, observation)` is an action for one raw observation f32[*obs_shape]."""
+        return self.algorithm.policy(stream_key(jax.random.key(0), Stream.REPORT), self.solution)
+
+    def play(self, key: Key, num_episodes: int) -> Evaluation:
+        """Whole episodes, each in a row of its own: [num_episodes, 1]."""
+        evaluate = jax.jit(lambda key, solution: self.algorithm.evaluate(key, solution, num_episodes, 1))
+        return evaluate(key, self.solution)

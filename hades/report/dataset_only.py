@@ -1,0 +1,27 @@
+"""A folder that holds a dataset file alone: what the file states stands in the place of a run's results."""
+
+import dataclasses
+
+from hades.run.record import RunRecord
+
+
+def stated_by(run: RunRecord) -> RunRecord:
+    """A folder that holds a dataset file alone, with what the file states in the place of a result.json."""
+    if run.dataset is None or run.result or run.experiment or run.metrics:
+        return run
+    metadata = run.dataset.metadata
+    training = metadata.get("training") or {}
+    is_fixed = metadata["learner"].get("init_scheme", {}).get("name") == "FixedInit"
+    result = {
+        "environment": run.dataset.environment.spec.name,
+        "method": training.get("method") or ("HaDES-F" if is_fixed else "HaDES-R"),
+        "num_points": len(run.dataset),
+        **{name: training[name] for name in ("generations", "env_steps") if name in training},
+        **({"report": dict(run.dataset.returns)} if run.dataset.returns else {}),
+    }
+    return dataclasses.replace(run, result=result)
+
+
+def is_bare(run: RunRecord) -> bool:
+    """Whether there is a dataset but nothing of the run that made it."""
+    return run.dataset is not None and not (run.experiment or run.metrics or run.timing or run.config)

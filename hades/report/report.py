@@ -1,0 +1,46 @@
+"""The report of a run: one HTML file that holds everything it shows, for any screen, without JavaScript."""
+
+from pathlib import Path
+
+from hades.data.files import write_bytes
+from hades.pictures.page import html_page
+from hades.pictures.scenes.recording import Actor
+from hades.report import illustrations, sections
+from hades.report.dataset_only import is_bare, stated_by
+from hades.run.record import RunRecord, read_run
+from hades.studies.inspection.page import influence, nearest_states
+
+
+def write_report(workdir: str | Path, policy: Actor | None = None) -> Path:
+    """Write `report.html` into a work directory, from whatever files there are.
+
+    Args:
+        workdir: of a finished or unfinished run, or a folder with a dataset file alone.
+        policy: what plays the episode; by default one that is trained from the dataset file, where there is one.
+
+    Raises:
+        HadesError: when there is no such directory, or it cannot be written to.
+    """
+    run = stated_by(read_run(workdir))
+    footer = f"Written by hades from the files in {run.workdir.resolve().name}."
+    page = html_page(run.title, _body(run, policy), footer)
+    return write_bytes(run.workdir / "report.html", page.encode("utf-8"))
+
+
+def _body(run: RunRecord, policy: Actor | None) -> list[str]:
+    about_search = [illustrations.search(run)] if not is_bare(run) else []
+    return [
+        sections.headline(run),
+        sections.tasks(run),
+        illustrations.dataset(run),
+        illustrations.states(run),
+        illustrations.policy(run, policy),
+        nearest_states(run),
+        influence(run),
+        *about_search,
+        illustrations.returns(run),
+        sections.plausibility(run),
+        sections.cost(run),
+        sections.how_to_use(run),
+        sections.recipe(run),
+    ]

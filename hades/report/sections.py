@@ -1,0 +1,231 @@
+"""The sections of the report that hold words and numbers; every number is one that the run's files state."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hades.environments.thresholds import SOLVED
+from hades.pictures.markup import details, escape, paragraph, section, table
+from hades.pictures.text import duration, integer, interval_text, number, return_text
+from hades.policy.published import remeasured_text
+from hades.report.dataset_only import is_bare
+from hades.run.record import RunRecord
+
+_PHASES = {
+    "compile": "compilation",
+    "search": "search",
+    "selection": "selection of the best",
+    "report": "report",
+}
+
+
+def headline(run: RunRecord) -> str:
+    """What was made, what it earns, by which protocol, and against which threshold."""
+    count = run.result.get("num_points", len(run.dataset) if run.dataset else 0)
+    if count:
+        pairs = "one observation–action pair" if count == 1 else f"{count} observation–action pairs"
+        title = f"{run.environment}, distilled into {pairs}"
+    elif run.result:
+        title = f"{run.environment}: a policy found by {run.method}"
+    else:
+        title = f"{run.environment}: an unfinished run"
+    parts = [f'<p class="eyebrow">{escape(run.title)}</p>', f"<h1>{escape(title)}</h1>"]
+    report = run.report
+    if report is None or report.get("mean") is None:
+        parts.append(paragraph("This run has not reported yet: there is no result.json with a measured return."))
+    else:
+        what = "mean over the tasks, each return as a share of its reference" if report.get("tasks") else "mean return"
+        parts.append(
+            f'<p class="result"><strong>{escape(return_text(report["mean"]))}</strong>'
+            f"<span>{what}, {escape(interval_text(report))}</span></p>"
+        )
+        parts += [paragraph(protocol(run), "note"), _against_threshold(run)]
+    return "<header>\n" + "\n".join(p for p in [*parts, _tiles(run, count)] if p) + "\n</header>"
+
+
+def protocol(run: RunRecord) -> str:
+    """How the reported return was measured, in one sentence."""
+    report = run.report or {}
+    inits, episodes = report.get("num_inits", 0), report.get("num_episodes", 0)
+    once = "measured once, on report keys that the search never saw"
+    if not inits:
+        today = f" Today: {remeasured_text(run.dataset)}." if run.dataset and "remeasured" in report else ""
+        return f"As the file states it ({report.get('protocol', 'it does not say how it was measured')}).{today}"
+    each = f"{episodes} whole episode{'s' if episodes != 1 else ''}"
+    if is_fixed_policy(run):
+        what = "the policy that the pairs train from its fixed initial weights" if run.dataset else "the policy"
+        return f"Mean over {f'{inits} × ' if inits != 1 else ''}{each} of {what}; {once}."
+    policies = f"{inits} freshly initialised policies" if inits != 1 else "one freshly initialised policy"
+    return f"Mean over {policies}, each trained on these pairs alone and then played for {each}; {once}."
+
+
+def is_fixed_policy(run: RunRecord) -> bool:
+    """Whether the report played one and the same policy throughout: HaDES-F and methods without a dataset."""
+    if run.dataset is not None:
+        return bool(run.dataset.metadata["learner"].get("init_scheme", {}).get("name") == "FixedInit")
+    return run.method != "HaDES-R"
+
+
+def _against_threshold(run: RunRecord) -> str:
+    spec, report = run.spec, run.report or {}
+    if spec is None or spec.name not in SOLVED or spec.max_episode_steps != SOLVED[spec.name][1]:
+        return ""
+    threshold = SOLVED[spec.name][0]
+    low = (report.get("ci95") or (None,))[0]
+    counts = f"{spec.name} counts as solved at {number(threshold)} (Gymnasium’s threshold): "
+    if report["mean"] < threshold:
+        return paragraph(counts + "not reached.", "note")
+    if low is None or not low >= threshold:
+        return paragraph(counts + "reached by the mean, but not by the lower end of its interval.", "note")
+    return paragraph(counts + "reached, by the lower end of the interval too.", "note good")
+
+
+def _tiles(run: RunRecord, count: int) -> str:
+    steps, seconds = run.result.get("env_steps", {}), run.result.get("seconds", {})
+    tiles = {
+        "pairs": integer(count) if count else None,
+        "numbers evolved": integer(run.result.get("genome_size")),
+        "generations": integer(run.result.get("generations")),
+        "steps of the search": integer(steps.get("search")),
+        "time of the search": duration(seconds.get("search")),
+    }
+    shown = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in tiles.items() if v)
+    return f'<dl class="tiles">{shown}</dl>' if shown else ""
+
+
+def tasks(run: RunRecord) -> str:
+    """The returns of each task in its own units; empty where there is one task."""
+    report = run.report or {}
+    each = report.get("tasks") or {}
+    worst = "worst group" if report.get("one_policy") else "worst policy"
+    rows = [
+        (
+            name,
+            return_text(task["mean"]),
+            interval_text(task).removeprefix("95 % interval "),
+            return_text(task["worst_init"]),
+        )
+        for name, task in each.items()
+    ]
+    return section("Each task", table(rows, ("task", "return", "95 % interval", worst), "numbers")) if rows else ""
+
+
+_QUANTITIES = {
+    "height": ("highest body, m", "{:.2f}"),
+    "speed": ("fastest body, m/s", "{:.1f}"),
+    "return": ("absolute return", "{:,.0f}"),
+    "nonfinite": ("physics that broke down", "{:.0f}"),
+}
+
+
+def plausibility(run: RunRecord) -> str:
+    """The exploit alarm over the episodes of the report; empty where the environment states no bounds."""
+    report = run.report or {}
+    alarms = report.get("alarms") or {}
+    if not alarms:
+        return ""
+    flagged, episodes = report.get("implausible_episodes", 0), report["num_inits"] * report["num_episodes"]
+    if flagged:
+        verdict = paragraph(
+            f"{flagged} of {episodes} episodes of the report are physically implausible: the policy may exploit a "
+            "fault of the simulator. They are part of the return above. Look at the episode, then search again with "
+            "EpisodicReturn.implausible = 'mask'.",
+            "note bad",
+        )
+    else:
+        verdict = paragraph(f"None of the {episodes} episodes of the report raised an alarm.", "note good")
+    rows = []
+    for name, alarm in alarms.items():
+        label, form = _QUANTITIES.get(name, (name, "{:g}"))
+        rows.append((label, form.format(alarm["largest"]), form.format(alarm["bound"]), alarm["episodes"] or "–"))
+    head = ("quantity", "largest met", "plausible up to", "episodes beyond")
+    return section("Exploit alarm", verdict, table(rows, head, "numbers"))
+
+
+def cost(run: RunRecord) -> str:
+    """Environment steps and seconds of each phase."""
+    steps, seconds = run.result.get("env_steps", {}), run.result.get("seconds", {})
+    if not steps and not seconds:
+        if is_bare(run):
+            return ""
+        if not run.timing:
+            return section("What it cost", paragraph("The run has not written what it cost."))
+        last = run.timing[-1]
+        text = f"So far {last['generation']} generations in {duration(last['seconds'])}."
+        return section("What it cost", paragraph(text))
+    rows = []
+    for name, label in _PHASES.items():
+        if name in steps or name in seconds:
+            count, took = steps.get(name), seconds.get(name)
+            rate = integer(round(count / took)) if count and took else ""
+            rows.append((label, integer(count) or "–", duration(took) or "–", rate or "–"))
+    head = ("phase", "environment steps", "time", "steps a second")
+    known = len(head) if seconds else 2  # a dataset file alone states no time
+    return section("What it cost", table([row[:known] for row in rows], head[:known], "numbers"), _device(run))
+
+
+def _device(run: RunRecord) -> str:
+    device, count = run.result.get("device"), run.result.get("num_devices", 1)
+    return (
+        paragraph(f"Measured on {count} × {device}." if count != 1 else f"Measured on {device}.", "note")
+        if device
+        else ""
+    )
+
+
+def how_to_use(run: RunRecord) -> str:
+    """Three lines of Python."""
+    if run.dataset is None:
+        return ""
+    code = (
+        "import hades\n\n"
+        'dataset = hades.load_dataset("dataset.safetensors")\n'
+        "policy = hades.train_policy(dataset, seed=0)\n"
+        "print(hades.evaluate(policy))"
+    )
+    note = (
+        "The file lies beside this page. It holds the pairs, the normaliser, the training recipe, the environment and "
+        "its versions, and can be read with numpy alone."
+    )
+    return section("How to use it", f"<pre><code>{escape(code)}</code></pre>", paragraph(note, "note"))
+
+
+def recipe(run: RunRecord) -> str:
+    """Environment, training recipe and library versions, and the configuration in full."""
+    parts = []
+    fitness = (run.experiment.get("algorithm") or {}).get("fitness")
+    if fitness:
+        parts += ["<h3>Fitness</h3>", table(flat(fitness), kind="facts")]
+    if run.dataset is not None:
+        for title, name in (
+            ("Environment", "environment"),
+            ("Training recipe", "learner"),
+            ("Normaliser", "normalizer"),
+        ):
+            parts += [f"<h3>{title}</h3>", table(flat(run.dataset.metadata[name]), kind="facts")]
+    elif run.experiment:
+        parts += ["<h3>Experiment</h3>", table(flat(run.experiment), kind="facts")]
+    versions = run.result.get("versions") or (run.dataset.metadata["versions"] if run.dataset else {})
+    if versions:
+        parts += ["<h3>Versions</h3>", table(versions.items(), kind="facts")]
+    config = paragraph("There is no config.gin here: the run was started from Python.", "note")
+    if is_bare(run):
+        config = ""
+    if run.config:
+        config = details("Operative configuration (config.gin)", f"<pre><code>{escape(run.config)}</code></pre>")
+    folded = details("Environment, recipe and versions", *parts) if parts else ""
+    return section("How it was made", folded, config)
+
+
+def flat(description: Any, name: str = "") -> list[tuple[str, str]]:
+    """A description from the registry as (dotted name, value) rows; a component is named by its class."""
+    if isinstance(description, Mapping):
+        rows = [(name or "component", description["name"])] if "name" in description else []
+        for key, value in description.items():
+            if key not in ("interface", "name"):
+                rows += flat(value, f"{name}.{key}" if name else key)
+        return rows
+    if isinstance(description, list) and any(isinstance(item, Mapping) for item in description):
+        return [row for i, item in enumerate(description) for row in flat(item, f"{name}[{i}]")]
+    if isinstance(description, float):
+        return [(name, f"{description:g}")]
+    return [(name, "–" if description in (None, "", []) else str(description))]

@@ -1,0 +1,1 @@
+"""How one run starts, goes on, stops and resumes."""

@@ -1,0 +1,113 @@
+"""Requests to stop: SIGTERM, SIGINT and SIGHUP, noticed at once even while the main thread waits inside compiled code.
+
+Schedulers send SIGTERM and kill half a minute later. The host loop stops after its current block; where that takes too
+long and nothing would be lost, because the last state is on disk, the process ends without waiting for it.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+FINISHED = 0
+FAILED = 1
+"""An error with its text on stderr; the same command would fail again."""
+INTERRUPTED = 75
+"""A signal asked for a stop and everything is saved: the same command continues (EX_TEMPFAIL of sysexits.h)."""
+PROCESS_LOST = 76
+"""A process of the run died or was killed: the same command continues from the last checkpoint."""
+
+RESTARTABLE = (INTERRUPTED, PROCESS_LOST)
+
+
+def may_continue(status: int) -> bool:
+    """Whether the same command may go further; after a kill too, which Python says below 0 and a shell above 128."""
+    return status in RESTARTABLE or status < 0 or status > 128
+
+
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""SIGHUP is what a dropped connection sends."""
+GRACE_SECONDS = 15.0
+"""How long the current block, or compiling, may go on after SIGTERM; TPU, GKE and Slurm kill after 30 s or more."""
+SAME_REQUEST_SECONDS = 2.0
+"""A scheduler may signal a process and its parent, who passes it on: within this time it is one request."""
+
+
+@contextlib.contextmanager
+def stop_requests(is_saved: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
+    """While inside, signals ask for a stop; a second one raises KeyboardInterrupt, or ends a process that cannot.
+
+    Args:
+        is_saved: whether a checkpoint on disk holds all that was done.
+
+    Yields:
+        Whether a stop was asked for.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    requested: list[float] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if not requested:
+            requested.append(time.monotonic())
+        elif time.monotonic() - requested[0] > SAME_REQUEST_SECONDS:
+            raise KeyboardInterrupt
+
+    with contextlib.ExitStack() as stack:
+        for number in STOPPING:
+            if signal.getsignal(number) == signal.SIG_IGN:  # nohup
+                continue
+            stack.callback(signal.signal, number, signal.signal(number, handle))
+        stack.enter_context(_watching(is_saved))
+        yield lambda: bool(requested)
+
+
+@contextlib.contextmanager
+def _watching(is_saved: Callable[[], bool]) -> Iterator[None]:
+    """A thread that hears of signals through a pipe: handlers wait until compiled code returns."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    previous = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    left = threading.Event()
+    thread = threading.Thread(target=_watch, args=(reading, left, is_saved), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(previous)
+        left.set()
+        os.close(writing)
+        thread.join()
+        os.close(reading)
+
+
+def _watch(reading: int, left: threading.Event, is_saved: Callable[[], bool]) -> None:
+    first, asked = 0, float("inf")
+    while not left.is_set():
+        if select.select([reading], [], [], 0.2 if first else None)[0]:
+            number = int.from_bytes(os.read(reading, 1))
+            if number == 0:  # the other end was closed
+                return
+            if number in STOPPING and not first:
+                first, asked = number, time.monotonic()
+                _say(f"{signal.Signals(first).name}: saving after the current block …")
+            elif number in STOPPING and time.monotonic() - asked > SAME_REQUEST_SECONDS and not left.wait(1.0):
+                _say("Stopped at once. Run the same command again to continue from the last checkpoint.")
+                os._exit(PROCESS_LOST)
+        if first == signal.SIGTERM and time.monotonic() - asked > GRACE_SECONDS and is_saved():
+            _say(
+                f"The current block, or compiling, goes on after {GRACE_SECONDS:.0f} s: stopped without it. What was "
+                "done before is saved. Run the same command again to continue."
+            )
+            os._exit(INTERRUPTED)
+
+
+def _say(text: str) -> None:
+    print(f"\n{text}", file=sys.stderr, flush=True)

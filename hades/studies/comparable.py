@@ -1,0 +1,127 @@
+"""Which runs may stand in one table: those that differ in method and seed only, and are finished, all of them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hades import registry
+from hades.errors import ConfigError
+from hades.run.record import RunRecord, read_run
+from hades.run.workdir import differences
+
+PROTOCOL = ("eval_inits", "eval_episodes", "report_inits", "report_episodes")
+BUDGET = ("generations", "max_seconds", "max_env_steps", "target_return")
+_NOT_OF_THE_METHOD = ("seed", "checkpoint_every", *BUDGET, *PROTOCOL)
+
+
+def read_finished(commands: Mapping[Path, str]) -> list[RunRecord]:
+    """The runs in some work directories.
+
+    Args:
+        commands: the command that makes each of them; may be empty.
+
+    Raises:
+        ConfigError: naming every run that is missing or unfinished, with its command.
+    """
+    records, lacking = [], []
+    for path, command in commands.items():
+        record = read_run(path) if path.is_dir() else None
+        if record is not None and record.is_finished:
+            records.append(record)
+            continue
+        generation = record.metrics[-1]["generation"] if record and record.metrics else 0
+        state = f"unfinished after generation {generation}" if generation else "missing"
+        lacking.append(f"\n  {path}: {state}" + (f"; {command}" if command else ""))
+    if lacking:
+        raise ConfigError(f"{len(lacking)} of {len(commands)} runs cannot be compared:{''.join(lacking)}")
+    return records
+
+
+def check_agreement(records: Sequence[RunRecord]) -> None:
+    """Refuse what would mislead side by side.
+
+    All runs must share evaluation protocol and device, those of an environment its description, the versions of the
+    packages that decide it, and the budget, and those of a method everything but the seed.
+
+    Raises:
+        ConfigError: naming the fields that differ with both values and a run for each.
+    """
+    _check_equal(records, "", [{"protocol": protocol(r), "device": _device(r)} for r in records])
+    for environment, group in grouped(records, lambda r: r.environment).items():
+        facts = [
+            {"environment": environment_of(r), "versions": environment_versions(r), "budget": budget(r)} for r in group
+        ]
+        _check_equal(group, environment, facts)
+        for method, cell in grouped(group, lambda r: r.method).items():
+            recipes = [{k: v for k, v in r.experiment.items() if k not in _NOT_OF_THE_METHOD} for r in cell]
+            _check_equal(cell, f"{method} on {environment}", recipes)
+            seeds = [r.result["seed"] for r in cell]
+            twice = {seed for seed in seeds if seeds.count(seed) > 1}
+            if twice:
+                paths = ", ".join(str(r.workdir) for r in cell if r.result["seed"] in twice)
+                raise ConfigError(f"{method} on {environment} has several runs with one seed: {paths}. Give each once.")
+
+
+def protocol(record: RunRecord) -> dict[str, Any]:
+    """How a run was evaluated."""
+    fields = {name: record.experiment.get(name) for name in PROTOCOL}
+    return fields | {"report": (record.report or {}).get("protocol") or "whole episodes"}
+
+
+def budget(record: RunRecord) -> dict[str, Any]:
+    """What could end a run."""
+    return {name: record.experiment.get(name) for name in BUDGET}
+
+
+def environment_of(record: RunRecord) -> Mapping[str, Any]:
+    """The description of a run's environment; its backend is a part of it.
+
+    Raises:
+        ConfigError: where the run says none.
+    """
+    found = _environments(record.experiment)
+    if len(found) != 1:
+        raise ConfigError(f"{record.workdir} says {len(found)} environments in experiment.json; a comparison needs 1.")
+    return found[0]
+
+
+def environment_versions(record: RunRecord) -> dict[str, str]:
+    """Of the packages that decide what the environment is, as they were when the run ended."""
+    packages = registry.build(environment_of(record)).versions
+    return {name: record.result["versions"].get(name, "unknown") for name in packages}
+
+
+def grouped(records: Sequence[RunRecord], name_of: Any) -> dict[str, list[RunRecord]]:
+    """By a name, in the order of first appearance."""
+    groups: dict[str, list[RunRecord]] = {}
+    for record in records:
+        groups.setdefault(name_of(record), []).append(record)
+    return groups
+
+
+def _environments(value: Any) -> list[Mapping[str, Any]]:
+    """Every described environment below a description."""
+    if isinstance(value, Mapping):
+        if value.get("interface") == "Environment":
+            return [value]
+        return [found for part in value.values() for found in _environments(part)]
+    return [found for part in value for found in _environments(part)] if isinstance(value, list) else []
+
+
+def _device(record: RunRecord) -> str:
+    return f"{record.result.get('num_devices', 1)} × {record.result.get('device', 'unknown')}"
+
+
+def _check_equal(records: Sequence[RunRecord], whose: str, facts: Sequence[dict[str, Any]]) -> None:
+    """Refuse facts that differ from the first run's."""
+    different: dict[str, str] = {}
+    for record, known in zip(records[1:], facts[1:], strict=True):
+        for path, old, new in differences(facts[0], known):
+            row = f"\n  {path}: {old!r} in {records[0].workdir}, {new!r} in {record.workdir}"
+            different.setdefault(path, row)
+    if different:
+        of = f" of {whose}" if whose else ""
+        raise ConfigError(
+            f"Runs{of} differ in what must be equal for one table:{''.join(different.values())}\n"
+            "Put them into tables of their own, or run one side again with the other's settings."
+        )

@@ -1,0 +1,1 @@
+"""What do other networks and recipes keep of a dataset's return?"""

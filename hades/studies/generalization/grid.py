@@ -1,0 +1,216 @@
+"""The recipes of a generalisation grid: the product of its axes, each applied to the recipe that a dataset names.
+
+Learning rate, number of updates and initialisation scale are factors on the recipe's own values. Width, depth and
+activation are those of an MLP with the rest of the recipe's policy (how it acts, its scales and its log_std); other
+networks are given as policies, and stand beside those of the grid.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import Any, ClassVar
+
+from hades import registry
+from hades.data.dataset import DistilledDataset
+from hades.errors import ConfigError, offer
+from hades.inner.behaviour_cloning import BehaviourCloning
+from hades.inner.init_scheme import RandomInit
+from hades.inner.span import SPAN_OPTIMIZERS
+from hades.policies.base import Policy
+from hades.policies.mlp import MLP
+from hades.policy.trained_policy import changed_learner, parse_call, parse_policy
+
+ORIGINAL = "original"
+"""An optimiser, learner or way to act as the dataset's recipe has it."""
+_RECIPE = {
+    "learning_rate": "learning_rates",
+    "num_updates": "num_updates",
+    "optimizer": "optimizers",
+    "init_scale": "init_scales",
+    "acting": "acting",
+}
+"""Axes that change the recipe of a network, by their name in a cell."""
+Settings = Mapping[str, Any]
+"""The value of each axis; a network of the grid has width, depth and activation, another one has them as None."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One recipe of the grid."""
+
+    settings: Settings
+    learner: BehaviourCloning
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """What is varied. Every axis but `policies` needs a value.
+
+    Attributes:
+        widths, depths, activations: of MLPs.
+        learning_rates, num_updates, init_scales: factors; the last one on `hidden_scale`, the gain of hidden layers.
+        optimizers: "original", or optax names with an optional learning rate, "sgd" or "sgd=0.1"; without one the
+            learning rate of the recipe stays. Options of the recipe's optimiser stay with that optimiser.
+        learners: "original", or a registered learner with changed fields such as "BehaviourCloning(batch_size=1)";
+            fields that are not named are the recipe's.
+        acting: "original", "sample" or "greedy".
+        policies: further networks, taken as they are, such as a CNN for images.
+
+    Raises:
+        ConfigError: for an axis without values, with one value twice, or with a factor that is not positive.
+    """
+
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    depths: tuple[int, ...] = (1, 2, 3)
+    activations: tuple[str, ...] = ("tanh", "relu", "gelu")
+    learning_rates: tuple[float, ...] = (1 / 3, 1.0, 3.0)
+    num_updates: tuple[float, ...] = (1.0,)
+    optimizers: tuple[str, ...] = (ORIGINAL,)
+    init_scales: tuple[float, ...] = (1.0,)
+    learners: tuple[str, ...] = (ORIGINAL,)
+    acting: tuple[str, ...] = (ORIGINAL,)
+    policies: tuple[Policy, ...] = ()
+
+    FACTORS: ClassVar[tuple[str, ...]] = ("learning_rates", "num_updates", "init_scales")
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            values = tuple(getattr(self, field.name))
+            object.__setattr__(self, field.name, values)
+            if not values and field.name != "policies":
+                raise ConfigError(f"Grid.{field.name} is empty, so the grid is: give it at least one value.")
+            if len(set(values)) < len(values):
+                raise ConfigError(f"Grid.{field.name} is {values}, with a value twice: it would count twice.")
+            if field.name in self.FACTORS and not all(0 < value < float("inf") for value in values):
+                raise ConfigError(f"Grid.{field.name} is {values}; its values are factors and must be positive.")
+
+    def cells(self, dataset: DistilledDataset) -> tuple[Cell, ...]:
+        """The recipes of the grid, in the order of the axes, with fresh initial policies for every training (HaDES-R).
+
+        Raises:
+            ConfigError: for an unknown activation, optimiser or learner, and for what does not fit the environment.
+        """
+        found = []
+        for text in self.learners:
+            learner = _learner(text, changed_learner(dataset, {}))
+            learner = dataclasses.replace(learner, init_scheme=RandomInit(1), num_points=len(dataset), evolve=())
+            for network, policy in self._networks(learner.policy):
+                for choice in itertools.product(*(getattr(self, axis) for axis in _RECIPE.values())):
+                    changed = _changed(learner, policy, *choice)
+                    changed.check(dataset.environment.spec)
+                    found.append(Cell({**network, **dict(zip(_RECIPE, choice, strict=True)), "learner": text}, changed))
+        return tuple(found)
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-ready."""
+        described = {field.name: list(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        return described | {"policies": [registry.describe(policy) for policy in self.policies]}
+
+    def _networks(self, original: Policy) -> Iterator[tuple[dict[str, Any], Policy]]:
+        shared = {field.name: getattr(original, field.name) for field in dataclasses.fields(Policy)}
+        base = original if isinstance(original, MLP) else MLP(**shared)
+        for width, depth, activation in itertools.product(self.widths, self.depths, self.activations):
+            policy = dataclasses.replace(base, width=width, depth=depth, activation=activation)
+            yield {"width": width, "depth": depth, "activation": activation, "policy": "MLP"}, policy
+        for other in self.policies:
+            yield {"width": None, "depth": None, "activation": None, "policy": policy_text(other)}, other
+
+
+def parse_grid(texts: Mapping[str, Sequence[str]]) -> Grid:
+    """A grid from words, as a command line has them: {"widths": ["32", "64"], "learning_rates": ["1/3", "1"]}.
+
+    Raises:
+        ConfigError: for an unknown axis and for what is no value of its axis, naming it.
+    """
+    axes: dict[str, Any] = {}
+    known = [field.name for field in dataclasses.fields(Grid)]
+    for axis, words in texts.items():
+        if axis not in known:
+            raise ConfigError(f'A grid has no axis "{axis}". {offer(axis, known)}')
+        axes[axis] = tuple(_value(axis, word.strip()) for word in words if word.strip())
+    return Grid(**axes)
+
+
+def axis_text(axis: str) -> str:
+    """The name of an axis for readers."""
+    return {"num_updates": "updates"}.get(axis, axis.replace("_", " "))
+
+
+def value_text(axis: str, value: Any) -> str:
+    """A value of an axis for readers: factors as "× 1/3"."""
+    if value is None:
+        return "–"
+    if axis in ("learning_rate", "num_updates", "init_scale"):
+        simple = Fraction(value).limit_denominator(12)
+        return f"× {simple}" if abs(simple - value) < 1e-9 else f"× {value:.3g}"
+    return str(value)
+
+
+def policy_text(policy: Policy) -> str:
+    """A policy with the fields that are not its defaults: "CNN(width=64)"."""
+    changed = [
+        f"{field.name}={getattr(policy, field.name)!r}"
+        for field in dataclasses.fields(policy)
+        if field.default is dataclasses.MISSING or getattr(policy, field.name) != field.default
+    ]
+    return f"{type(policy).__name__}({', '.join(changed)})"
+
+
+def _changed(
+    learner: BehaviourCloning, policy: Policy, rate: float, updates: float, optimizer: str, scale: float, acting: str
+) -> BehaviourCloning:
+    """A recipe of the grid; the first layer is trained in the span of the data where that is exact."""
+    name, own_rate = _optimizer(optimizer, learner)
+    acting = policy.acting if acting == ORIGINAL else acting
+    return dataclasses.replace(
+        learner,
+        policy=dataclasses.replace(policy, hidden_scale=policy.hidden_scale * scale, acting=acting),
+        learning_rate=own_rate * rate,
+        num_updates=max(1, round(learner.num_updates * updates)),
+        optimizer=name,
+        optimizer_options=learner.optimizer_options if name == learner.optimizer else (),
+        span_first_layer=learner.span_first_layer and name in SPAN_OPTIMIZERS and policy.first_layer is not None,
+    )
+
+
+def _optimizer(text: str, learner: BehaviourCloning) -> tuple[str, float]:
+    """Name and learning rate of "sgd=0.1", "sgd" or "original"."""
+    if text == ORIGINAL:
+        return learner.optimizer, learner.learning_rate
+    name, _, rate = text.partition("=")
+    try:
+        return name.strip(), float(rate) if rate else learner.learning_rate
+    except ValueError:
+        raise ConfigError(f'Grid.optimizers has "{text}"; write "sgd" or, with a learning rate, "sgd=0.1".') from None
+
+
+def _learner(text: str, original: BehaviourCloning) -> BehaviourCloning:
+    """The learner that a text names, with the fields of the original where it says nothing else."""
+    if text == ORIGINAL:
+        return original
+    name, arguments = parse_call(text)
+    kind = registry.get("InnerLearner", name) if name else object
+    if not issubclass(kind, BehaviourCloning):
+        raise ConfigError(
+            f'Grid.learners has "{text}", which trains no policy from pairs: write "{ORIGINAL}" or changes such as '
+            '"BehaviourCloning(batch_size=1)".'
+        )
+    fields = [field.name for field in dataclasses.fields(kind)]
+    for argument in arguments:
+        if argument not in fields:
+            raise ConfigError(f'Grid.learners has "{text}", but {name} has no "{argument}". {offer(argument, fields)}')
+    kept = {f.name: getattr(original, f.name) for f in dataclasses.fields(original) if f.name in fields}
+    return kind(**(kept | arguments))
+
+
+def _value(axis: str, word: str) -> Any:
+    try:
+        if axis in ("widths", "depths"):
+            return int(word)
+        if axis in Grid.FACTORS:
+            return float(Fraction(word))
+    except (ValueError, ZeroDivisionError):
+        what = "a factor such as 3, 0.5 or 1/3" if axis in Grid.FACTORS else "an integer"
+        raise ConfigError(f'Grid.{axis}: "{word}" is not {what}.') from None
+    return parse_policy(word) if axis == "policies" else word

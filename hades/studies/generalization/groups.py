@@ -1,0 +1,207 @@
+"""Train and play many recipes at once: those that differ in numbers alone are rows of one compiled program.
+
+Learning rate, number of updates and initial weights are operands of the program, so that a group of recipes compiles
+once. Two groups are in work at a time: one compiles while the other one runs. Row (recipe, init i) has exactly the keys
+that `evaluate_dataset` gives to init i.
+"""
+
+import concurrent.futures
+import dataclasses
+import functools
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax import Array
+
+from hades.algorithms.keys import Step, Stream, step_key, stream_key
+from hades.algorithms.playing import map_chunks
+from hades.data.dataset import DistilledDataset
+from hades.environments.base import Environment
+from hades.environments.rollout import rollout
+from hades.inner.behaviour_cloning import BehaviourCloning
+from hades.normalizers.base import Normalizer, NormalizerState
+from hades.policies.base import Policy
+from hades.policies.mlp import MLP
+from hades.policy.trained_policy import initial_policies, normalizer_state
+from hades.types import ActFn, Dataset, EnvSpec, Key, Params
+
+CLONE_BATCH, PLAY_BATCH = 8, 64
+"""Policies at a time: cloning likes few, whose weights stay in cache, stepping likes many."""
+THREADS = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """Seconds of one group."""
+
+    learner: BehaviourCloning
+    policies: int
+    compiling: float
+    running: float
+
+
+@struct.dataclass
+class _Rows:
+    """B trainings."""
+
+    init: Array  # i32[B], which init
+    scale: Array  # i32[B], which of the stacked initialisation scales
+    learning_rate: Array  # f32[B]
+    num_updates: Array | None  # i32[B]; None where all have the same number
+
+
+@struct.dataclass
+class _Shared:
+    """What all rows of a group share."""
+
+    inits: Params  # initial policies with leading axes [S, I]
+    pairs: Dataset
+    state: NormalizerState
+    k_learn: Key
+    k_play: Key
+
+
+def measure_cells(
+    dataset: DistilledDataset,
+    learners: Sequence[BehaviourCloning],
+    num_inits: int,
+    num_episodes: int,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[np.ndarray, list[Timing]]:
+    """Mean returns f64[C, I] of I policies trained by each of C recipes, and how long each group took.
+
+    Args:
+        dataset: what is cloned.
+        learners: the recipes.
+        num_inits: I.
+        num_episodes: whole episodes of each policy.
+        seed: of initial policies, mini-batches and episodes, on report keys.
+        progress: called after each group with the number of policies measured and their total.
+    """
+    same_updates = len({learner.num_updates for learner in learners}) == 1
+    groups: dict[BehaviourCloning, list[int]] = {}
+    for i, learner in enumerate(learners):
+        groups.setdefault(_program(learner, same_updates), []).append(i)
+    returns, timing, total = np.empty((len(learners), num_inits)), [], len(learners) * num_inits
+    group = _Measurement(dataset, num_inits, num_episodes, seed)
+    pool = concurrent.futures.ThreadPoolExecutor(THREADS)
+    try:
+        waiting = {
+            pool.submit(group.measure, program, [learners[i] for i in members], same_updates): members
+            for program, members in groups.items()
+        }
+        for future in concurrent.futures.as_completed(waiting):
+            measured, took = future.result()
+            returns[waiting[future]] = measured
+            timing.append(took)
+            if progress:
+                progress(sum(t.policies for t in timing), total)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return returns, timing
+
+
+def count_programs(learners: Sequence[BehaviourCloning]) -> int:
+    """How many groups `measure_cells` compiles."""
+    same_updates = len({learner.num_updates for learner in learners}) == 1
+    return len({_program(learner, same_updates) for learner in learners})
+
+
+def _program(learner: BehaviourCloning, same_updates: bool) -> BehaviourCloning:
+    """What recipes that share one compilation have in common; the numbers that are operands are 1."""
+    updates = learner.num_updates if same_updates else 1
+    policy = dataclasses.replace(learner.policy, hidden_scale=1.0)
+    return dataclasses.replace(learner, policy=policy, learning_rate=1.0, num_updates=updates)
+
+
+class _Measurement:
+    """What all groups of a call have in common; `measure` is called from several threads."""
+
+    def __init__(self, dataset: DistilledDataset, num_inits: int, num_episodes: int, seed: int):
+        self._dataset, self._num_inits, self._num_episodes = dataset, num_inits, num_episodes
+        self._key = stream_key(jax.random.key(seed), Stream.REPORT)
+        self._known: dict[Policy, Params] = {}
+        self._lock = threading.Lock()
+
+    def measure(
+        self, program: BehaviourCloning, learners: Sequence[BehaviourCloning], same_updates: bool
+    ) -> tuple[np.ndarray, Timing]:
+        """Mean returns f64[C, I] of the recipes of one group."""
+        operands = self._shared(learners), self._rows(learners, same_updates)
+        began = time.monotonic()
+        static = (program, self._dataset.normalizer, self._dataset.environment, self._num_episodes)
+        compiled = _clone_and_play.lower(*static, *operands).compile()
+        done = time.monotonic()
+        returns = np.asarray(compiled(*operands), np.float64).mean(1)
+        took = Timing(program, len(returns), done - began, time.monotonic() - done)
+        return returns.reshape(len(learners), self._num_inits), took
+
+    def _inits(self, learner: BehaviourCloning) -> Params:
+        """Initial policies, made once for all MLPs of one shape: they do not depend on the activation."""
+        policy = learner.policy
+        if isinstance(policy, MLP):
+            policy = dataclasses.replace(policy, activation="tanh")
+        with self._lock:
+            if policy not in self._known:
+                like = dataclasses.replace(learner, policy=policy)
+                self._known[policy] = initial_policies(
+                    self._dataset, like, step_key(self._key, Step.INITS), self._num_inits
+                )
+            return self._known[policy]
+
+    def _shared(self, learners: Sequence[BehaviourCloning]) -> _Shared:
+        scales = {learner.policy.hidden_scale: learner for learner in learners}
+        return _Shared(
+            inits=jax.tree.map(lambda *x: jnp.stack(x), *map(self._inits, scales.values())),
+            pairs=Dataset(*map(jnp.asarray, (self._dataset.observations, self._dataset.targets))),
+            state=normalizer_state(self._dataset),
+            k_learn=step_key(self._key, Step.LEARN),
+            k_play=step_key(self._key, Step.EPISODES),
+        )
+
+    def _rows(self, learners: Sequence[BehaviourCloning], same_updates: bool) -> _Rows:
+        """One for each recipe and init, the inits of a recipe together."""
+        scales = list(dict.fromkeys(learner.policy.hidden_scale for learner in learners))
+        each = functools.partial(np.repeat, repeats=self._num_inits)
+        return _Rows(
+            init=jnp.tile(jnp.arange(self._num_inits), len(learners)),
+            scale=jnp.asarray(each([scales.index(learner.policy.hidden_scale) for learner in learners])),
+            learning_rate=jnp.asarray(each([learner.learning_rate for learner in learners]), jnp.float32),
+            num_updates=None if same_updates else jnp.asarray(each([learner.num_updates for learner in learners])),
+        )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _clone_and_play(
+    learner: BehaviourCloning,
+    normalizer: Normalizer,
+    env: Environment,
+    num_episodes: int,
+    shared: _Shared,
+    rows: _Rows,
+) -> Array:
+    """Returns f32[B, E]."""
+
+    def clone(row: _Rows) -> Params:
+        start = jax.tree.map(lambda x: x[row.scale, row.init], shared.inits)
+        key, recipe = jax.random.fold_in(shared.k_learn, row.init), {"learning_rate": row.learning_rate}
+        return learner.clone(key, shared.pairs, start, env.spec, recipe, row.num_updates)[0]
+
+    def act_for(params: Params, spec: EnvSpec) -> ActFn:
+        return normalizer.wrap(shared.state, lambda key, obs: learner.policy.act(key, params, obs, spec))
+
+    def returns(pair: tuple[_Rows, Params]) -> Array:
+        row, params = pair
+        key = jax.random.fold_in(shared.k_play, row.init)
+        played: list[Any] = [rollout(key, m, act_for(params, m.spec), num_episodes).returns for m in env.members]
+        return env.combine(played)
+
+    trained = map_chunks(clone, rows, CLONE_BATCH)
+    return map_chunks(returns, (rows, trained), PLAY_BATCH)

@@ -1,0 +1,228 @@
+"""How far synthetic observations are from states that policies trained on them really visit.
+
+The unit is the standard deviation of a feature over the visited states; a distance is the root mean square over the
+features that vary. Cells of an image share one unit and all count, because a cell that is lit once in a thousand frames
+would have a tiny unit and decide every distance, and one that never changes would not count at all. For scale: how far
+a visited state is from the nearest one of another episode.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from hades.algorithms.keys import Step, Stream, step_key, stream_key
+from hades.data.dataset import DistilledDataset
+from hades.environments.rollout import RunningAct, random_policy
+from hades.errors import ConfigError
+from hades.policy.trained_policy import TrainedPolicy, train_policy
+from hades.studies.inspection.visited import MAX_STATES, Visited, visit
+from hades.types import ActFn, Key, Params
+
+VARIES = 1e-3
+"""Least standard deviation of a feature that counts, in the dataset's normalised coordinates."""
+NEAR = 0.95
+"""A point lies among the visited states when it is no further off than this share of them is from another episode."""
+_NEIGHBOURS = 512  # visited states whose neighbours are looked up for scale
+_SAMPLE = 192  # visited states that pictures show
+
+
+@dataclasses.dataclass(frozen=True)
+class NearestState:
+    """The visited state nearest to one synthetic observation.
+
+    Attributes:
+        distance: root mean square of `by_feature` over the features that vary.
+        observation: raw, flat.
+        policy, episode, step: where it was met; all count from 0.
+        by_feature: synthetic minus visited in standard deviations, 0 where a feature never varies; empty for images.
+        random_distance: to the nearest state that random actions led to, in the same unit.
+        off_constant: the largest difference, in raw units, from a feature that never varies; 0 where all do.
+    """
+
+    distance: float
+    observation: tuple[float, ...]
+    policy: int
+    episode: int
+    step: int
+    by_feature: tuple[float, ...]
+    random_distance: float
+    off_constant: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Nearest:
+    """Every synthetic observation beside the visited states.
+
+    Attributes:
+        pairs: one for each pair of the dataset.
+        neighbour_median, neighbour_far: how far a visited state is from the nearest one of another episode: the
+            median, and the distance that the share NEAR of them does not exceed.
+        num_policies, num_episodes: who visited.
+        num_steps, num_states: the states that were acted on, and how many of them were kept.
+        num_constant: features that never vary and count in no distance; 0 for images.
+        std: of every raw feature over the visited states; empty for images.
+        low, high: their 1 and 99 % quantiles; empty for images.
+        typical: the visited state nearest to the mean of all, raw; empty for images.
+        sample: some visited states, raw, for pictures; empty for images.
+    """
+
+    pairs: tuple[NearestState, ...]
+    neighbour_median: float
+    neighbour_far: float
+    num_policies: int
+    num_episodes: int
+    num_steps: int
+    num_states: int
+    num_constant: int
+    std: tuple[float, ...] = ()
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    typical: tuple[float, ...] = ()
+    sample: tuple[tuple[float, ...], ...] = ()
+
+    def is_visited(self, pair: int) -> bool:
+        """Whether a synthetic observation lies among the visited states."""
+        return self.pairs[pair].distance <= self.neighbour_far
+
+    @staticmethod
+    def from_json(values: dict[str, Any]) -> "Nearest":
+        return Nearest(**{**values, "pairs": tuple(NearestState(**pair) for pair in values["pairs"])})
+
+
+def measure_nearest(
+    dataset: DistilledDataset, num_inits: int = 8, num_episodes: int = 4, seed: int = 0, max_states: int = MAX_STATES
+) -> Nearest:
+    """Train policies with the seeds `seed`, `seed + 1`, …, play whole episodes on report keys, and compare.
+
+    Args:
+        dataset: with statistics that are constant while a policy plays.
+        num_inits: policies to train, and random ones for comparison.
+        num_episodes: whole episodes of each.
+        seed: of the first policy and of the episodes.
+        max_states: kept of all episodes together, of trained policies and again of random ones.
+
+    Raises:
+        ConfigError: where fewer than two episodes are played, or a policy has a memory.
+    """
+    if num_inits * num_episodes < 2:
+        raise ConfigError(
+            f"{num_inits} policy with {num_episodes} episode leaves no other episode to compare with: play at least "
+            "two (num_inits, num_episodes)."
+        )
+    key = step_key(stream_key(jax.random.key(seed), Stream.REPORT), Step.EPISODES)
+    policies = [train_policy(dataset, seed + i) for i in range(num_inits)]
+    params = jax.tree.map(lambda *leaves: jnp.stack(leaves * 2), *(policy.params for policy in policies))
+    is_random = jnp.arange(2 * num_inits) >= num_inits  # in one program with the trained ones: compiled once
+    act_for = functools.partial(_trained_or_random, policies[0])
+    met = visit(key, dataset.environment, act_for, (params, is_random), num_episodes, 2 * max_states)
+    return compare_states(dataset, met.of_policies(0, num_inits), met.of_policies(num_inits, 2 * num_inits))
+
+
+def compare_states(dataset: DistilledDataset, visited: Visited, at_random: Visited) -> Nearest:
+    """The synthetic observations beside states that trained and random policies visited."""
+    is_image = dataset.environment.spec.is_image
+    raw = _flat(dataset.observations * dataset.obs_std + dataset.obs_mean)
+    states, std = _flat(visited.observations), _flat(visited.observations).std(0)
+    varies = std > VARIES * dataset.obs_std.reshape(-1)
+    if not varies.any():
+        raise ConfigError(
+            f"Nothing varies in {len(visited)} visited states of {dataset.environment.spec.name}, so there is no unit "
+            "to measure distances in: play more or longer episodes."
+        )
+    unit = std
+    if is_image:
+        unit, varies = np.full(std.shape, np.sqrt(np.square(std[varies]).mean())), np.ones_like(varies)
+
+    def place(x: np.ndarray) -> np.ndarray:
+        return x[:, varies] / unit[varies]
+
+    at, distance = _nearest(place(raw), place(states))
+    away = _nearest(place(raw), place(_flat(at_random.observations)))[1]
+    median, far = np.quantile(_neighbour_distances(place(states), visited.episode_index), [0.5, NEAR])
+    pairs = [
+        NearestState(
+            distance=_short(distance[i]),
+            observation=_shorts(states[j]),
+            policy=int(visited.policy[j]),
+            episode=int(visited.episode[j]),
+            step=int(visited.step[j]),
+            by_feature=()
+            if is_image
+            else _shorts(np.where(varies, raw[i] - states[j], 0.0) / np.where(varies, unit, 1)),
+            random_distance=_short(away[i]),
+            off_constant=_short(np.abs((raw[i] - states[j])[~varies]).max(initial=0.0)),
+        )
+        for i, j in enumerate(at)
+    ]
+    return Nearest(
+        pairs=tuple(pairs),
+        neighbour_median=_short(median),
+        neighbour_far=_short(far),
+        num_policies=visited.returns.shape[0],
+        num_episodes=visited.returns.shape[1],
+        num_steps=visited.num_steps,
+        num_states=len(visited),
+        num_constant=int((~varies).sum()),
+        **({} if is_image else _surroundings(states, place(states))),
+    )
+
+
+def _trained_or_random(policy: TrainedPolicy, of: tuple[Params, Array]) -> ActFn:
+    """Of a policy with other params, or uniformly random where bool[] says so."""
+    params, is_random = of
+    trained, at_random = dataclasses.replace(policy, params=params).act, random_policy(policy.environment.spec)
+    if isinstance(trained, RunningAct):
+        return trained
+
+    def act(key: Key, obs: Array) -> Array:
+        return jnp.where(is_random, at_random(key, obs), trained(key, obs))
+
+    return act
+
+
+def _surroundings(states: np.ndarray, places: np.ndarray) -> dict[str, Any]:
+    """What pictures need to know of visited vectors f64[M, O]; `places` are the same in units of distance."""
+    low, high = np.quantile(states, [0.01, 0.99], axis=0)
+    typical = states[np.square(places - places.mean(0)).sum(-1).argmin()]
+    sample = states[np.linspace(0, len(states) - 1, min(_SAMPLE, len(states))).astype(int)]
+    return {
+        "std": _shorts(states.std(0)),
+        "low": _shorts(low),
+        "high": _shorts(high),
+        "typical": _shorts(typical),
+        "sample": tuple(_shorts(row) for row in sample),
+    }
+
+
+def _nearest(points: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Index of the nearest state i64[N] for each point f64[N, V], and the root-mean-square distance f64[N]."""
+    at = np.array([np.square(states - point).sum(-1).argmin() for point in points])
+    return at, np.sqrt(np.square(points - states[at]).mean(-1))
+
+
+def _neighbour_distances(places: np.ndarray, episode: np.ndarray) -> np.ndarray:
+    """f64[≤ _NEIGHBOURS]: of some states, to the nearest state of another episode."""
+    some = np.linspace(0, len(places) - 1, min(_NEIGHBOURS, len(places))).astype(int)
+    # |a - b|² = |a|² + |b|² - 2ab finds the neighbour; the distance to it is then taken exactly.
+    squares = np.square(places).sum(-1)
+    apart = squares[some, None] + squares[None] - 2.0 * places[some] @ places.T
+    apart[episode[some, None] == episode[None]] = np.inf
+    return np.sqrt(np.square(places[some] - places[apart.argmin(1)]).mean(-1))
+
+
+def _flat(observations: np.ndarray) -> np.ndarray:
+    return np.asarray(observations, np.float64).reshape(len(observations), -1)
+
+
+def _short(x: float) -> float:
+    """Seven digits are all that 32-bit numbers hold; a file needs no more."""
+    return float(f"{float(x):.7g}")
+
+
+def _shorts(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(_short(x) for x in values)

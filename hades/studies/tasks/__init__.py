@@ -1,0 +1,1 @@
+"""What do tasks keep when their datasets are merged?"""

@@ -1,0 +1,98 @@
+"""How a finished run becomes an entry of the zoo: its dataset file, and a card with what was measured.
+
+python -m hades.studies.zoo_card add runs/acrobot 'hades-train --config=acrobot_hades_r --workdir=runs/acrobot'
+python -m hades.studies.zoo_card measure acrobot-hades-r-d3
+
+The first copies a run's dataset into the zoo of this checkout; both measure what other networks keep of its return and
+write the card.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hades.data import zoo
+from hades.data.dataset import DistilledDataset
+from hades.data.files import write_bytes
+from hades.errors import ConfigError
+from hades.run.record import read_run
+from hades.studies.generalization.grid import Grid
+from hades.studies.generalization.numbers import Generalization, generalize
+
+CARD_GRID = Grid(widths=(32, 256), depths=(1, 3), activations=("relu",), learning_rates=(1.0,))
+"""Four networks that no shipped run trains with: small enough to be measured for every dataset."""
+CARD_INITS, CARD_EPISODES = 8, 4
+_FACTS = ("environment", "method", "num_points", "genome_size", "seed", "generations", "best_generation")
+_COSTS = ("env_steps", "seconds", "device", "num_devices", "versions")
+
+
+def add(workdir: str, command: str) -> str:
+    """Put a finished run's dataset into the zoo, under the name of its configuration and size.
+
+    Args:
+        workdir: of the run.
+        command: what made it, `hades-train --config=…`.
+
+    Returns:
+        The name.
+
+    Raises:
+        ConfigError: where the run has no result and dataset, or the command names no configuration.
+    """
+    record = read_run(workdir)
+    config = re.search(r"--config=(\w+)", command)
+    if record.dataset is None or record.report is None:
+        raise ConfigError(f"{workdir} holds no finished run that distilled a dataset.")
+    if config is None:
+        raise ConfigError(f'"{command}" names no --config, which the name of an entry is made from.')
+    name = f"{config[1].removesuffix('_laptop').replace('_', '-')}-d{len(record.dataset)}"
+    record.dataset.save(zoo.FOLDER / f"{name}.safetensors")
+    report = {key: value for key, value in record.report.items() if key != "per_init"}  # the file itself has it
+    write_card(name, {**{key: record.result[key] for key in (*_FACTS, *_COSTS)}, "report": report, "command": command})
+    return name
+
+
+def measure(name: str) -> dict[str, Any]:
+    """Measure what other networks keep of the return of an entry, and write it on its card."""
+    found = retention_of(zoo.load(name), seed=1)
+    entry = {
+        **{"networks": [_network(settings) for settings in found.settings], "policies": found.returns.size},
+        **{"iqm": round(found.iqm.value, 4), "ci95": [round(found.iqm.low, 4), round(found.iqm.high, 4)]},
+        **{"worst_decile": round(found.worst_decile, 4), "floor": round(found.reference.floor, 4), "seed": 1},
+        "command": f"python -m hades.studies.zoo_card measure {name}",
+    }
+    write_card(name, {**zoo.card(name), "retention": entry})
+    return entry
+
+
+def retention_of(dataset: DistilledDataset, seed: int) -> Generalization:
+    """Over CARD_GRID, on report keys of a seed."""
+    return generalize(dataset, CARD_GRID, CARD_INITS, CARD_EPISODES, seed)
+
+
+def write_card(name: str, card: Mapping[str, Any]) -> Path:
+    """Write a card of the zoo in this checkout."""
+    return write_bytes(zoo.FOLDER / f"{name}.json", (json.dumps(card, indent=1) + "\n").encode())
+
+
+def _network(settings: Mapping[str, Any]) -> str:
+    return f"MLP(width={settings['width']}, depth={settings['depth']}, activation='{settings['activation']}')"
+
+
+def main(arguments: list[str]) -> None:
+    if len(arguments) == 3 and arguments[0] == "add":
+        names = [add(*arguments[1:])]
+    elif arguments[:1] == ["measure"]:
+        names = arguments[1:] or list(zoo.names())
+    else:
+        raise SystemExit(__doc__)
+    for name in names:
+        entry = measure(name)
+        print(f"{name}: IQM {entry['iqm']:.0%}, worst decile {entry['worst_decile']:.0%}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,1 +1,0 @@
-"""The host's side: loop, checkpoints, writers, gin, evaluation of finished datasets."""
