@@ -90,7 +90,7 @@ class DistilledDataset:
 
     @property
     def returns(self) -> Mapping[str, Any]:
-        """What the dataset measured when it was made, on report keys; empty where it was not measured."""
+        """Returns measured on report keys when the dataset was made; empty where nothing was measured."""
         return self.metadata.get("returns", {})
 
     def check(self, spec: EnvSpec) -> None:

@@ -1,4 +1,4 @@
-"""What the adapters to rigid-body simulators share: a guarded transition, and a quiet import.
+"""Shared by the adapters to rigid-body simulators: a guarded transition, and a quiet import.
 
 Physics can turn non-finite. Then the episode ends, the step earns nothing and `info["nonfinite"]` is 1, so that one
 broken episode is counted and shown instead of poisoning a generation.

@@ -1,4 +1,4 @@
-"""Which episodes are physically implausible: the exploit alarm.
+"""The exploit alarm: find physically implausible episodes.
 
 Evolution finds the holes of a simulator: HaDES-F once learned to launch the humanoid-standup body into the air through
 a collision glitch (Lupu et al., 2024). An environment may state bounds in its spec that no honest episode exceeds;

@@ -22,7 +22,7 @@ from hades.types import ActFn, Discrete, EnvSpec, Key, Moments, PyTree, TimeStep
 
 @struct.dataclass
 class Episodes:
-    """What is left of E episodes."""
+    """Sums and extremes of E episodes."""
 
     returns: Array  # f32[E], undiscounted
     lengths: Array  # i32[E], live steps
@@ -35,7 +35,7 @@ class Episodes:
 
 @struct.dataclass
 class Window:
-    """What is left of the episodes that ended inside a window, or with one step of E environments."""
+    """Totals over the episodes that ended inside a window, or with one step of E environments."""
 
     returns: Array  # f32[], sum of theirs
     steps: Array  # i32[], sum of their lengths

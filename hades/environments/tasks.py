@@ -163,7 +163,7 @@ class Tasks(Environment):
 
     @cached_property
     def _entries(self) -> tuple[tuple[int, ...], int]:
-        """Of the last axis of observations: channels of images, features of flattened observations."""
+        """Size of the last axis of observations: channels of images, or features of flattened observations."""
         grid = self._grid
         return self._places([env.spec.obs_shape[2] if grid else env.spec.obs_size for env in self.environments])
 
@@ -179,7 +179,7 @@ class Tasks(Environment):
         return (*self._grid, self._entries[1] + len(self.environments) * self.task_token)
 
     def _places(self, sizes: Sequence[int]) -> tuple[tuple[int, ...], int]:
-        """Where each task's entries begin, and how many there are in all."""
+        """First entry of each task, and the total number of entries."""
         if self.layout == "overlap":
             return (0,) * len(sizes), max(sizes)
         *starts, total = itertools.accumulate(sizes, initial=0)

@@ -42,7 +42,7 @@ class Fitness(abc.ABC):
 
 
 IMPLAUSIBLE = ("keep", "mask", "penalize")
-"""What a fitness may do with an episode that raises the exploit alarm."""
+"""Ways to treat an episode that raises the exploit alarm."""
 
 
 def check_implausible(name: str, choice: str, spec: EnvSpec | None = None) -> None:
@@ -76,7 +76,7 @@ def weighted(weight: Array | float, value: Array) -> Array:
 
 
 def episode_metrics(episodes: Episodes, spec: EnvSpec) -> Metrics:
-    """What every fitness that plays episodes reports of them."""
+    """Metrics that every fitness reports of the episodes it plays."""
     metrics: Metrics = {
         "episode_length": episodes.lengths.mean(),
         "terminated": episodes.terminated.mean(),

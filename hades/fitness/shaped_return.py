@@ -56,7 +56,7 @@ class ShapedReturn(Fitness):
 
     @property
     def weights(self) -> dict[str, float]:
-        """Of "return" and every term."""
+        """Weights of "return" and of every term."""
         return {"return": self.return_weight, **dict(self.terms)}
 
     def __call__(

@@ -33,14 +33,14 @@ class Command:
     stdin: str | None = None
 
     def __str__(self) -> str:
-        """What a person could paste into a shell."""
+        """The command as a line to paste into a shell."""
         text = shlex.join(self.words)
         return text if self.stdin is None else f"{text} <<'EOF'\n{self.stdin.rstrip()}\nEOF"
 
 
 @dataclasses.dataclass(frozen=True)
 class Done:
-    """How a command ended."""
+    """Exit status and output of a command."""
 
     status: int
     stdout: str

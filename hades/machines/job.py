@@ -29,13 +29,13 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Of the run in schedulers: what the work directory is called, as a DNS label of at most 40 characters."""
+        """Name of the run in schedulers: that of its work directory, as a DNS label of at most 40 characters."""
         label = re.sub("[^a-z0-9]+", "-", Path(self.workdir).name.lower()).strip("-")[:40].strip("-")
         return label if label[:1].isalpha() else f"run-{label}".strip("-")
 
     @property
     def is_file(self) -> bool:
-        """Whether the config is a file here, which the machines may not have."""
+        """True if the config is a file on this machine, which the others may not have."""
         return self.config.endswith(".gin") or "/" in self.config
 
     def check(self) -> Experiment:

@@ -38,12 +38,12 @@ done
 echo "$status" > "$HADES_NOTES/$SLURM_PROCID"
 exit "$status"
 """
-"""What srun starts: `hades-train`, whose status is noted: srun tells the highest one, and 1 would hide behind 75."""
+"""Script that srun starts. It records each status of `hades-train`: srun returns the highest, so 75 would hide 1."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Allocation:
-    """What is asked of Slurm, and how long to try.
+    """Resources to request from Slurm, and limits on retries.
 
     Attributes:
         time: limit of one start, such as "24:00:00"; the partition's own where empty.
@@ -131,17 +131,17 @@ class SlurmRun:
 
     @property
     def name(self) -> str:
-        """Of the job in the queue; another work directory is another job."""
+        """Name of the job in the queue, unique to its work directory."""
         return f"{self.job.name}-{hashlib.sha256(self.job.workdir.encode()).hexdigest()[:8]}"
 
     @property
     def script(self) -> Path:
-        """Where the batch script lies."""
+        """Path of the batch script."""
         return Path(self.job.workdir) / "slurm.sh"
 
     @property
     def log(self) -> str:
-        """Where Slurm writes what the run says; %j stands for the job's number."""
+        """Path of Slurm's log of the run; Slurm replaces %j by the job's number."""
         return f"{self.job.workdir.rstrip('/')}/slurm-%j.log"
 
     def sbatch(self) -> Command:

@@ -23,10 +23,10 @@ class Normalizer(abc.ABC):
     """A frozen dataclass. Policies see `apply(state, obs)`; Fitness and Environment see raw observations."""
 
     wants_moments: bool = False
-    """Whether `update` uses the moments of the population's observations, which cost a little to gather."""
+    """True if `update` uses the moments of the population's observations, which cost a little to gather."""
 
     has_memory: bool = False
-    """Whether a wrapped act gathers statistics while it plays, which only whole rollouts can carry."""
+    """True if a wrapped act gathers statistics while it plays, which only whole rollouts can carry."""
 
     def check(self, spec: EnvSpec) -> None:
         """Raise ConfigError where the configuration does not fit the environment."""

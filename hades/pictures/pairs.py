@@ -41,12 +41,12 @@ class Pairs:
 
     @cached_property
     def is_normalized(self) -> bool:
-        """Whether `observations` are in other coordinates than the environment's own."""
+        """True if `observations` are in other coordinates than the environment's own."""
         return not np.array_equal(self.observations, self.raw)
 
     @property
     def unit(self) -> str:
-        """Of `observations`."""
+        """Unit of `observations` in words."""
         return "standard deviations" if self.is_normalized else "the environment’s own units"
 
     def label(self, row: int) -> str:

@@ -23,7 +23,7 @@ INDIGO = "#332288"
 SLATE = "#8a97a6"
 
 POSITIVE, NEGATIVE = BLUE, VERMILION
-"""Of signed bars."""
+"""Colours of signed bars."""
 
 _CHANNELS = (BLUE, VERMILION, GREEN, ORANGE, PINK, SKY, WINE, OLIVE, INDIGO, SLATE)
 _CHANNELS_OF = {
@@ -33,7 +33,7 @@ _CHANNELS_OF = {
     "SpaceInvaders-MinAtar": (BLUE, GREEN, PINK, ORANGE, SKY, VERMILION),
     "Seaquest-MinAtar": (BLUE, SKY, INDIGO, SLATE, VERMILION, GREEN, WINE, OLIVE, ORANGE, PINK),
 }
-"""What the player is, is blue; what kills is vermilion; what shows where something came from is grey."""
+"""The player is blue, what kills the player is vermilion, and trails are grey."""
 
 
 def channel_colours(env_name: str, num_channels: int) -> tuple[str, ...]:

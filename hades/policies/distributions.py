@@ -28,7 +28,7 @@ class Categorical:
         return jnp.argmax(self.logits, axis=-1)
 
     def log_prob(self, action: Array) -> Array:
-        """Of actions i32[...]: f32[...]"""
+        """Log-probability of actions i32[...]: f32[...]."""
         return jnp.take_along_axis(self.log_probs(), action[..., None], axis=-1)[..., 0]
 
     def log_probs(self) -> Array:
@@ -57,7 +57,7 @@ class DiagonalGaussian:
         return self.mean
 
     def log_prob(self, action: Array) -> Array:
-        """Of actions f32[..., A], summed over the action entries: f32[...]"""
+        """Log-density of actions f32[..., A], summed over the action entries: f32[...]."""
         z = (action - self.mean) * jnp.exp(-self.log_std)
         return -0.5 * (jnp.square(z) + LOG_2PI).sum(-1) - self.log_std.sum(-1)
 

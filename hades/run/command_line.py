@@ -1,4 +1,4 @@
-"""What the launch programs share: `main` under absl with readable help, and errors without a traceback."""
+"""Shared by the launch programs: `main` under absl with readable help, and errors without a traceback."""
 
 import logging
 import sys
@@ -14,7 +14,7 @@ from hades.run.jax_internals import BACKEND_LOGGER
 
 
 def print_files(files: Mapping[str, Path]) -> None:
-    """Where the results lie, a line each."""
+    """Print the path of each result on a line of its own."""
     for kind, path in files.items():
         print(f"{kind + ':':<10} {path}")
 

@@ -1,4 +1,4 @@
-"""Who holds a work directory.
+"""The lock of a work directory.
 
 The operating system's lock on `.lock` decides: it goes with its process, however that ends. The record, `.holder`, says
 who that is, or who was killed while holding it. A mounted bucket grants locks to each machine by itself, or knows none:
@@ -24,12 +24,12 @@ from hades.data.files import explained, write_bytes
 from hades.errors import CheckpointError, HadesError
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
-"""What a file system without locks answers."""
+"""Error codes of a file system without locks."""
 MOUNTS = Path("/proc/mounts")
 RENEW_SECONDS = 15.0
-"""How often a holder renews its record where locks say nothing."""
+"""Seconds between renewals of a holder's lease on a file system without flock."""
 WATCH_SECONDS = 60.0
-"""How long the next one watches the record of a holder before it counts as gone."""
+"""Seconds without a renewed lease after which a lock on a file system without flock counts as abandoned."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,13 +53,13 @@ class Holder:
 
     @property
     def is_gone(self) -> bool:
-        """Whether it ran on this machine and does no more; of others nobody here can tell."""
+        """True if the holder ran on this machine and has ended; the state of another machine's process is unknown."""
         here = self.host == socket.gethostname() and Path("/proc").exists()
         return here and not (self.started == _started(self.pid) != "")
 
 
 def record_of(lock: Path) -> Path:
-    """Where the holder of a lock is written down."""
+    """Path of the record that names the holder of a lock."""
     return lock.with_name(".holder")
 
 
@@ -96,7 +96,7 @@ def held(path: Path, folder: Path) -> Iterator[str]:
 
 
 def _acquire(file: TextIO, before: Holder, folder: Path) -> bool:
-    """Whether the lock that was got keeps out other machines too."""
+    """Return True if the acquired lock excludes other machines too."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -69,7 +69,7 @@ class TensorBoard:
 
 
 class RunLog:
-    """What a run writes down while it goes on; nothing on processes other than the first."""
+    """Metric files of a running experiment; processes other than the first write nothing."""
 
     def __init__(self, directory: WorkDir, resume_at: int, enabled: bool = True):
         """Open for appending; what lies behind generation `resume_at` is dropped, it will be written again."""

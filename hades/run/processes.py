@@ -27,7 +27,7 @@ T = TypeVar("T")
 PEERS = "HADES_PEERS"
 """Environment variable: the file into which a process writes where the others are, for whoever watches it."""
 EXCHANGE_SECONDS = 90
-"""How long network file systems may take to show what another machine wrote, and processes to answer."""
+"""Seconds that network file systems may take to show another machine's writes, and processes to answer."""
 SHUTDOWN_SECONDS = 60
 
 
@@ -41,7 +41,7 @@ class UnreachableError(ProcessError):
 
 @dataclasses.dataclass(frozen=True)
 class Meeting:
-    """Where the processes of a run meet.
+    """Address and identity with which a process joins a run.
 
     Attributes:
         coordinator: HOST:PORT of process 0; None where TPU, Slurm, GKE or Open MPI say who is who.
@@ -119,7 +119,7 @@ def compare(configuration: Any) -> None:
 
 
 def is_first() -> bool:
-    """Whether this process writes files and speaks."""
+    """Return True for the one process that writes files and prints."""
     return jax.process_index() == 0
 
 
@@ -140,7 +140,7 @@ def of_first(numbers: Sequence[int]) -> list[int]:
 
 
 def first_does(action: Callable[[], T]) -> T | None:
-    """What process 0 does for all, such as opening the work directory. None on the others.
+    """Call a function on process 0 for all, such as opening the work directory; return None on the others.
 
     Raises:
         ProcessError: on the others, where process 0 raised.
@@ -160,7 +160,7 @@ def first_does(action: Callable[[], T]) -> T | None:
 
 
 def all_succeed(succeeded: bool) -> bool:
-    """Whether all processes did. All have to call it."""
+    """Return True if all processes succeeded. All of them have to call it."""
     return bool(gather(succeeded).all())
 
 

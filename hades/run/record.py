@@ -17,7 +17,7 @@ from hades.types import EnvSpec
 
 @dataclasses.dataclass(frozen=True)
 class RunRecord:
-    """What a run has left so far; every part may be missing.
+    """The files that a run has written so far; every part may be missing.
 
     Attributes:
         workdir: where it was read from.
@@ -41,7 +41,7 @@ class RunRecord:
 
     @cached_property
     def spec(self) -> EnvSpec | None:
-        """Of the environment, from the dataset or the experiment; None where neither can be rebuilt here."""
+        """The environment's spec, from the dataset or the experiment; None where neither can be rebuilt here."""
         if self.dataset is not None:
             return self.dataset.environment.spec
         try:
@@ -65,7 +65,7 @@ class RunRecord:
 
     @property
     def is_finished(self) -> bool:
-        """Whether `result.json` is about the end of the run: its budget is used up, and no generation came after it."""
+        """True if `result.json` describes the end of the run: its budget is used up and no generation came after it."""
         if not self.result:
             return False
         if self.metrics and self.metrics[-1]["generation"] > self.result["generations"]:
@@ -107,7 +107,7 @@ def read_run(workdir: str | Path) -> RunRecord:
 
 
 def _used_up(experiment: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
-    """Whether a result of the host loop met one of the ends that the experiment states."""
+    """Return True if a result reached one of the limits that the experiment states."""
     seconds = result["seconds"]["search"] + result["seconds"]["selection"]
     ends = (
         ("generations", result["generations"]),

@@ -26,14 +26,14 @@ RESTARTABLE = (INTERRUPTED, PROCESS_LOST)
 
 
 def may_continue(status: int) -> bool:
-    """Whether the same command may go further; after a kill too, which Python says below 0 and a shell above 128."""
+    """Return True if the same command can continue. A kill is below 0 in Python and above 128 in a shell."""
     return status in RESTARTABLE or status < 0 or status > 128
 
 
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """SIGHUP is what a dropped connection sends."""
 GRACE_SECONDS = 15.0
-"""How long the current block, or compiling, may go on after SIGTERM; TPU, GKE and Slurm kill after 30 s or more."""
+"""Seconds that the current block, or compiling, may take after SIGTERM; TPU, GKE and Slurm kill after 30 s or more."""
 SAME_REQUEST_SECONDS = 2.0
 """A scheduler may signal a process and its parent, who passes it on: within this time it is one request."""
 

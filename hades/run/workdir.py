@@ -45,7 +45,7 @@ class WorkDir:
 
     @property
     def lock_token(self) -> str:
-        """What the process that holds the directory wrote into its lock; empty where it cannot be seen."""
+        """Token that the holder of the directory wrote into its lock; empty where it cannot be read."""
         return lock.read(self.lock).token
 
     def claim(self, experiment: Experiment, config: str = "") -> None:

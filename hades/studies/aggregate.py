@@ -35,13 +35,13 @@ def interquartile_mean(scores: np.ndarray) -> np.ndarray:
 
 
 def estimate(tasks: Sequence[np.ndarray], reps: int = REPS) -> Estimate:
-    """Of the runs f64[n_t] of every task together."""
+    """Estimate over the runs f64[n_t] of every task together."""
     value, low, high = estimates([np.asarray(task, np.float64)[:, None] for task in tasks], reps)
     return Estimate(float(value[0]), float(low[0]), float(high[0]))
 
 
 def estimates(tasks: Sequence[np.ndarray], reps: int = REPS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of many scores a run at once, such as the points of a learning curve: whole runs are drawn again.
+    """Estimates of many scores for each run, such as a learning curve; the bootstrap resamples whole runs.
 
     Args:
         tasks: f64[n_t, G] each, G scores of n_t runs.

@@ -1,4 +1,7 @@
-"""Which runs may stand in one table: those that differ in method and seed only, and are finished, all of them."""
+"""Check that runs are comparable.
+
+All are finished and share protocol, device, versions and budget; only method and seed may differ.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -63,13 +66,13 @@ def check_agreement(records: Sequence[RunRecord]) -> None:
 
 
 def protocol(record: RunRecord) -> dict[str, Any]:
-    """How a run was evaluated."""
+    """Evaluation protocol of a run."""
     fields = {name: record.experiment.get(name) for name in PROTOCOL}
     return fields | {"report": (record.report or {}).get("protocol") or "whole episodes"}
 
 
 def budget(record: RunRecord) -> dict[str, Any]:
-    """What could end a run."""
+    """Limits of a run."""
     return {name: record.experiment.get(name) for name in BUDGET}
 
 
@@ -86,7 +89,7 @@ def environment_of(record: RunRecord) -> Mapping[str, Any]:
 
 
 def environment_versions(record: RunRecord) -> dict[str, str]:
-    """Of the packages that decide what the environment is, as they were when the run ended."""
+    """Versions of the packages that define the environment, as they were when the run ended."""
     packages = registry.build(environment_of(record)).versions
     return {name: record.result["versions"].get(name, "unknown") for name in packages}
 

@@ -16,7 +16,7 @@ from hades.errors import DatasetError
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """What 100 % and 0 % are.
+    """The returns that count as 100 % and as 0 %.
 
     Raises:
         DatasetError: where the original return is not above the floor, so that there is nothing to retain.
@@ -33,7 +33,7 @@ class Reference:
             )
 
     def retention(self, returns: np.ndarray | float) -> np.ndarray:
-        """Of returns of any shape; 1 is all of the original."""
+        """Retention of returns of any shape; 1 is the original return."""
         return (np.asarray(returns, np.float64) - self.floor) / (self.original - self.floor)
 
     def describe(self) -> str:

@@ -17,7 +17,7 @@ from hades.data.dataset import DistilledDataset, load_dataset
 from hades.errors import DatasetError, offer
 
 FOLDER = Path(__file__).parent
-"""Where the files and cards lie."""
+"""Folder of the files and cards."""
 
 
 def names() -> tuple[str, ...]:
@@ -26,7 +26,7 @@ def names() -> tuple[str, ...]:
 
 
 def path(name: str) -> Path:
-    """Where a dataset's file lies.
+    """Path of a dataset's file.
 
     Raises:
         DatasetError: for an unknown name, with the known ones and the nearest match.
@@ -46,7 +46,7 @@ def load(name: str) -> DistilledDataset:
 
 
 def card(name: str) -> dict[str, Any]:
-    """What is known of a dataset: where it comes from and what was measured.
+    """Card of a dataset: its origin and its measurements.
 
     Raises:
         DatasetError: for an unknown name, with the known ones and the nearest match.

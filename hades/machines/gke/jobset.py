@@ -27,7 +27,7 @@ Document = dict[str, Any]
 
 
 def jobset_name(job: Job, settings: Settings) -> str:
-    """What the JobSet is called."""
+    """Name of the JobSet."""
     return settings.name or job.name
 
 
@@ -47,7 +47,7 @@ def manifest(job: Job, settings: Settings) -> list[Document]:
 
 
 def as_yaml(documents: list[Document]) -> str:
-    """What `kubectl apply` reads."""
+    """The manifests as YAML, for `kubectl apply`."""
     return yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, width=2**20, allow_unicode=True)
 
 
@@ -74,7 +74,7 @@ def _metadata(name: str, settings: Settings) -> Document:
 
 
 def config_map_name(name: str) -> str:
-    """Of the ConfigMap beside a JobSet."""
+    """Name of the ConfigMap beside a JobSet."""
     return f"{name}-config"
 
 
@@ -183,7 +183,7 @@ def _environment(storage: Storage) -> list[dict[str, str]]:
 
 
 def summary(job: Job, settings: Settings) -> str:
-    """What will run where, in one line."""
+    """The run and its machines in one line."""
     machines = settings.machines
     pods = machines.hosts * machines.slices
     what = ", ".join(f"{number} {resource}" for resource, number in machines.limits().items())

@@ -23,7 +23,7 @@ Say = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """Where kubectl acts; empty: its own defaults."""
+    """The cluster and namespace that kubectl acts on; empty fields take its own defaults."""
 
     context: str = ""
     namespace: str = ""

@@ -1,4 +1,4 @@
-"""Where a run goes on Google Kubernetes Engine: TPU slices or GPU nodes, what their pods share, how they restart."""
+"""Settings of a run on Google Kubernetes Engine: TPU slices or GPU nodes, shared storage and restarts."""
 
 import dataclasses
 import math
@@ -62,7 +62,7 @@ class Tpu:
 
     @property
     def chips(self) -> int:
-        """Of one slice."""
+        """Number of chips of one slice."""
         return math.prod(int(axis) for axis in self.topology.split("x"))
 
     @property
@@ -72,7 +72,7 @@ class Tpu:
 
     @property
     def hosts(self) -> int:
-        """Of one slice."""
+        """Number of hosts of one slice."""
         return self.chips // self._chips_per_host
 
     def selector(self) -> dict[str, str]:
@@ -185,7 +185,7 @@ class Storage:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How a job runs on a cluster.
+    """Settings of a job on a cluster.
 
     Attributes:
         image: container image that has `hades-train` on its path.

@@ -46,7 +46,7 @@ _TYPE = re.compile(r"(v[0-9]+[a-z]*)-([1-9][0-9]*)")
 
 @dataclasses.dataclass(frozen=True)
 class Patience:
-    """How long to wait, in seconds.
+    """Time limits in seconds.
 
     Attributes:
         poll: between two looks at what changes slowly.
@@ -209,7 +209,7 @@ def look(pod: Pod) -> tuple[str, str]:
 
 
 def count_workers(pod: Pod, say: Callable[[str], None]) -> int | None:
-    """How many workers the slice has, once it is READY; None when it is gone.
+    """Wait until the slice is READY and return its number of workers; None when it is gone.
 
     Raises:
         LaunchError: when gcloud cannot tell, or the slice does not become READY.
@@ -228,7 +228,7 @@ def count_workers(pod: Pod, say: Callable[[str], None]) -> int | None:
 
 
 def is_gone(pod: Pod) -> bool:
-    """Whether the machines were taken away; False also when gcloud cannot tell."""
+    """Return True if the machines were taken away; False also when gcloud gives no answer."""
     try:
         return look(pod)[0] != "ACTIVE" or _node(pod)[0] in NODE_GONE
     except LaunchError:
@@ -259,7 +259,7 @@ def _node(pod: Pod) -> tuple[str, int]:
 
 
 def _described(command: Command, doing: str) -> dict[str, Any] | None:
-    """What `describe` says, or None for what does not exist."""
+    """Output of `describe`, or None where nothing of that name exists."""
     done = attempt(command)
     if _is_missing(done):
         return None

@@ -29,7 +29,7 @@ _REACH = (
 
 @dataclasses.dataclass(frozen=True)
 class Ending:
-    """How one start of the training ended.
+    """The end of one start of the training.
 
     Attributes:
         status: of `hades-train`, all workers considered.
@@ -78,7 +78,7 @@ class PodRun:
 
     @property
     def name(self) -> str:
-        """Of the run on the workers; another work directory is another run."""
+        """Name of the run on the workers, unique to its work directory."""
         return f"{self.job.name}-{hashlib.sha256(self.job.workdir.encode()).hexdigest()[:8]}"
 
     @property
@@ -125,7 +125,7 @@ class PodRun:
         ]
 
     def _copies(self) -> list[Command]:
-        """Of files that the workers need."""
+        """Commands that copy the files that the workers need."""
         archive = [self.pod.copy(self.source.file, self.source.file.name)] if self.source.archive else []
         config = own_config(self.job)
         return archive + ([self.pod.copy(config, f"{self.name}.gin")] if config else [])
@@ -189,7 +189,7 @@ class PodRun:
             )
 
     def _states(self, count: int) -> list[Answer]:
-        """What every worker is doing."""
+        """State of every worker."""
         done = attempt(self.pod.ssh(worker.state(self.name)))
         found = worker.answers(done.stdout)
         if len(found) < count:

@@ -1,4 +1,4 @@
-"""What happens on every worker of a TPU pod: bash texts for ssh, each of which may run again, and what workers answer.
+"""Bash scripts that ssh runs on every worker of a TPU pod, each safe to run again, and the parsing of their output.
 
 Below `~/hades` of a worker, `venv/<label>` holds an installed package and `runs/<name>` one run: its `log` since the
 last start, its `lock`, which is held as long as a process of it lives, and its `status` once it has ended. The training
@@ -17,10 +17,10 @@ from hades.machines.commands import shell_line
 from hades.run.signals import FINISHED, INTERRUPTED, PROCESS_LOST, RESTARTABLE
 
 PYTHON = "3.12"
-"""What packages are installed under: the images of TPU VMs carry Python 3.10, which JAX no longer supports."""
+"""Python version of the workers' environment: images of TPU VMs ship Python 3.10, which JAX no longer supports."""
 TAG = "hades-worker"
 MARK = "| "
-"""What lines of a log begin with."""
+"""Prefix of the lines of a log."""
 _ANSWER = re.compile(rf"^{TAG} (\S+) (absent|running|lost|installed|mounted|started|ended)(?: (\d+))?$", re.MULTILINE)
 
 
@@ -29,7 +29,7 @@ What = Literal["absent", "running", "lost", "installed", "mounted", "started", "
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What one worker said.
+    """The answer of one worker.
 
     Attributes:
         host: its name.
@@ -52,7 +52,7 @@ def answers(text: str) -> list[Answer]:
 
 
 def outcome(statuses: Sequence[int]) -> int:
-    """What a run came to. One failure outweighs its peers, which a failure leaves interrupted or lost (75, 76)."""
+    """Exit status of a run. One failure outweighs its peers, which a failure leaves interrupted or lost (75, 76)."""
     if failures := [s for s in statuses if s not in (FINISHED, *RESTARTABLE) and s < 128]:
         return failures[0]
     if all(status == FINISHED for status in statuses):

@@ -87,7 +87,7 @@ def _frame(episode: Episode, t: int, size: int) -> "Image.Image":
 
 
 def words(episode: Episode, t: int) -> list[tuple[str, str, str]]:
-    """What stands below the scene before step t: left, middle and right of each line."""
+    """Text below the scene before step t: left, middle and right of each line."""
     action = "end" if t == len(episode) else describe_action(episode.spec, _applied(episode, t))
     step, earned = f"step {t}", f"return {episode.earned(t)}"
     if forward := episode.distance(t):

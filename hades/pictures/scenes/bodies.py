@@ -36,12 +36,12 @@ class Shape:
 
     @property
     def is_round(self) -> bool:
-        """Whether the outline is that of a ball moved along a line: a sphere or a capsule."""
+        """True for a ball moved along a line: a sphere or a capsule."""
         return self.kind in ("sphere", "capsule")
 
     @property
     def radius(self) -> float:
-        """Of a sphere or capsule."""
+        """Radius of a sphere or capsule."""
         return float(self.size[0])
 
     @cached_property

@@ -28,13 +28,13 @@ _SIZES = {
     "reacher": 11,
     "walker2d": 17,
 }
-"""Of the observations: an option of an environment can change them, and then they are not drawn."""
+"""Expected observation sizes. An option of an environment can change them; such observations are not drawn."""
 _ABSOLUTE_HEIGHT = ("hopper", "walker2d")  # their second entry is the torso's height, not its displacement
 _FILES = {"halfcheetah": "half_cheetah"}
 
 
 def can_pose(env_name: str, obs_shape: tuple[int, ...]) -> bool:
-    """Whether `state_scene` can draw observations of this shape."""
+    """Return True if `state_scene` can draw observations of this shape."""
     return obs_shape == (_SIZES.get(env_name),) and importlib.util.find_spec("brax") is not None
 
 

@@ -51,7 +51,7 @@ class View:
         return points @ self.axes[:2].T
 
     def colour(self, bodies: Bodies, shape: Shape) -> str:
-        """Of a shape: its own, else grey (world), slate (trunk), blue, or sky blue (the other side)."""
+        """Colour of a shape: its own, else grey (world), slate (trunk), blue, or sky blue (the other side)."""
         link = bodies.links[shape.link] if shape.link >= 0 else "world"
         for name in (shape.name, link):
             if name in self.colours:
@@ -61,7 +61,7 @@ class View:
         return SKY if self.is_other(bodies, shape) else BLUE
 
     def is_other(self, bodies: Bodies, shape: Shape) -> bool:
-        """Whether a shape belongs to the limbs in the second colour."""
+        """Return True if a shape belongs to the limbs in the second colour."""
         return shape.link >= 0 and bodies.links[shape.link].startswith(self.other)
 
 

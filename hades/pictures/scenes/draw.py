@@ -25,12 +25,12 @@ def draw(env_name: str, observation: np.ndarray, size: int = 240) -> "Image.Imag
 
 
 def can_draw(env_name: str, obs_shape: tuple[int, ...]) -> bool:
-    """Whether `draw` returns a picture."""
+    """Return True if `draw` returns a picture."""
     return len(obs_shape) == 3 or env_name in SCENES or can_pose(env_name, obs_shape)
 
 
 def explanation(env_name: str) -> str:
-    """How to read a scene, in one or two sentences; empty where there is nothing to say."""
+    """Explain a scene in one or two sentences; empty where it needs no explanation."""
     return _EXPLANATIONS.get(env_name) or (_POSES if env_name in VIEWS else "")
 
 

@@ -91,7 +91,7 @@ class Ground:
 
 
 def is_table(plane: Shape) -> bool:
-    """Whether a plane ends within reach; MuJoCo's endless planes have size 0, Brax's grounds are 20 m and more."""
+    """Return True if a plane ends within reach. MuJoCo's endless planes have size 0, Brax's grounds 20 m and more."""
     return 0 < float(max(plane.size[:2])) < _TABLE
 
 

@@ -32,7 +32,7 @@ _CARRIED = {
     "three/addons/controls/OrbitControls.js": "OrbitControls.min.js",
     "lilgui": "lil-gui.esm.min.js",
 }
-"""What Brax's viewer imports -> the file in `viewer/`."""
+"""Modules that Brax's viewer imports, and their files in `viewer/`."""
 _IMPORT = re.compile(r"""(\bfrom\s*)(["'])([^"']+)\2""")
 _FIELD_OF_VIEW = np.deg2rad(40.0)  # of Brax's camera
 _KINDS = {"ellipsoid": "Sphere"}  # Brax's viewer knows no ellipsoids
@@ -109,7 +109,7 @@ def _packed(text: str) -> str:
 
 
 def _system(motion: Motion) -> dict[str, Any]:
-    """What Brax's viewer reads: its own `io.json` holds the same, the whole physics and nine digits besides."""
+    """The system as Brax's viewer reads it. Brax's own `io.json` adds the whole physics, in nine digits."""
     geoms: dict[str, list[dict[str, Any]]] = {}
     for shape in motion.bodies.shapes:
         link = "world" if shape.link < 0 else motion.bodies.links[shape.link]

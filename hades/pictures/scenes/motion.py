@@ -1,4 +1,4 @@
-"""How the bodies of a simulated robot moved through an episode."""
+"""Movement of a simulated robot's bodies through an episode."""
 
 import dataclasses
 from functools import cached_property

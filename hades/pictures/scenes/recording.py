@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Actor(Protocol):
-    """What can be shown: `hades.TrainedPolicy`, or anything with these two."""
+    """A policy that can be shown: `hades.TrainedPolicy`, or anything else with these two members."""
 
     @property
     def environment(self) -> Environment: ...
@@ -69,7 +69,7 @@ class Episode:
         return self.motion is not None or can_draw(self.spec.name, self.spec.obs_shape)
 
     def distance(self, t: int) -> str:
-        """How far forward the robot is before step t, as "3.20 m"; empty where that is not the task."""
+        """Forward distance of the robot before step t, as "3.20 m"; empty where moving is not the task."""
         metres = self.motion.distance(t) if self.motion else None
         return "" if metres is None else f"{metres:.2f} m".replace("-0.00", "0.00").replace("-", "−")
 

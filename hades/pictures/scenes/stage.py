@@ -160,6 +160,6 @@ class Stage:
 
 
 def _finite(positions: np.ndarray, rotations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """As f64, what is not a number or endless as 0."""
+    """Convert to f64 and replace NaN and infinities by 0."""
     poses = [np.nan_to_num(np.asarray(x, np.float64), posinf=0.0, neginf=0.0) for x in (positions, rotations)]
     return poses[0], poses[1]

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BAND = mix(GREEN, "#ffffff", 0.65)
-"""Of the distances between visited states."""
+"""Colour of the band of distances between visited states."""
 
 
 def distance_bars(nearest: Nearest, labels: Sequence[str], *, narrow: bool = False, image_format: str = "svg") -> bytes:
-    """How far each synthetic observation is from the nearest visited state.
+    """Draw the distance of each synthetic observation to the nearest visited state.
 
     The band ends where 95 % of the visited states have met one of another episode. Blue bars end inside it, orange
     ones beyond; a circle is the distance to the nearest state that random actions led to.

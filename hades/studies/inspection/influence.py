@@ -1,4 +1,4 @@
-"""What each pair is worth: the return of policies trained on all pairs, less that of policies trained without it.
+"""Influence of each pair: the return of policies trained on all pairs, less that of policies trained without it.
 
 The policies with and without a pair begin at the same weights and play the same episodes, so that the difference is
 taken policy by policy and its interval is a paired one. The N datasets without a pair have one shape: they share one
@@ -20,7 +20,7 @@ from hades.policy.trained_policy import changed_learner, evaluate_dataset
 
 @dataclasses.dataclass(frozen=True)
 class PairInfluence:
-    """What leaving out one pair changes.
+    """Effect of leaving out one pair.
 
     Attributes:
         without: mean return of policies trained on the other pairs.
@@ -36,7 +36,7 @@ class PairInfluence:
 
 @dataclasses.dataclass(frozen=True)
 class Influence:
-    """Of every pair.
+    """Influence of every pair.
 
     Attributes:
         returns: mean return with all pairs.
@@ -115,7 +115,7 @@ def without_pair(dataset: DistilledDataset, pair: int) -> DistilledDataset:
 
 
 def _paired(whole: np.ndarray, left: np.ndarray) -> PairInfluence:
-    """Of returns f64[I] with all pairs and without one."""
+    """Influence from returns f64[I] with all pairs and without one."""
     difference = summarize((whole - left)[:, None], np.zeros((len(whole), 1)))
     low, high = difference.ci95 if len(whole) > 1 else (None, None)
     return PairInfluence(without=float(left.mean()), influence=difference.mean, low=low, high=high)

@@ -1,4 +1,4 @@
-"""How far synthetic observations are from states that policies trained on them really visit.
+"""Distances from synthetic observations to the states that policies trained on them visit.
 
 The unit is the standard deviation of a feature over the visited states; a distance is the root mean square over the
 features that vary. Cells of an image share one unit and all count, because a cell that is lit once in a thousand frames
@@ -86,7 +86,7 @@ class Nearest:
     sample: tuple[tuple[float, ...], ...] = ()
 
     def is_visited(self, pair: int) -> bool:
-        """Whether a synthetic observation lies among the visited states."""
+        """True if a synthetic observation lies among the visited states."""
         return self.pairs[pair].distance <= self.neighbour_far
 
     @staticmethod
@@ -173,7 +173,7 @@ def compare_states(dataset: DistilledDataset, visited: Visited, at_random: Visit
 
 
 def _trained_or_random(policy: TrainedPolicy, of: tuple[Params, Array]) -> ActFn:
-    """Of a policy with other params, or uniformly random where bool[] says so."""
+    """Act like a policy with the given params, or a uniformly random one where bool[] is True."""
     params, is_random = of
     trained, at_random = dataclasses.replace(policy, params=params).act, random_policy(policy.environment.spec)
     if isinstance(trained, RunningAct):
@@ -186,7 +186,7 @@ def _trained_or_random(policy: TrainedPolicy, of: tuple[Params, Array]) -> ActFn
 
 
 def _surroundings(states: np.ndarray, places: np.ndarray) -> dict[str, Any]:
-    """What pictures need to know of visited vectors f64[M, O]; `places` are the same in units of distance."""
+    """Facts about visited vectors f64[M, O] that pictures need; `places` are the same vectors in units of distance."""
     low, high = np.quantile(states, [0.01, 0.99], axis=0)
     typical = states[np.square(places - places.mean(0)).sum(-1).argmin()]
     sample = states[np.linspace(0, len(states) - 1, min(_SAMPLE, len(states))).astype(int)]

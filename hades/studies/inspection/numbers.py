@@ -1,4 +1,4 @@
-"""What `hades-inspect` measures of a dataset, as one JSON file beside it: `reading.json`."""
+"""The measurements of `hades-inspect`, stored beside the dataset as `reading.json`."""
 
 import dataclasses
 import hashlib
@@ -152,7 +152,7 @@ def feature_names(spec: EnvSpec) -> tuple[str, ...]:
 
 
 def dataset_fingerprint(dataset: DistilledDataset) -> str:
-    """Of the numbers of a dataset; tells whether a reading is about it."""
+    """Digest of a dataset's numbers, to check which dataset a reading describes."""
     content = hashlib.sha256()
     for array in (dataset.observations, dataset.targets, dataset.obs_mean, dataset.obs_std):
         content.update(np.ascontiguousarray(array, np.float32).tobytes())

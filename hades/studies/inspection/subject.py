@@ -1,4 +1,4 @@
-"""What `hades-inspect` inspects: a dataset file with a folder for what is found, or the folder of a run."""
+"""The subject of `hades-inspect`: a dataset file with a folder for the results, or the folder of a run."""
 
 from pathlib import Path
 

@@ -42,7 +42,7 @@ class Visited:
         return len(self.observations)
 
     def of_policies(self, first: int, end: int) -> "Visited":
-        """What policies `first` to `end - 1` visited, counted from 0 again."""
+        """States visited by policies `first` to `end - 1`, which are counted from 0 again."""
         rows = (self.policy >= first) & (self.policy < end)
         return Visited(
             observations=self.observations[rows],
@@ -55,7 +55,7 @@ class Visited:
 
     @property
     def num_steps(self) -> int:
-        """How many states there were to choose from."""
+        """Number of states that the sample was drawn from."""
         return int(self.lengths.sum())
 
     @property
