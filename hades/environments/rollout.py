@@ -31,6 +31,42 @@ class Episodes:
     info_sum: dict[str, Array]  # f32[E] each
     executed: Array  # i32[], steps computed, live or not
     moments: Moments | None  # of the raw observations acted on
+    kept: "Sample | None" = None
+
+
+@struct.dataclass
+class Sample:
+    """An even sample of the raw observations that each of E episodes acted on (Vitter, 1985, Algorithm R)."""
+
+    observations: Array  # f32[E, K, *obs_shape]
+    steps: Array  # i32[E, K], the step of each; -1 where a short episode left a place empty
+
+    @staticmethod
+    def empty(num_episodes: int, size: int, obs: Array) -> "Sample":
+        """K empty places for each episode, whose first observations are f32[E, *obs_shape]."""
+        return Sample(
+            observations=jnp.zeros((num_episodes, size, *obs.shape[1:]), obs.dtype),
+            steps=jnp.full((num_episodes, size), -1, jnp.int32),
+        )
+
+    def add(self, keys: Key, t: Array, obs: Array, alive: Array) -> "Sample":
+        """The sample after step t: each state seen so far is in it with equal probability.
+
+        Args:
+            keys: one for each episode.
+            t: i32[], from 0.
+            obs: f32[E, *obs_shape], what was acted on.
+            alive: bool[E]; an episode that has ended adds nothing.
+        """
+        size = self.steps.shape[1]
+
+        def one(key: Key, alive: Array, obs: Array, observations: Array, steps: Array) -> tuple[Array, Array]:
+            drawn = jax.random.randint(key, (), 0, t + 1)
+            place = jnp.where(t < size, t, drawn)
+            place = jnp.where(alive, place, size)  # out of range: dropped
+            return observations.at[place].set(obs, mode="drop"), steps.at[place].set(t, mode="drop")
+
+        return Sample(*jax.vmap(one)(keys, alive, obs, self.observations, self.steps))
 
 
 @struct.dataclass
@@ -92,7 +128,14 @@ def _any_in_lockstep_rule(axis_size: int, in_batched: list[bool], x: Array) -> t
 
 
 def rollout(
-    key: Key, env: Environment, act: ActFn, num_episodes: int, *, with_moments: bool = False, max_steps: Array | int = 0
+    key: Key,
+    env: Environment,
+    act: ActFn,
+    num_episodes: int,
+    *,
+    with_moments: bool = False,
+    keep: int = 0,
+    max_steps: Array | int = 0,
 ) -> Episodes:
     """Play `num_episodes` whole episodes, each from its own `fold_in` of the key.
 
@@ -102,6 +145,7 @@ def rollout(
         act: called on raw observations; a RunningAct's memory is shared by the episodes that have not ended.
         num_episodes: E.
         with_moments: also reduce the moments of the observations.
+        keep: also keep an even sample of so many observations of each episode; it changes no action.
         max_steps: break episodes off after so many steps; 0: never.
     """
     longest = env.spec.max_episode_steps
@@ -126,14 +170,16 @@ def rollout(
             info_sum={name: jnp.zeros(num_episodes) for name in info},
             executed=jnp.zeros((), jnp.int32),
             moments=Moments.zeros(shape) if with_moments else None,
+            kept=Sample.empty(num_episodes, keep, obs) if keep else None,
         ),
     )
 
     def advance(loop: _Loop) -> _Loop:
-        k_act, k_step = jax.vmap(lambda k: jax.random.split(k, 2), out_axes=1)(_fold(keys, loop.t + 1))
+        k_now = _fold(keys, loop.t + 1)
+        k_act, k_step = jax.vmap(lambda k: jax.random.split(k, 2), out_axes=1)(k_now)
         action = jax.vmap(running.act_with(loop.memory))(k_act, loop.obs)
         state, step = jax.vmap(env.step)(k_step, loop.state, action)
-        after = loop.after(state, step, limit)
+        after = loop.after(state, step, limit, _fold(k_now, 2))
         return after.replace(memory=running.observe(loop.memory, after.obs, after.alive))  # type: ignore[attr-defined]
 
     return lax.while_loop(lambda loop: _any_in_lockstep(loop.alive.any()), advance, first).episodes
@@ -279,7 +325,7 @@ class _Loop:
     t: Array  # i32[]
     episodes: Episodes
 
-    def after(self, state: PyTree, step: TimeStep, max_steps: Array) -> "_Loop":
+    def after(self, state: PyTree, step: TimeStep, max_steps: Array, k_keep: Key) -> "_Loop":
         done = self.episodes
         alive = self.alive
         episodes = Episodes(
@@ -290,6 +336,7 @@ class _Loop:
             info_sum={k: v + jnp.where(alive, step.info[k], 0.0) for k, v in done.info_sum.items()},
             executed=done.executed + alive.size,
             moments=None if done.moments is None else done.moments.merge(Moments.of(self.obs, alive)),
+            kept=None if done.kept is None else done.kept.add(k_keep, self.t, self.obs, alive),
         )
         ended = step.terminated | step.truncated | (self.t + 1 >= max_steps)
         return _Loop(

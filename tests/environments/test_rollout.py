@@ -19,7 +19,7 @@ KEY = jax.random.key(5)
 CARTPOLE = Gymnax("CartPole-v1", params={"max_steps_in_episode": 40})
 POINT = Point(max_episode_steps=6, radius=0.4)
 ENVIRONMENTS = {"CartPole": CARTPOLE, "point": POINT}
-E = 5
+E, KEPT = 5, 8
 
 
 def by_hand(key, env, act, num_episodes):
@@ -48,7 +48,7 @@ def by_hand(key, env, act, num_episodes):
 def played(request):
     env = ENVIRONMENTS[request.param]
     act = jax.jit(random_policy(env.spec))
-    episodes = jax.jit(lambda k: rollout(k, env, act, E, with_moments=True))(KEY)
+    episodes = jax.jit(lambda k: rollout(k, env, act, E, with_moments=True, keep=KEPT))(KEY)
     return env, episodes, by_hand(KEY, env, act, E)
 
 
@@ -69,6 +69,16 @@ def test_moments_are_those_of_the_observations_acted_on(played):
     np.testing.assert_allclose(episodes.moments.count, len(seen))
     np.testing.assert_allclose(episodes.moments.mean, seen.mean(0), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(episodes.moments.variance, seen.var(0), rtol=1e-3, atol=1e-6)
+
+
+def test_the_kept_sample_is_of_different_steps_with_their_observations(played):
+    _, episodes, expected = played
+    for sample, steps, (_, length, _, seen, _) in zip(
+        episodes.kept.observations, episodes.kept.steps, expected, strict=True
+    ):
+        filled = np.asarray(steps[steps >= 0])
+        assert len(set(filled.tolist())) == len(filled) == min(length, KEPT)
+        np.testing.assert_allclose(sample[: len(filled)], seen[filled], rtol=1e-5, atol=1e-6)
 
 
 def test_a_rollout_stops_when_its_last_episode_has_ended(played):

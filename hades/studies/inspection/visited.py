@@ -2,17 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import struct
-from jax import Array, lax
 
 from hades.algorithms.keys import indexed_keys
-from hades.environments.base import Environment, EnvState
-from hades.environments.rollout import RunningAct
+from hades.environments.base import Environment
+from hades.environments.rollout import Episodes, RunningAct, rollout
 from hades.errors import ConfigError
 from hades.types import ActFn, Key, Params
 
@@ -74,8 +70,7 @@ def visit(
 ) -> Visited:
     """Play E whole episodes with each of I policies and keep the same number of states of each, evenly drawn.
 
-    Every episode has a reservoir (Vitter, 1985, Algorithm R), so that memory does not grow with its length. Episodes
-    are the ones that `play` plays with the same key.
+    Memory does not grow with the length of an episode. Episodes are the ones that `play` plays with the same key.
 
     Args:
         key: policy i uses `fold_in(key, i)`.
@@ -95,81 +90,22 @@ def visit(
             "first (hades.policy.trained_policy.freeze_statistics)."
         )
     keep = max(1, max_states // (count * num_episodes))
-    play = jax.jit(lambda key, params: _play(key, env, act_for, params, num_episodes, keep))
-    end = jax.tree.map(np.asarray, dataclasses.replace(play(key, params), state=None))
-    is_kept = end.met_at >= 0
+
+    def play(key: Key, params: Params) -> Episodes:
+        return rollout(key, env, act_for(params), num_episodes, keep=keep)
+
+    played = jax.jit(jax.vmap(play))(indexed_keys(key, count), params)
+    assert played.kept is not None
+    observations, steps, lengths, returns = map(
+        np.asarray, (played.kept.observations, played.kept.steps, played.lengths, played.returns)
+    )
+    is_kept = steps >= 0
     policy, episode, _ = np.nonzero(is_kept)
     return Visited(
-        observations=end.kept[is_kept],
+        observations=observations[is_kept],
         policy=policy.astype(np.int32),
         episode=episode.astype(np.int32),
-        step=end.met_at[is_kept],
-        lengths=end.lengths,
-        returns=end.returns.astype(np.float64),
+        step=steps[is_kept],
+        lengths=lengths,
+        returns=returns.astype(np.float64),
     )
-
-
-@struct.dataclass
-class _Loop:
-    state: EnvState | None  # [I, E], as all of these
-    obs: Array  # f32[I, E, *obs_shape]
-    alive: Array  # bool[I, E]
-    t: Array  # i32[]
-    kept: Array  # f32[I, E, K, *obs_shape]
-    met_at: Array  # i32[I, E, K], the step of each; -1 where there is none
-    lengths: Array  # i32[I, E]
-    returns: Array  # f32[I, E]
-
-
-def _play(
-    key: Key, env: Environment, act_for: Callable[[Params], ActFn], params: Params, num_episodes: int, keep: int
-) -> _Loop:
-    count = jax.tree.leaves(params)[0].shape[0]
-    keys = jax.vmap(lambda k: indexed_keys(k, num_episodes))(indexed_keys(key, count))
-
-    def advance(loop: _Loop) -> _Loop:
-        k_now = _fold(keys, loop.t + 1)
-        k_act, k_step = _each(lambda k: tuple(jax.random.split(k, 2)))(k_now)
-        action = jax.vmap(lambda p, k, obs: jax.vmap(act_for(p))(k, obs))(params, k_act, loop.obs)
-        state, step = _each(env.step)(k_step, loop.state, action)
-        slot = _each(lambda k, alive: _slot(jax.random.fold_in(k, 2), loop.t, alive, keep))(k_now, loop.alive)
-        ended = step.terminated | step.truncated | (loop.t + 1 >= env.spec.max_episode_steps)
-        return _Loop(
-            state=state,
-            obs=step.obs,
-            alive=loop.alive & ~ended,
-            t=loop.t + 1,
-            kept=_each(lambda kept, s, obs: kept.at[s].set(obs, mode="drop"))(loop.kept, slot, loop.obs),
-            met_at=_each(lambda met, s: met.at[s].set(loop.t, mode="drop"))(loop.met_at, slot),
-            lengths=loop.lengths + loop.alive,
-            returns=loop.returns + jnp.where(loop.alive, step.reward, 0.0),
-        )
-
-    state, obs = _each(env.reset)(_fold(keys, 0))
-    shape = (count, num_episodes)
-    start = _Loop(
-        state=state,
-        obs=obs,
-        alive=jnp.ones(shape, bool),
-        t=jnp.zeros((), jnp.int32),
-        kept=jnp.zeros((*shape, keep, *env.spec.obs_shape), obs.dtype),
-        met_at=jnp.full((*shape, keep), -1, jnp.int32),
-        lengths=jnp.zeros(shape, jnp.int32),
-        returns=jnp.zeros(shape),
-    )
-    return lax.while_loop(lambda loop: loop.alive.any(), advance, start)
-
-
-def _slot(key: Key, t: Array, alive: Array, keep: int) -> Array:
-    """Where the state of step t goes in a reservoir of `keep` places; `keep` itself: nowhere."""
-    drawn = jax.random.randint(key, (), 0, t + 1)
-    return jnp.where(alive, jnp.minimum(jnp.where(t < keep, t, drawn), keep), keep)
-
-
-def _each(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Over policies and episodes."""
-    return jax.vmap(jax.vmap(function))
-
-
-def _fold(keys: Key, t: Array | int) -> Key:
-    return _each(lambda k: jax.random.fold_in(k, t))(keys)
