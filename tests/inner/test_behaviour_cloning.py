@@ -223,10 +223,10 @@ def test_genomes_start_at_normalised_states_that_a_random_policy_meets(key):
 
 @pytest.mark.parametrize("targets", ["hard", "fixed"])
 def test_class_targets_are_refused_for_box_actions(targets):
-    with pytest.raises(ConfigError, match=rf'targets is "{targets}", which needs discrete actions'):
+    with pytest.raises(ConfigError, match=rf'targets.*"{targets}".*discrete'):
         dataclasses.replace(CLONING, targets=targets).check(POINT.spec)
 
 
 def test_a_learner_refuses_a_policy_that_cannot_see_the_observations():
-    with pytest.raises(ConfigError, match="Use MLP instead"):
+    with pytest.raises(ConfigError, match="MLP"):
         dataclasses.replace(CLASSIFYING, policy=CNN()).check(Gymnax("CartPole-v1").spec)

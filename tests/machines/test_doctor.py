@@ -141,7 +141,7 @@ def test_an_accelerator_that_is_left_unused_is_a_warning(monkeypatch: pytest.Mon
 
 def test_a_wrong_sum_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     answer(monkeypatch, sum=9, expected=10, devices=4, seconds=0.1)
-    with pytest.raises(Problem, match="gave 9 in place of 10"):
+    with pytest.raises(Problem, match=r"9.*10"):
         doctor.check_collective()
 
 

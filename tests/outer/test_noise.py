@@ -230,8 +230,8 @@ def test_a_low_rank_search_that_is_continued_is_the_uninterrupted_one(tmp_path):
 
 
 def test_what_cannot_work_is_refused():
-    with pytest.raises(ConfigError, match=r"LowRankNoise.rank is 0; it must be at least 1"):
+    with pytest.raises(ConfigError, match=r"LowRankNoise\.rank.*0.*1"):
         LowRankNoise(rank=0)
-    with pytest.raises(ConfigError, match=r"SNES.noise is LowRankNoise.*not independent.*or OpenES"):
+    with pytest.raises(ConfigError, match=r"SNES.*LowRankNoise.*OpenES"):
         SNES(noise=LowRankNoise())
     dataclasses.replace(SNES(), noise=SeededNoise())

@@ -81,7 +81,7 @@ def test_training_lowers_the_loss_and_the_recipe_can_be_changed(dataset: Distill
 
 
 def test_unknown_recipe_fields_are_named(dataset: DistilledDataset) -> None:
-    with pytest.raises(ConfigError, match=r'no field "learning_rat".*Did you mean "learning_rate"'):
+    with pytest.raises(ConfigError, match=r'"learning_rat".*"learning_rate"'):
         train_policy(dataset, learning_rat=0.1)
 
 
@@ -118,7 +118,7 @@ def test_a_fixed_init_file_is_refused_where_the_weights_differ(fixed_run: Path) 
     dataset = load_dataset(fixed_run / "dataset.safetensors")
     metadata = json.loads(json.dumps(dict(dataset.metadata)))
     metadata["init"]["fingerprint"]["layers_0/kernel"][3] += 0.01
-    with pytest.raises(DatasetError, match=r"needs the initial weights.*layers_0/kernel differs by 0\.01.*embed_init"):
+    with pytest.raises(DatasetError, match=r"layers_0/kernel.*0\.01.*embed_init"):
         train_policy(dataclasses.replace(dataset, metadata=metadata))
 
 

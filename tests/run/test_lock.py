@@ -69,7 +69,7 @@ def test_an_error_inside_leaves_no_stale_lock(tmp_path: Path) -> None:
 def test_a_second_holder_is_told_about_the_first(tmp_path: Path) -> None:
     with (
         WorkDir(tmp_path).locked(),
-        pytest.raises(CheckpointError, match=rf"Another process \(process {os.getpid()} on .*\) is running"),
+        pytest.raises(CheckpointError, match=rf"process {os.getpid()} on "),
         WorkDir(tmp_path).locked(),
     ):
         pass

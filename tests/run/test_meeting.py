@@ -31,7 +31,7 @@ def test_a_meeting_that_cannot_be_is_refused(changes: dict[str, object], expecte
 
 
 def test_a_coordinator_that_cannot_be_reached_is_named() -> None:
-    with pytest.raises(ProcessError, match=r"Process 1 could not reach process 0 at --coordinator=127.0.0.1:1 for 0 s"):
+    with pytest.raises(ProcessError, match=r"[Pp]rocess 1 .*process 0 .*--coordinator=127\.0\.0\.1:1 .*0 s"):
         join(Meeting("127.0.0.1:1", 2, 1, join_seconds=0))
 
 
@@ -40,7 +40,7 @@ def test_a_taken_port_is_named() -> None:
         taken.bind(("", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=rf"Port {port} of --coordinator=127.0.0.1:{port} is taken"):
+        with pytest.raises(ConfigError, match=rf"--coordinator=127\.0\.0\.1:{port}"):
             join(Meeting(f"127.0.0.1:{port}", 2, 0))
 
 

@@ -33,11 +33,11 @@ def test_a_dataset_file_gives_its_own(tmp_path):
 
 
 def test_bad_files_are_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"no file at .*missing\.npz"):
+    with pytest.raises(ConfigError, match=r"missing\.npz"):
         load_experiment("cartpole_hades_r", bindings(tmp_path / "missing.npz"))
     np.savez(tmp_path / "wrong.npz", mean=MEAN)
-    with pytest.raises(ConfigError, match="holds mean; it must hold obs_mean"):
+    with pytest.raises(ConfigError, match=r"mean\b.*obs_mean"):
         load_experiment("cartpole_hades_r", bindings(tmp_path / "wrong.npz"))
     np.savez(tmp_path / "short.npz", obs_mean=MEAN[:3], obs_std=VAR[:3])
-    with pytest.raises(ConfigError, match="3 numbers, but an observation of CartPole-v1 has 4"):
+    with pytest.raises(ConfigError, match=r"3.*CartPole-v1.*4"):
         load_experiment("cartpole_hades_r", bindings(tmp_path / "short.npz"))

@@ -81,9 +81,9 @@ def test_direct_es_leaves_a_policy_too(tmp_path: Path) -> None:
 def test_a_run_that_evolves_a_dataset_or_holds_nothing_is_refused(
     finished: Path, learned: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(CheckpointError, match="evolves a dataset, which trains any number of policies"):
+    with pytest.raises(CheckpointError, match="evolves a dataset"):
         load_policy(finished)
-    with pytest.raises(CheckpointError, match=r"There is no run in .*experiment\.json"):
+    with pytest.raises(CheckpointError, match=r"experiment\.json"):
         load_policy(tmp_path)
-    with pytest.raises(CheckpointError, match=r"evolves no dataset; hades\.load_policy gives its policy"):
+    with pytest.raises(CheckpointError, match=r"hades\.load_policy"):
         export_dataset(learned, tmp_path / "x.safetensors")

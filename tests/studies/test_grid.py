@@ -127,7 +127,7 @@ def test_another_configuration_in_the_folder_is_named_and_the_others_go_on(
     outcome = run_grid([*runs, *finished[0][1:]], said.append)
     assert "algorithm.outer.sigma" in outcome.failures[runs[0]]
     assert said[-1].endswith("is finished already")
-    with pytest.raises(HadesError, match=r"1 of the runs failed:\n  point es seed 3: .*different configuration"):
+    with pytest.raises(HadesError, match=r"(?s)\b1 .*point es seed 3: "):
         outcome.check()
 
 
@@ -136,7 +136,7 @@ def test_an_interrupted_run_stops_the_grid(point: str, tmp_path: Path, monkeypat
     runs = plan_grid([point], ["es"], [0, 1], tmp_path, SETTINGS)
     outcome = run_grid(runs, lambda line: None)
     assert outcome.interrupted == runs[0]
-    with pytest.raises(HadesError, match=r"Stopped in point es seed 0.*same command again"):
+    with pytest.raises(HadesError, match=r"point es seed 0.*same command"):
         outcome.check()
 
 
@@ -171,13 +171,13 @@ def test_the_most_exact_value_holds_and_the_variant_is_preferred(tmp_path: Path)
 
 
 def test_every_combination_without_a_config_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no config cartpole_hades_q, freeway_hades_q\. Did you mean"):
+    with pytest.raises(ConfigError, match=r"cartpole_hades_q, freeway_hades_q"):
         plan_grid(["cartpole", "freeway"], ["hades_r", "hades_q"], [0], tmp_path, SETTINGS)
 
 
 def test_values_for_nothing_that_is_compared_are_refused(tmp_path: Path) -> None:
     settings = Settings(max_seconds={"freway": 1.0})
-    with pytest.raises(ConfigError, match=r'--max_seconds: "freway" is not compared. Did you mean "freeway"'):
+    with pytest.raises(ConfigError, match=r'--max_seconds.*"freway".*"freeway"'):
         plan_grid(["freeway"], ["hades_r"], [0], tmp_path, settings)
 
 
@@ -196,7 +196,7 @@ def test_seeds_that_are_none_are_refused(seeds: list[str]) -> None:
 
 @pytest.mark.parametrize("texts", [["a"], ["a=b"], ["a="], ["1=2=x"]])
 def test_values_that_are_none_are_refused(texts: list[str]) -> None:
-    with pytest.raises(ConfigError, match=r"--x: .* is neither a number nor name=number"):
+    with pytest.raises(ConfigError, match=r"--x: .*name=number"):
         parse_values(texts, "x")
 
 

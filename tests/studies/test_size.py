@@ -52,7 +52,7 @@ def test_what_differs_in_more_than_size_and_seed_is_refused(workdirs, tmp_path):
         tmp_path,
         progress=False,
     )
-    with pytest.raises(ConfigError, match=r"learning_rate: 0.1 in .*, 0.2 in"):
+    with pytest.raises(ConfigError, match=r"learning_rate.*0\.1.*0\.2"):
         size_sweep(read_finished(dict.fromkeys([*workdirs, tmp_path], "")))
 
 
@@ -71,5 +71,5 @@ def test_files_and_tables(sweep, tmp_path):
 
 @pytest.mark.parametrize("texts", [[], ["0"], ["2", "2"], ["two"]])
 def test_sizes_that_are_none_are_refused(texts):
-    with pytest.raises(ConfigError, match="different numbers of pairs"):
+    with pytest.raises(ConfigError, match="pairs"):
         parse_sizes(texts)
