@@ -204,6 +204,7 @@ def test_bytes_that_are_no_text_count_as_a_row_that_was_cut_off(tmp_path: Path) 
     assert path.read_bytes() == b'{"generation": 1}\n'
 
 
+@pytest.mark.system
 def test_a_full_disk_under_tensorboard_is_an_error_and_no_endless_wait(disk: Disk) -> None:
     log = TensorBoard(disk.folder / "tensorboard", 0)
     row = {f"metric/{number}": 0.0 for number in range(500)}
