@@ -16,8 +16,8 @@ from hades.costs.benchmark import generation_costs
 from hades.costs.plan import describe_plan
 from hades.costs.ppo_benchmark import iteration_costs
 from hades.errors import ConfigError
-from hades.run.command_line import start
-from hades.run.gin_config import load_experiment
+from hades.runs.command_line import start
+from hades.runs.gin_config import load_experiment
 
 CONFIG = flags.DEFINE_string("config", "benchmark_breakout", "A config whose fitness plays episodes or a window.")
 BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line; repeatable.")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from hades.run.command_line import print_files, start
+from hades.runs.command_line import print_files, start
 from hades.studies.comparable import check_agreement, read_finished
 from hades.studies.comparison.measurements import measure
 from hades.studies.comparison.numbers import compare

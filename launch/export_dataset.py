@@ -10,8 +10,8 @@ import json
 from absl import app, flags
 
 from hades.data.dataset import load_dataset
-from hades.run.command_line import start
-from hades.run.export import export_dataset
+from hades.runs.command_line import start
+from hades.runs.export import export_dataset
 
 WORKDIR = flags.DEFINE_string("workdir", None, "A run's work directory, finished or not.")
 OUTPUT = flags.DEFINE_string("output", None, "Where to write the dataset file.")

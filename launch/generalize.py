@@ -13,8 +13,8 @@ from pathlib import Path
 
 from absl import app, flags
 
-from hades.run.command_line import print_files, start
-from hades.run.count_progress import CountProgress
+from hades.runs.command_line import print_files, start
+from hades.runs.count_progress import CountProgress
 from hades.studies.generalization.files import FILE, generalize_all, load_datasets
 from hades.studies.generalization.grid import parse_grid
 from hades.studies.generalization.groups import count_programs

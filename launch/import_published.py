@@ -14,7 +14,7 @@ from absl import app, flags
 from hades.normalizers.restarting import RestartingNormalizer
 from hades.policy.published import import_published, published_datasets
 from hades.policy.trained_policy import freeze_statistics
-from hades.run.command_line import start
+from hades.runs.command_line import start
 
 INPUT = flags.DEFINE_string("input", None, "A released npz file with index.json beside it, or a folder of them.")
 OUTPUT = flags.DEFINE_string("output", None, "The file to write, or the folder for a folder.")

@@ -12,7 +12,7 @@ import time
 from absl import app, flags
 
 from hades.report.report import write_report
-from hades.run.command_line import start
+from hades.runs.command_line import start
 from hades.studies.inspection.numbers import Reading, measure_reading
 from hades.studies.inspection.subject import prepare_subject
 

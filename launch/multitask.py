@@ -11,8 +11,8 @@ from pathlib import Path
 from absl import app, flags
 
 from hades.policy.trained_policy import parse_policy
-from hades.run.command_line import print_files, start
-from hades.run.count_progress import CountProgress
+from hades.runs.command_line import print_files, start
+from hades.runs.count_progress import CountProgress
 from hades.studies.generalization.files import load_datasets
 from hades.studies.tasks.numbers import merge_all, multitask
 from hades.studies.tasks.page import markdown, write_multitask

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from hades.run.command_line import print_files, start
+from hades.runs.command_line import print_files, start
 from hades.studies.comparable import read_finished
 from hades.studies.grid import Settings, plan_grid, plan_text, run_grid
 from hades.studies.grid_values import parse_pair, parse_seeds, parse_sizes, parse_values

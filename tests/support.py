@@ -36,7 +36,7 @@ from hades.outer.evosax import Evosax
 from hades.outer.snes import SNES
 from hades.policies.cnn import CNN
 from hades.policies.mlp import MLP
-from hades.run.experiment import Experiment
+from hades.runs.experiment import Experiment
 from hades.types import Box, Discrete, EnvSpec
 
 ROOT = Path(__file__).parents[1]

@@ -14,9 +14,9 @@ from hades.algorithms.ppo import PPO
 from hades.costs import communication
 from hades.inner.behaviour_cloning import BehaviourCloning
 from hades.outer.base import OuterState, Population
-from hades.run.compiled_run import CompiledRun
-from hades.run.experiment import Experiment
-from hades.run.mesh import make_mesh
+from hades.runs.compiled_run import CompiledRun
+from hades.runs.experiment import Experiment
+from hades.runs.mesh import make_mesh
 from hades.types import POPULATION_AXIS, Key, PyTree, size_of
 
 MIB = 2**20

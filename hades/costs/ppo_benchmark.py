@@ -9,7 +9,7 @@ import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from hades.algorithms.ppo import PPO
-from hades.run.mesh import make_mesh
+from hades.runs.mesh import make_mesh
 from hades.types import POPULATION_AXIS, PyTree
 
 

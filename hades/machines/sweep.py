@@ -17,10 +17,10 @@ from hades import registry
 from hades.data.files import write_bytes
 from hades.errors import CheckpointError, ConfigError
 from hades.machines.job import Job
-from hades.run.experiment import FREE_FIELDS
-from hades.run.log import read_json_lines
-from hades.run.record import RunRecord
-from hades.run.workdir import WorkDir, differences
+from hades.runs.experiment import FREE_FIELDS
+from hades.runs.log import read_json_lines
+from hades.runs.record import RunRecord
+from hades.runs.workdir import WorkDir, differences
 
 LONGEST = 40
 """Letters of a point's name: what schedulers take as a name (`Job.name`)."""

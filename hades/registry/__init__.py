@@ -26,7 +26,7 @@ from hades.errors import ConfigError, offer
 T = TypeVar("T", bound=type)
 
 _COMPONENTS: dict[str, dict[str, type]] = {}
-_ROOMS = ("environments", "policies", "normalizers", "inner", "outer", "fitness", "algorithms", "run")
+_ROOMS = ("environments", "policies", "normalizers", "inner", "outer", "fitness", "algorithms", "runs")
 
 
 def register(interface: str, name: str) -> Callable[[T], T]:

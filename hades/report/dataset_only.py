@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from hades.run.record import RunRecord
+from hades.runs.record import RunRecord
 
 
 def stated_by(run: RunRecord) -> RunRecord:

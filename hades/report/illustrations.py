@@ -22,8 +22,8 @@ from hades.report.curves import fitness_curve, report_returns
 from hades.report.dataset_only import is_bare
 from hades.report.sections import is_fixed_policy
 from hades.report.tables import dataset_table, fits_table
-from hades.run.record import RunRecord
-from hades.run.restore import load_policy
+from hades.runs.record import RunRecord
+from hades.runs.restore import load_policy
 from hades.studies.inspection.page import reading_of
 
 MOST_SCENES = 64

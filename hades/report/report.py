@@ -7,7 +7,7 @@ from hades.pictures.page import html_page
 from hades.pictures.scenes.recording import Actor
 from hades.report import illustrations, sections
 from hades.report.dataset_only import is_bare, stated_by
-from hades.run.record import RunRecord, read_run
+from hades.runs.record import RunRecord, read_run
 from hades.studies.inspection.page import influence, nearest_states
 
 

@@ -8,7 +8,7 @@ from hades.pictures.markup import details, escape, paragraph, section, table
 from hades.pictures.text import duration, integer, interval_text, number, return_text
 from hades.policy.published import remeasured_text
 from hades.report.dataset_only import is_bare
-from hades.run.record import RunRecord
+from hades.runs.record import RunRecord
 
 _PHASES = {
     "compile": "compilation",

@@ -18,7 +18,7 @@ from hades.data import zoo
 from hades.data.dataset import DistilledDataset
 from hades.data.files import write_bytes
 from hades.errors import ConfigError
-from hades.run.record import read_run
+from hades.runs.record import read_run
 from hades.studies.generalization.grid import Grid
 from hades.studies.generalization.numbers import Generalization, generalize
 

@@ -24,7 +24,7 @@ from hades.pictures.pairs import pairs_of
 from hades.policies.mlp import MLP
 from hades.report import illustrations, sections
 from hades.report.report import write_report
-from hades.run.record import RunRecord, read_run
+from hades.runs.record import RunRecord, read_run
 from hades.types import EnvSpec
 
 LEARNER = BehaviourCloning(

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from hades.errors import ConfigError, HadesError
-from hades.run.experiment import Experiment
-from hades.run.gin_config import load_experiment
-from hades.run.record import read_run
-from hades.run.result import RunResult
+from hades.runs.experiment import Experiment
+from hades.runs.gin_config import load_experiment
+from hades.runs.record import read_run
+from hades.runs.result import RunResult
 from hades.studies import grid
 from hades.studies.grid import GridRun, Settings, plan_grid, run_grid
 from hades.studies.grid_values import parse_pair, parse_seeds, parse_values

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from hades.errors import ConfigError
-from hades.run.loop import run
+from hades.runs.loop import run
 from hades.studies.comparable import read_finished
 from hades.studies.grid_values import parse_sizes
 from hades.studies.size.numbers import SizeSweep, size_sweep
 from hades.studies.size.page import curves, markdown, write_size_sweeps
-from tests.run.tiny import tiny_experiment
+from tests.runs.tiny import tiny_experiment
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from hades.pictures.markup import details, escape, paragraph, png, responsive, s
 from hades.pictures.pairs import Pairs, pairs_of
 from hades.pictures.scenes.draw import can_draw, draw
 from hades.pictures.text import number, return_text, signed
-from hades.run.record import RunRecord
+from hades.runs.record import RunRecord
 from hades.studies.inspection.figures import distance_bars, influence_bars
 from hades.studies.inspection.influence import Influence
 from hades.studies.inspection.nearest import Nearest, NearestState

@@ -12,7 +12,7 @@ import numpy as np
 
 from hades.errors import ConfigError
 from hades.registry import build
-from hades.run.record import RunRecord
+from hades.runs.record import RunRecord
 from hades.studies.aggregate import Estimate, estimate
 from hades.studies.comparable import budget, check_agreement, environment_of, protocol
 from hades.studies.retention import random_return

@@ -7,7 +7,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from hades.run.progress import LINE_SECONDS
+from hades.runs.progress import LINE_SECONDS
 
 
 class CountProgress:

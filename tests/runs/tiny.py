@@ -12,7 +12,7 @@ from hades.inner.losses import MSE
 from hades.normalizers.none import NoNormalizer
 from hades.outer.snes import SNES
 from hades.policies.mlp import MLP
-from hades.run.experiment import Experiment
+from hades.runs.experiment import Experiment
 
 
 def tiny_experiment(init_scheme: InitScheme | None = None, **changes: Any) -> Experiment:

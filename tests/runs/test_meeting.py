@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hades.errors import ConfigError
-from hades.run.processes import Meeting, ProcessError, join
+from hades.runs.processes import Meeting, ProcessError, join
 from tests.support import ROOT, free_port
 
 
@@ -48,7 +48,7 @@ MEET = """
 import os, sys
 from pathlib import Path
 from hades.errors import HadesError
-from hades.run import processes
+from hades.runs import processes
 which, configuration, folder, *meeting = sys.argv[1:]
 processes.EXCHANGE_SECONDS = 5
 token = Path(folder, "token")

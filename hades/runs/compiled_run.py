@@ -13,8 +13,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from hades.algorithms.base import Algorithm, Evaluation, Solution, State
 from hades.algorithms.keys import Stream, stream_key
-from hades.run.experiment import Experiment
-from hades.run.mesh import make_mesh
+from hades.runs.experiment import Experiment
+from hades.runs.mesh import make_mesh
 
 BLOCK = 64
 """Most generations between two looks of the host."""

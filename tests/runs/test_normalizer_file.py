@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from hades.errors import ConfigError
-from hades.run.gin_config import load_experiment
-from hades.run.normalizer_file import normalizer_from_file
+from hades.runs.gin_config import load_experiment
+from hades.runs.normalizer_file import normalizer_from_file
 from tests.support import ROOT
 
 MEAN, VAR = np.array([1.0, -2.0, 0.5, 0.0], np.float32), np.array([4.0, 9.0, 1e-8, 1.0], np.float32)

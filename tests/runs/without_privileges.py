@@ -14,9 +14,9 @@ from pathlib import Path
 from unittest import mock
 
 from hades.errors import HadesError
-from hades.run.checkpoint import Checkpoints
-from hades.run.loop import run
-from tests.run.tiny import tiny_experiment
+from hades.runs.checkpoint import Checkpoints
+from hades.runs.loop import run
+from tests.runs.tiny import tiny_experiment
 
 
 def main(finished: Path, folder: Path) -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from hades.run.experiment import Experiment
-from hades.run.loop import run
-from tests.run.tiny import tiny_experiment
+from hades.runs.experiment import Experiment
+from hades.runs.loop import run
+from tests.runs.tiny import tiny_experiment
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ import orbax.checkpoint as ocp
 from hades.data.files import explained
 from hades.errors import CheckpointError
 from hades.policy.versions import hades_version
-from hades.run import processes
+from hades.runs import processes
 from hades.types import PyTree
 
 UNFINISHED = ".orbax-checkpoint-tmp"

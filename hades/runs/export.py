@@ -4,9 +4,9 @@ from pathlib import Path
 
 from hades.data.dataset import load_dataset
 from hades.errors import CheckpointError
-from hades.run.restore import read_experiment, restore_best
-from hades.run.result import distilled_dataset, evolves_dataset
-from hades.run.workdir import WorkDir
+from hades.runs.restore import read_experiment, restore_best
+from hades.runs.result import distilled_dataset, evolves_dataset
+from hades.runs.workdir import WorkDir
 
 
 def export_dataset(workdir: str | Path, output: str | Path, *, embed_init: bool = False) -> Path:

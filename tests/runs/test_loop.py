@@ -14,15 +14,15 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 
-import hades.run.loop as loop
+import hades.runs.loop as loop
 from hades.data.dataset import load_dataset
 from hades.errors import CheckpointError, HadesError, NonFiniteFitnessError
 from hades.fitness.base import Fitness
-from hades.run.experiment import Experiment
-from hades.run.log import read_json_lines
-from hades.run.loop import run
+from hades.runs.experiment import Experiment
+from hades.runs.log import read_json_lines
+from hades.runs.loop import run
 from hades.types import EnvSpec, Score
-from tests.run.tiny import tiny_experiment
+from tests.runs.tiny import tiny_experiment
 
 SAME_BYTES = ("metrics.jsonl", "evaluations.jsonl", "dataset.safetensors")
 
@@ -73,9 +73,9 @@ def test_a_run_stopped_early_and_continued_is_the_uninterrupted_one(finished: Pa
 
 PROGRAM = """
 import sys
-from hades.run.loop import run
-import hades.run.loop as loop
-from tests.run.tiny import tiny_experiment
+from hades.runs.loop import run
+import hades.runs.loop as loop
+from tests.runs.tiny import tiny_experiment
 loop.BLOCK_SECONDS = 0.0
 print("ready", flush=True)
 result = run(tiny_experiment(generations=60, checkpoint_every=4), sys.argv[1], progress=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hades.data.files import explained, write_bytes
-from hades.run.workdir import WorkDir
+from hades.runs.workdir import WorkDir
 
 
 class JsonLines:

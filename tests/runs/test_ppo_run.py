@@ -15,12 +15,12 @@ from hades.inner.identity import Identity
 from hades.normalizers.running import RunningNormalizer
 from hades.policies.mlp import MLP
 from hades.report.report import write_report
-from hades.run.experiment import Experiment
-from hades.run.export import export_dataset
-from hades.run.log import read_json_lines
-from hades.run.loop import run
-from hades.run.restore import load_policy
-from tests.run.tiny import tiny_experiment
+from hades.runs.experiment import Experiment
+from hades.runs.export import export_dataset
+from hades.runs.log import read_json_lines
+from hades.runs.loop import run
+from hades.runs.restore import load_policy
+from tests.runs.tiny import tiny_experiment
 from tests.support import LEARNING
 
 SAME_BYTES = ("metrics.jsonl", "evaluations.jsonl")

@@ -10,8 +10,8 @@ from typing import Any
 from hades import registry
 from hades.data.dataset import DistilledDataset, load_dataset
 from hades.errors import HadesError
-from hades.run.log import read_json_lines
-from hades.run.workdir import WorkDir
+from hades.runs.log import read_json_lines
+from hades.runs.workdir import WorkDir
 from hades.types import EnvSpec
 
 

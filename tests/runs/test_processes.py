@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from hades.data.dataset import load_dataset
-from hades.run.log import read_json_lines
+from hades.runs.log import read_json_lines
 from tests.support import ROOT, free_port
 
 pytestmark = pytest.mark.system

@@ -19,13 +19,13 @@ import numpy as np
 import pytest
 
 from hades.errors import CheckpointError, HadesError
-from hades.run import loop
-from hades.run.checkpoint import Checkpoints, opened
-from hades.run.compiled_run import CompiledRun
-from hades.run.log import JsonLines, RunLog, TensorBoard, read_json_lines
-from hades.run.loop import run
-from hades.run.record import read_run
-from tests.run.tiny import tiny_experiment
+from hades.runs import loop
+from hades.runs.checkpoint import Checkpoints, opened
+from hades.runs.compiled_run import CompiledRun
+from hades.runs.log import JsonLines, RunLog, TensorBoard, read_json_lines
+from hades.runs.loop import run
+from hades.runs.record import read_run
+from tests.runs.tiny import tiny_experiment
 
 SAME_BYTES = ("metrics.jsonl", "evaluations.jsonl", "dataset.safetensors")
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, PR_CAPBSET_DROP = 1, 2, 24
@@ -256,7 +256,7 @@ def test_a_run_leaves_the_loggers_of_its_process_as_they_were(workdir: Path) -> 
 def test_programs_drop_what_asyncio_logs_about_abandoned_writes() -> None:
     code = """
 import logging
-from hades.run.command_line import start
+from hades.runs.command_line import start
 start("__main__", lambda: logging.getLogger("asyncio").error("Future exception was never retrieved"))
 """
     ended = subprocess.run(
@@ -286,7 +286,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 def test_folders_that_may_not_be_written_or_read(finished: Path, tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root)}
-    program = [sys.executable, str(root / "tests/run/without_privileges.py"), str(finished), str(tmp_path)]
+    program = [sys.executable, str(root / "tests/runs/without_privileges.py"), str(finished), str(tmp_path)]
     ended = subprocess.run(
         [sys.executable, "-c", WITHOUT_PRIVILEGES, *program],
         env=environment,

@@ -8,7 +8,7 @@ import pytest
 from hades.errors import ConfigError
 from hades.outer.open_es import OpenES
 from hades.outer.snes import SNES
-from hades.run.gin_config import config_names, find_config, load_experiment, operative_config
+from hades.runs.gin_config import config_names, find_config, load_experiment, operative_config
 
 WRONG = {
     "SNES.sigmaa = 3": 'SNES has no field "sigmaa".*Did you mean "sigma"',

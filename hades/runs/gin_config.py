@@ -18,8 +18,8 @@ import hades
 from hades import errors, registry
 from hades.errors import ConfigError, HadesError, offer
 from hades.registry import gin_internals
-from hades.run.experiment import Experiment
-from hades.run.normalizer_file import normalizer_from_file
+from hades.runs.experiment import Experiment
+from hades.runs.normalizer_file import normalizer_from_file
 
 
 def config_root() -> Path:

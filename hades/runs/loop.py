@@ -20,16 +20,16 @@ from hades.algorithms.keys import Stream
 from hades.errors import NonFiniteFitnessError
 from hades.policy.statistics import ReturnSummary, summarize_evaluation
 from hades.policy.versions import library_versions
-from hades.run import processes
-from hades.run.checkpoint import opened
-from hades.run.compiled_run import BLOCK, MAX_FAILURES, CompiledRun
-from hades.run.experiment import Experiment
-from hades.run.log import RunLog
-from hades.run.progress import ProgressReport
-from hades.run.result import RunResult, evolves_dataset, finished, write_result
-from hades.run.signals import stop_requests
-from hades.run.state import Progress
-from hades.run.workdir import WorkDir
+from hades.runs import processes
+from hades.runs.checkpoint import opened
+from hades.runs.compiled_run import BLOCK, MAX_FAILURES, CompiledRun
+from hades.runs.experiment import Experiment
+from hades.runs.log import RunLog
+from hades.runs.progress import ProgressReport
+from hades.runs.result import RunResult, evolves_dataset, finished, write_result
+from hades.runs.signals import stop_requests
+from hades.runs.state import Progress
+from hades.runs.workdir import WorkDir
 
 BLOCK_SECONDS = 2.0
 """About how long a block should take: how often progress moves and a signal is noticed."""

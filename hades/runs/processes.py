@@ -21,7 +21,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from hades.errors import ConfigError, HadesError
-from hades.run.jax_internals import distributed_state
+from hades.runs.jax_internals import distributed_state
 
 T = TypeVar("T")
 PEERS = "HADES_PEERS"

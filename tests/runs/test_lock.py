@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from hades.errors import CheckpointError
-from hades.run import lock
-from hades.run.lock import Holder
-from hades.run.workdir import WorkDir
+from hades.runs import lock
+from hades.runs.lock import Holder
+from hades.runs.workdir import WorkDir
 
 
 def hold(workdir: Path) -> str:

@@ -1,6 +1,6 @@
 """Kill a CartPole run again and again, and compare what it ends with to a run that nobody touched.
 
-python tests/run/kill_and_resume.py --kills=50 --workdir=runs/kills
+python tests/runs/kill_and_resume.py --kills=50 --workdir=runs/kills
 
 Every start of the run gets SIGKILL or SIGTERM at a random moment: a quarter of them while it starts (imports, restores,
 compiles), the others while it searches, spread over the run. At the end dataset, metrics, evaluations and the arrays of

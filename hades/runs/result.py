@@ -19,9 +19,9 @@ from hades.inner.behaviour_cloning import BehaviourCloning
 from hades.policy.fingerprint import fingerprint, flat_params
 from hades.policy.statistics import ReturnSummary
 from hades.policy.versions import library_versions
-from hades.run.experiment import Experiment
-from hades.run.state import Progress
-from hades.run.workdir import WorkDir
+from hades.runs.experiment import Experiment
+from hades.runs.state import Progress
+from hades.runs.workdir import WorkDir
 from hades.types import size_of
 
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.system
 
 PROGRAM = """
 import hashlib, sys, time
-from hades.run import signals
+from hades.runs import signals
 signals.GRACE_SECONDS = 0.5
 signals.SAME_REQUEST_SECONDS = 0.3
 mode = sys.argv[1]

@@ -9,8 +9,8 @@ from typing import Any
 from hades import registry
 from hades.data.files import read_json, write_bytes
 from hades.errors import CheckpointError
-from hades.run import lock
-from hades.run.experiment import FREE_FIELDS, Experiment
+from hades.runs import lock
+from hades.runs.experiment import FREE_FIELDS, Experiment
 
 
 class WorkDir:

@@ -9,11 +9,11 @@ from hades.algorithms.base import Solution
 from hades.data.files import read_json
 from hades.errors import CheckpointError
 from hades.policy.run_policy import RunPolicy
-from hades.run.checkpoint import opened
-from hades.run.compiled_run import CompiledRun
-from hades.run.experiment import Experiment
-from hades.run.result import evolves_dataset
-from hades.run.workdir import WorkDir
+from hades.runs.checkpoint import opened
+from hades.runs.compiled_run import CompiledRun
+from hades.runs.experiment import Experiment
+from hades.runs.result import evolves_dataset
+from hades.runs.workdir import WorkDir
 
 
 def load_policy(workdir: str | Path) -> RunPolicy:

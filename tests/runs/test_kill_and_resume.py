@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.run.kill_and_resume import INTERVAL, kill_and_resume
+from tests.runs.kill_and_resume import INTERVAL, kill_and_resume
 
 pytestmark = pytest.mark.system
 

@@ -9,8 +9,8 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 from hades.errors import HadesError
-from hades.run.compilation_cache import enable_compilation_cache
-from hades.run.jax_internals import BACKEND_LOGGER
+from hades.runs.compilation_cache import enable_compilation_cache
+from hades.runs.jax_internals import BACKEND_LOGGER
 
 
 def print_files(files: Mapping[str, Path]) -> None:
