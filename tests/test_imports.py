@@ -10,6 +10,7 @@ COMPONENTS = ("environments", "policies", "normalizers", "inner", "outer", "fitn
 LAYERS = {
     "errors": 0,
     "types": 1,
+    "text": 1,
     "optimizers": 1,
     "registry": 2,
     **dict.fromkeys(COMPONENTS, 3),
@@ -152,8 +153,8 @@ def test_every_room_has_its_layer():
         ("hades/policy/x.py", "from hades.runs.record import RunRecord"),
         ("hades/pictures/x.py", "from hades.runs.record import RunRecord"),
         ("hades/pictures/x.py", "from hades.policy.trained_policy import TrainedPolicy"),
-        ("hades/runs/x.py", "from hades.pictures.text import number"),
-        ("hades/studies/size/numbers.py", "from hades.pictures.text import number"),
+        ("hades/runs/x.py", "from hades.pictures.palette import BLUE"),
+        ("hades/studies/size/numbers.py", "from hades.pictures.palette import BLUE"),
         ("hades/studies/x.py", "from hades.costs.plan import describe_plan"),
         ("hades/machines/x.py", "from hades.report.report import write_report"),
         ("hades/policy/x.py", 'from hades import registry\nTasks = registry.get("Environment", "Tasks")'),

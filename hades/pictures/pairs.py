@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from hades.data.dataset import DistilledDataset
-from hades.pictures.text import signed
+from hades.text import signed
 from hades.types import EnvSpec
 
 

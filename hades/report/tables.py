@@ -8,7 +8,7 @@ import numpy as np
 from hades.pictures.figures import NARROW, WIDE, Sheet, figure, render
 from hades.pictures.pairs import Pairs
 from hades.pictures.palette import BLUE, INK, MUTED, NEGATIVE, POSITIVE, TRACK
-from hades.pictures.text import number, signed
+from hades.text import number, signed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

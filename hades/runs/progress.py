@@ -9,6 +9,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from hades.text import si
+
 LINE_SECONDS = 10.0
 
 
@@ -62,17 +64,10 @@ class ProgressReport:
         """After a block: `share` of the run is done, and about `seconds_left` of it are left."""
         mean = f"{fitness:.1f}" if math.isfinite(fitness) else "–"
         known = "–" if best is None else f"{best:.1f}"
-        rate = _si(steps_per_second)
+        rate = si(steps_per_second)
         text = f"generation {generation}{self._of}  fitness {mean}  solution {known}  {rate} steps/s"
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=share, description=text)
         elif self._enabled and (time.monotonic() - self._last_line > LINE_SECONDS or share >= 1.0):
             self._last_line = time.monotonic()
             self.say(f"{text}  {seconds_left:.0f} s left")
-
-
-def _si(value: float) -> str:
-    for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= factor:
-            return f"{value / factor:.1f} {unit}"
-    return f"{value:.0f}"
