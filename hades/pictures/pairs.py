@@ -1,4 +1,4 @@
-"""The points of a dataset in the form that pictures need: raw observations, names, and the label of each point."""
+"""The pairs of a dataset in the form that pictures need: raw observations, names, and the label of each pair."""
 
 import dataclasses
 from functools import cached_property
@@ -59,7 +59,7 @@ class Pairs:
 
 
 def pairs_of(dataset: DistilledDataset) -> Pairs:
-    """The points of a dataset, raw = normalised · std + mean."""
+    """The pairs of a dataset, raw = normalised · std + mean."""
     return Pairs(
         spec=dataset.environment.spec,
         observations=dataset.observations,

@@ -13,7 +13,7 @@ _GAP = 3  # pixels between maps
 
 
 def channel_maps(pairs: Pairs, *, narrow: bool = False, image_format: str = "svg") -> bytes:
-    """Rows are points, columns are channels; colours are normalised values, what the policy network is given."""
+    """Rows are pairs, columns are channels; colours are normalised values, what the policy network is given."""
     images = pairs.observations
     count, height, width, channels = images.shape
     page = NARROW if narrow else min(WIDE, 0.45 + 1.05 * channels)

@@ -1,6 +1,5 @@
 """The sections of the report that hold pictures."""
 
-from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -103,18 +102,12 @@ def policy(run: RunRecord, given: Actor | None) -> Markup:
         return html.section(title, f"There is no policy to show an episode of: {error}")
     tasks = in_each_task(actor)
     episodes = [record(task) for task in tasks]
-    trained = "It was trained on the pairs above with seed 0; this" if run.dataset is not None else "This"
-    how = (
-        ""
-        if given and run.dataset is not None
-        else f"{trained} is its first episode{_of_each(tasks)}, not a chosen one. "
-    )
+    how = "It was trained on the pairs above with seed 0; this" if run.dataset is not None else "This"
+    how += f" is its first episode{' in each of its tasks' if len(tasks) > 1 else ''}, not a chosen one. "
+    if given and run.dataset is not None:
+        how = ""
     shown = [_episode(episode, how if i == 0 else "") for i, episode in enumerate(episodes)]
     return html.section(title, *shown, _interactive_view(run, episodes[0]), _field(run, actor))
-
-
-def _of_each(tasks: Sequence[Actor]) -> str:
-    return "" if len(tasks) == 1 else " in each of its tasks"
 
 
 def _episode(episode: Episode, how: str) -> Markup:

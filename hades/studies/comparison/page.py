@@ -76,7 +76,7 @@ def page(comparison: Comparison) -> StudyPage:
 
 
 def _environment(env: EnvironmentComparison, is_first: bool) -> Section:
-    """What the methods earn on an environment, how they got there, and what it cost; the first explains its terms."""
+    """The returns, curves and costs of the methods on an environment; the first section explains its terms."""
     caption = f"Dashed: {return_text(env.target)}, {env.target_source}."
     if env.random is not None:
         caption += f" Dotted: random actions, {return_text(env.random)}."
@@ -139,7 +139,7 @@ _OVERALL_NOTE = (
 
 
 def notes(comparison: Comparison) -> list[str]:
-    """What the words of the tables mean."""
+    """Explanations of the words of the tables."""
     fewest = min(len(cell.runs) for env in comparison.environments for cell in env.cells)
     targets = "; ".join(f"{e.name} {return_text(e.target)} ({e.target_source})" for e in comparison.environments)
     chance = [f"{e.name} {return_text(e.random)}" for e in comparison.environments if e.random is not None]

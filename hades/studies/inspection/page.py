@@ -127,7 +127,8 @@ def _twins(nearest: Nearest, pairs: Pairs) -> Markup:
         drawn = [(draw(pairs.spec.name, x.reshape(pairs.spec.obs_shape), 240), alt, what) for x, alt, what in states]
         images = [(png(picture, alt), what) for picture, alt, what in drawn if picture is not None]
         where = "among the visited states" if nearest.is_visited(i) else "off the visited states"
-        text = f"{number(near.distance)} s.d. apart, {where}. {_furthest(near, pairs)}{_met(near)}"
+        met = f"Met by policy {near.policy + 1} in episode {near.episode + 1}, step {near.step}."
+        text = f"{number(near.distance)} s.d. apart, {where}. {_furthest(near, pairs)}{met}"
         cards.append((images, pairs.label(i), text))
     more = len(nearest.pairs) - len(cards)
     rest = html.note(f"The first {len(cards)} pairs; the chart above has all of them.") if more else Markup()
@@ -140,10 +141,6 @@ def _furthest(near: NearestState, pairs: Pairs) -> str:
         return ""
     worst = int(np.abs(near.by_feature).argmax())
     return f"Furthest in {pairs.features[worst]} ({_apart(near.by_feature[worst])}). "
-
-
-def _met(near: NearestState) -> str:
-    return f"Met by policy {near.policy + 1} in episode {near.episode + 1}, step {near.step}."
 
 
 def _apart(deviation: float) -> str:
@@ -192,7 +189,10 @@ def influence(run: RunRecord) -> Markup:
         return html.section(title, text)
     labels = [pairs.label(i) for i in range(len(pairs))]
     head = ("pair", "return without it", "difference", "95 % interval")
-    rows = [(f"{i + 1} · {labels[i]}", *_influence_cells(measured, i)) for i in range(len(labels))]
+    rows = [
+        (f"{i + 1} · {label}", return_text(one.without), return_text(one.influence), interval((one.low, one.high)))
+        for i, (label, one) in enumerate(zip(labels, measured.pairs, strict=True))
+    ]
     return html.section(
         title,
         _what_was_left_out(measured),
@@ -200,11 +200,6 @@ def influence(run: RunRecord) -> Markup:
         html.details("In numbers", html.table(rows, head)),
         html.note(_how_influence_is_read(measured)),
     )
-
-
-def _influence_cells(measured: Influence, i: int) -> tuple[str, str, str]:
-    pair = measured.pairs[i]
-    return return_text(pair.without), return_text(pair.influence), interval((pair.low, pair.high))
 
 
 def _what_was_left_out(measured: Influence) -> str:
