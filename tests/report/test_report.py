@@ -67,7 +67,7 @@ class Page(html.parser.HTMLParser):
         self.addresses: list[str] = []
         self.text = ""
         self._open: list[str] = []
-        self.feed(text)
+        self.feed(str(text))  # the parts of a page are Markup, which would escape what the parser has read
         assert not self._open, f"never closed: {self._open}"
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
