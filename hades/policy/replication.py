@@ -13,7 +13,6 @@ from typing import Any
 
 from hades.data.files import write_bytes
 from hades.fitness.episodic_return import EpisodicReturn
-from hades.normalizers.restarting import RestartingNormalizer
 from hades.policy.published import import_published
 from hades.policy.trained_policy import evaluate_dataset, freeze_statistics
 from hades.text import fixed, markdown_table, signed
@@ -95,7 +94,7 @@ def replicate(path: Path, workdir: Path, num_inits: int = 32, seed: int = 1, sta
             seed=seed,
         )
         _write(record, known)
-    if not (stand_alone and isinstance(dataset.normalizer, RestartingNormalizer)):
+    if not (stand_alone and dataset.normalizer.has_memory):
         return known
     whole = EpisodicReturn(num_episodes=4)
     if not known.whole_episodes:

@@ -168,7 +168,8 @@ def search(run: RunRecord) -> Markup:
     title = "The search"
     if not run.metrics:
         return html.section(title, "There is no metrics.jsonl, so the course of the search is not known.")
-    of = "training episodes" if run.method == "PPO" else "population"
+    is_evolved = any(name.startswith("population/") for name in run.metrics[-1])
+    of = "population" if is_evolved else "training episodes"
     drawn = partial(fitness_curve, run.metrics, run.evaluations, run.report, of=of)
     parts = [responsive(drawn, "search", "Fitness over environment steps")]
     if any("population/return_within_horizon" in row for row in run.metrics):

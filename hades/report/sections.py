@@ -58,9 +58,7 @@ def protocol(run: RunRecord) -> str:
 
 def is_fixed_policy(run: RunRecord) -> bool:
     """Whether the report played one and the same policy throughout: HaDES-F and methods without a dataset."""
-    if run.dataset is not None:
-        return bool(run.dataset.metadata["learner"].get("init_scheme", {}).get("name") == "FixedInit")
-    return run.method != "HaDES-R"
+    return run.dataset.learner.is_fixed if run.dataset is not None else "num_points" not in run.result
 
 
 def _against_threshold(run: RunRecord) -> Markup:

@@ -5,7 +5,7 @@ from pathlib import Path
 from hades.data.dataset import load_dataset
 from hades.errors import CheckpointError
 from hades.runs.restore import read_experiment, restore_best
-from hades.runs.result import distilled_dataset, evolves_dataset
+from hades.runs.result import distilled_dataset
 from hades.runs.workdir import WorkDir
 
 
@@ -25,11 +25,12 @@ def export_dataset(workdir: str | Path, output: str | Path, *, embed_init: bool 
     if directory.dataset.exists() and not embed_init:
         return load_dataset(directory.dataset).save(output)
     algorithm = experiment.algorithm
-    if not evolves_dataset(algorithm):
+    if not algorithm.evolves_dataset:
         raise CheckpointError(f"The run in {directory.path} evolves no dataset; hades.load_policy gives its policy.")
     best = restore_best(directory, experiment)
     known = load_dataset(directory.dataset).metadata if directory.dataset.exists() else {}
     dataset = distilled_dataset(algorithm, best, None, known.get("training"), embed_init)
+    assert dataset is not None  # it evolves one
     if known.get("returns"):
         dataset.metadata["returns"] = known["returns"]  # type: ignore[index]  # a dict, made just above
     return dataset.save(output)

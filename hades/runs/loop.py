@@ -26,7 +26,7 @@ from hades.runs.compiled_run import BLOCK, MAX_FAILURES, CompiledRun
 from hades.runs.experiment import Experiment
 from hades.runs.log import RunLog
 from hades.runs.progress import ProgressReport
-from hades.runs.result import RunResult, evolves_dataset, finished, write_result
+from hades.runs.result import RunResult, finished, write_result
 from hades.runs.signals import stop_requests
 from hades.runs.state import Progress
 from hades.runs.workdir import WorkDir
@@ -242,7 +242,7 @@ class _Session:
         began = time.monotonic()
         evaluation = self._compiled.evaluate(solution, stream)
         algorithm = self._experiment.algorithm
-        one_policy = not evolves_dataset(algorithm)
+        one_policy = not algorithm.evolves_dataset
         summary = summarize_evaluation(evaluation, algorithm.environments[0], one_policy=one_policy)
         return summary, time.monotonic() - began
 

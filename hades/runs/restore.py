@@ -12,7 +12,6 @@ from hades.policy.run_policy import RunPolicy
 from hades.runs.checkpoint import opened
 from hades.runs.compiled_run import CompiledRun
 from hades.runs.experiment import Experiment
-from hades.runs.result import evolves_dataset
 from hades.runs.workdir import WorkDir
 
 
@@ -28,7 +27,7 @@ def load_policy(workdir: str | Path) -> RunPolicy:
     """
     directory = WorkDir(workdir)
     experiment = read_experiment(directory)
-    if evolves_dataset(experiment.algorithm):
+    if experiment.algorithm.evolves_dataset:
         raise CheckpointError(
             f"The run in {directory.path} evolves a dataset, which trains any number of policies: "
             "hades.train_policy(hades.load_dataset(…))."

@@ -3,19 +3,16 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import jax
 import numpy as np
 
 from hades import registry
 from hades.algorithms.base import Algorithm, Solution
-from hades.algorithms.evolution import Evolution
 from hades.algorithms.keys import Stream, stream_key
 from hades.data.dataset import DistilledDataset, describe_spec
 from hades.data.files import write_bytes
-from hades.environments.base import Environment
-from hades.inner.behaviour_cloning import BehaviourCloning
 from hades.policy.fingerprint import fingerprint, flat_params
 from hades.policy.statistics import ReturnSummary
 from hades.policy.versions import library_versions
@@ -34,7 +31,7 @@ class RunResult:
         interrupted: a signal ended the run early; run it again to continue.
         generation: generations done.
         returns: of the best solution, on report keys.
-        dataset: the evolved dataset; None for direct ES.
+        dataset: the evolved dataset; None where the solution is a policy.
         details: the content of `result.json`.
         solution: the best one, as arrays of this process alone.
     """
@@ -54,10 +51,9 @@ def finished(
     """What a run that is done came to."""
     algorithm = experiment.algorithm
     details = _details(algorithm, experiment.seed, host, best, returns)
-    dataset = None
-    if evolves_dataset(algorithm):
-        training = {name: details[name] for name in ("generations", "best_generation", "env_steps", "seed")}
-        dataset = distilled_dataset(algorithm, best, returns, training)
+    training = {name: details[name] for name in ("generations", "best_generation", "env_steps", "seed")}
+    dataset = distilled_dataset(algorithm, best, returns, training)
+    if dataset is not None:
         details["num_points"] = len(dataset)
     return RunResult(
         workdir=directory.path,
@@ -78,46 +74,45 @@ def write_result(directory: WorkDir, result: RunResult) -> None:
 
 
 def distilled_dataset(
-    algorithm: Evolution,
+    algorithm: Algorithm,
     solution: Solution,
     returns: ReturnSummary | None = None,
     training: dict[str, Any] | None = None,
     embed_init: bool = False,
-) -> DistilledDataset:
-    """The artefact that a solution stands for.
+) -> DistilledDataset | None:
+    """The artefact that a solution stands for; None where that is a policy.
 
     Args:
-        algorithm: the run's, with a BehaviourCloning learner.
+        algorithm: the run's.
         solution: genome and statistics.
         returns: what it measured on report keys.
         training: facts about the run for the file's header.
         embed_init: write a HaDES-F policy's initial weights into the file (large), not only their recipe and
             fingerprint.
     """
-    learner = algorithm.learner
-    assert isinstance(learner, BehaviourCloning)
-    pairs = learner.dataset(solution.genome, algorithm.spec)
-    recipe = {name: float(value) for name, value in learner.recipe(solution.genome).items()}
+    distilled, env = algorithm.distilled(solution), algorithm.environments[0]
+    if distilled is None:
+        return None
     init: dict[str, Any] = {"kind": "random"}
     weights: dict[str, np.ndarray] = {}
-    if learner.init_scheme.is_fixed:
-        params = learner.init_params(stream_key(jax.random.key(0), Stream.START), algorithm.spec)
+    if distilled.learner.is_fixed:
+        params = distilled.learner.init_params(stream_key(jax.random.key(0), Stream.START), env.spec)
         init = {"kind": "fixed", "fingerprint": fingerprint(params), "embedded": embed_init}
         weights = flat_params(params) if embed_init else {}
     measured = {} if returns is None else returns.describe() | {"protocol": "whole episodes on report keys"}
     metadata = {
-        "environment": registry.describe(algorithm.environment),
-        "spec": describe_spec(algorithm.spec),
-        "learner": registry.describe(learner.with_recipe(recipe)),
-        "normalizer": registry.describe(algorithm.normalizer),
+        "environment": registry.describe(env),
+        "spec": describe_spec(env.spec),
+        "learner": registry.describe(distilled.learner),
+        "normalizer": registry.describe(distilled.normalizer),
         "init": init,
         "returns": measured,
         "training": training or {},
-        "versions": library_versions(_versions(algorithm.environment)),
+        "versions": library_versions(env.versions),
     }
     return DistilledDataset(
-        observations=np.asarray(pairs.observations),
-        targets=np.asarray(pairs.targets),
+        observations=np.asarray(distilled.pairs.observations),
+        targets=np.asarray(distilled.pairs.targets),
         obs_mean=np.asarray(solution.normalizer.mean),
         obs_std=np.asarray(solution.normalizer.std),
         metadata=metadata,
@@ -125,30 +120,12 @@ def distilled_dataset(
     )
 
 
-def evolves_dataset(algorithm: Algorithm) -> TypeGuard[Evolution]:
-    """Whether a run of it leaves a dataset; direct ES and PPO leave a policy."""
-    return isinstance(algorithm, Evolution) and isinstance(algorithm.learner, BehaviourCloning)
-
-
-def method_name(algorithm: Algorithm) -> str:
-    """The paper's name of what an algorithm does."""
-    if not isinstance(algorithm, Evolution):
-        return type(algorithm).__name__
-    if not isinstance(algorithm.learner, BehaviourCloning):
-        return "ES"
-    return "HaDES-F" if algorithm.learner.init_scheme.is_fixed else "HaDES-R"
-
-
-def _versions(env: Environment) -> dict[str, str]:
-    return dict(env.versions)
-
-
 def _details(algorithm: Algorithm, seed: int, host: Progress, best: Solution, returns: ReturnSummary) -> dict[str, Any]:
     """The content of `result.json`."""
     report_steps = round(returns.mean_length * returns.num_inits * returns.num_episodes)
     return {
         "environment": algorithm.environments[0].spec.name,
-        "method": method_name(algorithm),
+        "method": algorithm.label,
         "generations": host.generation,
         "genome_size": size_of(best.genome),
         "seed": seed,

@@ -194,7 +194,7 @@ def test_cloning_uses_the_evolved_scalars():
     evolved, metrics = learn(SMALL.init(jax.random.key(7), POINT.spec))
     recipe = {name: float(metrics[f"recipe/{name}"]) for name in RECIPE.evolve}
     assert recipe["learning_rate"] == pytest.approx(0.02 * math.exp(0.7), rel=1e-5)
-    plain = RECIPE.with_recipe(recipe)
+    plain = RECIPE.constant(genome)
     assert (plain.evolve, plain.learning_rate, dict(plain.optimizer_options)["b1"]) == (
         (), recipe["learning_rate"], recipe["b1"],
     )  # fmt: skip

@@ -45,7 +45,7 @@ class Generalization:
     Attributes:
         name: of the dataset, for tables.
         environment: its name.
-        method: "HaDES-R" or "HaDES-F", or what else the file says.
+        method: label of its learner, such as "HaDES-R".
         num_points: pairs in the dataset.
         settings: value of each axis for each of the C recipes.
         returns: f64[C, I], mean return of each trained policy over whole episodes.
@@ -176,7 +176,7 @@ def generalize(
     return Generalization(
         name=name,
         environment=dataset.environment.spec.name,
-        method=method_of(dataset),
+        method=dataset.learner.label,
         num_points=len(dataset),
         settings=tuple(cell.settings for cell in cells),
         returns=returns,
@@ -218,12 +218,6 @@ def protocol_of(dataset: DistilledDataset, grid: Grid, num_inits: int, num_episo
         "seed": seed,
         "versions": library_versions(dataset.environment.versions),
     }
-
-
-def method_of(dataset: DistilledDataset) -> str:
-    """ "HaDES-F" where the recipe has a fixed initialisation."""
-    scheme = getattr(dataset.learner, "init_scheme", None)
-    return "HaDES-F" if scheme is not None and scheme.is_fixed else "HaDES-R"
 
 
 def worst_decile(retention: np.ndarray) -> float:

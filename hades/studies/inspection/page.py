@@ -236,8 +236,9 @@ def _how_influence_is_read(measured: Influence) -> str:
     )
     with_interval = ", and lines are 95 % intervals of the paired difference" if measured.num_inits > 1 else ""
     batch = f" in mini-batches of {measured.batch_size}" if measured.batch_size else ""
+    updates = f": {measured.num_updates} updates{batch}" if measured.num_updates else ""
     return (
         f"{unit}; the same initial weights and the same episodes with and without the pair{with_interval}. Blue: the "
-        f"pair helps; orange: it harms; grey: the interval holds 0. The recipe stays the same: {measured.num_updates} "
-        f"updates{batch}. Influences need not add up: each is of one pair beside all the others."
+        f"pair helps; orange: it harms; grey: the interval holds 0. The recipe stays the same{updates}. "
+        "Influences need not add up: each is of one pair beside all the others."
     )

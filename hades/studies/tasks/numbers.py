@@ -205,7 +205,7 @@ def _merge(
 ) -> DistilledDataset:
     chosen = [datasets[name] for name in group]
     recipe = shared_recipe(chosen)
-    recipe = recipe if policy is None else dataclasses.replace(recipe, policy=policy)
+    recipe = recipe if policy is None else recipe.changed(policy=policy)
     return merge(chosen, recipe, floors=[floors[name] for name in group], **options)
 
 
@@ -216,8 +216,7 @@ def _common_policy(datasets: Mapping[str, DistilledDataset]) -> Policy | None:
     """
     if len({_size(dataset.learner.policy) for dataset in datasets.values()}) == 1:
         return None
-    policy: Policy = shared_recipe(list(datasets.values())).policy
-    return policy
+    return shared_recipe(list(datasets.values())).policy
 
 
 def _size(policy: Policy) -> str:
