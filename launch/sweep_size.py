@@ -52,7 +52,7 @@ def main() -> int:
     )
     runs = []
     for size in parse_sizes(SIZES.value):
-        bound = (*BINDINGS.value, f"BehaviourCloning.num_points = {size}")
+        bound = (*BINDINGS.value, f"BehaviourCloning.num_pairs = {size}")
         sized = dataclasses.replace(settings, bindings=bound)
         runs += plan_grid(ENVIRONMENTS.value, [METHOD.value], seeds, folder / f"d{size}", sized)
     if DRY_RUN.value:

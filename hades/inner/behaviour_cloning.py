@@ -7,8 +7,8 @@ scalar above 1 by exp(x), and shifts a scalar of (0, 1) on the logit scale.
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, Self, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Self, cast
 
 import jax
 import jax.numpy as jnp
@@ -41,20 +41,20 @@ class CloningGenome:
 @register("InnerLearner", "BehaviourCloning")
 @dataclasses.dataclass(frozen=True)
 class BehaviourCloning(InnerLearner):
-    """Train a policy on N points by supervised learning.
+    """Train a policy on N pairs by supervised learning.
 
     Attributes:
         policy: what is trained.
         init_scheme: FixedInit (HaDES-F) or RandomInit (HaDES-R).
         loss: a Loss that fits the action space.
-        num_points: N.
-        targets: "evolved" (soft class probabilities or actions), "hard" (evolved one-hot labels) or "fixed" (row i has
-            label i mod A, so that every row is used).
+        num_pairs: N.
+        targets: "evolved" (soft class probabilities or actions), "hard" (evolved one-hot labels) or "fixed" (pair i has
+            label i mod A, so that every label is used).
         start: where the observations start: "zeros", "gaussian" (times `start_scale`), or "random_policy" (states that
             a uniformly random policy meets). Evolved targets start at zeros.
         optimizer, learning_rate, optimizer_options, max_grad_norm: an optax optimiser by name; 0: no clip.
         num_updates: gradient updates.
-        batch_size: 0 is the full batch; else points a mini-batch, reshuffled every epoch.
+        batch_size: 0 is the full batch; else pairs a mini-batch, reshuffled every epoch.
         evolve: recipe scalars in the genome: "learning_rate", "max_grad_norm", or a number in `optimizer_options`.
         span_first_layer: train the first layer in the span of the observations, which is exact for plain and momentum
             SGD and much cheaper where N is far below the observation size.
@@ -66,7 +66,7 @@ class BehaviourCloning(InnerLearner):
     policy: Policy
     init_scheme: InitScheme
     loss: Loss
-    num_points: int
+    num_pairs: int
     targets: str = "evolved"
     start: str = "zeros"
     start_scale: float = 1.0
@@ -80,6 +80,7 @@ class BehaviourCloning(InnerLearner):
     span_first_layer: bool = False
 
     traceable = ("learning_rate", "num_updates")
+    renamed: ClassVar[Mapping[str, str]] = {"num_points": "num_pairs"}
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "optimizer_options", options(self.optimizer_options))
@@ -87,14 +88,14 @@ class BehaviourCloning(InnerLearner):
         _one_of("targets", self.targets, ("evolved", "hard", "fixed"))
         _one_of("start", self.start, ("zeros", "gaussian", "random_policy"))
         check_optimizer("BehaviourCloning", self.optimizer, self.optimizer_options)
-        if self.num_points < 1 or self.num_updates < 0:
+        if self.num_pairs < 1 or self.num_updates < 0:
             raise ConfigError(
-                f"BehaviourCloning.num_points is {self.num_points} and .num_updates {self.num_updates}; "
+                f"BehaviourCloning.num_pairs is {self.num_pairs} and .num_updates {self.num_updates}; "
                 "they must be at least 1 and 0."
             )
-        if not 0 <= self.batch_size <= self.num_points:
+        if not 0 <= self.batch_size <= self.num_pairs:
             raise ConfigError(
-                f"BehaviourCloning.batch_size is {self.batch_size}, but there are {self.num_points} points; "
+                f"BehaviourCloning.batch_size is {self.batch_size}, but there are {self.num_pairs} pairs; "
                 "use 0 for the full batch."
             )
         for name in self.evolve:
@@ -124,14 +125,14 @@ class BehaviourCloning(InnerLearner):
         self.policy.network(spec)
 
     def init_genome(self, key: Key, env: Environment, normalize: Callable[[Array], Array]) -> CloningGenome:
-        shape = (self.num_points, *env.spec.obs_shape)
+        shape = (self.num_pairs, *env.spec.obs_shape)
         if self.start == "random_policy":
-            observations = normalize(visited_observations(key, env, self.num_points))
+            observations = normalize(visited_observations(key, env, self.num_pairs))
         elif self.start == "gaussian":
             observations = self.start_scale * jax.random.normal(key, shape)
         else:
             observations = jnp.zeros(shape)
-        targets = None if self.targets == "fixed" else jnp.zeros((self.num_points, env.spec.action_space.size))
+        targets = None if self.targets == "fixed" else jnp.zeros((self.num_pairs, env.spec.action_space.size))
         return CloningGenome(observations, targets, {name: jnp.zeros(()) for name in self.evolve})
 
     def init_params(self, key: Key, spec: EnvSpec) -> Params:
@@ -139,7 +140,7 @@ class BehaviourCloning(InnerLearner):
 
     def dataset(self, genome: CloningGenome, spec: EnvSpec) -> Dataset:
         if self.targets == "fixed":
-            targets = jax.nn.one_hot(jnp.arange(self.num_points) % spec.action_space.size, spec.action_space.size)
+            targets = jax.nn.one_hot(jnp.arange(self.num_pairs) % spec.action_space.size, spec.action_space.size)
         else:
             assert genome.targets is not None
             targets = genome.targets
@@ -175,7 +176,7 @@ class BehaviourCloning(InnerLearner):
         return self.changed(**{"optimizer_options": options, "span_first_layer": span, **fields})
 
     def sized(self, num_pairs: int, **fields: Any) -> Self:
-        return self.changed(**{"num_points": num_pairs, **fields})
+        return self.changed(**{"num_pairs": num_pairs, **fields})
 
     def randomized(self) -> Self:
         return dataclasses.replace(self, init_scheme=RandomInit(1), evolve=())
@@ -269,11 +270,11 @@ class BehaviourCloning(InnerLearner):
         return kind(self.policy, self.loss, params, dataset, spec)
 
     def _batch(self, key: Key, t: Array) -> Array | None:
-        """Row indices of update t, None for all rows."""
+        """Indices of the pairs of update t, None for all pairs."""
         if not self.batch_size:
             return None
-        per_epoch = self.num_points // self.batch_size
-        order = jax.random.permutation(jax.random.fold_in(key, t // per_epoch), self.num_points)
+        per_epoch = self.num_pairs // self.batch_size
+        order = jax.random.permutation(jax.random.fold_in(key, t // per_epoch), self.num_pairs)
         return lax.dynamic_slice(order, [(t % per_epoch) * self.batch_size], [self.batch_size])
 
     def _check_evolved(self, name: str) -> None:

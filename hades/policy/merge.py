@@ -1,7 +1,7 @@
 """One dataset from several: a policy cloned from the union acts in every task, without any environment step.
 
 Observations enter in each dataset's own normalised coordinates and are padded with zeros, targets too. Pairs are
-repeated until every task has equally many, so that the mean loss over points is the mean over tasks.
+repeated until every task has equally many, so that the mean loss over pairs is the mean over tasks.
 """
 
 import math
@@ -19,7 +19,7 @@ from hades.inner.base import InnerLearner
 from hades.normalizers.none import NoNormalizer
 
 MOST_POINTS = 4096
-"""Of a merged dataset, whose numbers of points have an awkward least common multiple."""
+"""Largest size of a merged dataset; numbers of pairs may have an awkward least common multiple."""
 
 
 def merge(
@@ -147,7 +147,7 @@ def _repeats(sizes: Sequence[int]) -> list[int]:
     common = math.lcm(*sizes)
     if common * len(sizes) > MOST_POINTS:
         raise DatasetError(
-            f"Datasets of {', '.join(map(str, sizes))} pairs would need {common:,} points a task to be balanced; at "
+            f"Datasets of {', '.join(map(str, sizes))} pairs would need {common:,} pairs a task to be balanced; at "
             f"most {MOST_POINTS:,} in all are made. Merge datasets whose sizes divide each other."
         )
     return [common // size for size in sizes]

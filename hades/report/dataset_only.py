@@ -13,7 +13,7 @@ def stated_by(run: RunRecord) -> RunRecord:
     result = {
         "environment": run.dataset.environment.spec.name,
         "method": training.get("method") or run.dataset.learner.label,
-        "num_points": len(run.dataset),
+        "num_pairs": len(run.dataset),
         **{name: training[name] for name in ("generations", "env_steps") if name in training},
         **({"report": dict(run.dataset.returns)} if run.dataset.returns else {}),
     }

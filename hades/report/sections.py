@@ -22,7 +22,7 @@ _PHASES = {
 
 def headline(run: RunRecord) -> Markup:
     """The top of the page: the result of the run, its return, the protocol and the threshold it is compared with."""
-    count = run.result.get("num_points", len(run.dataset) if run.dataset else 0)
+    count = run.result.get("num_pairs", len(run.dataset) if run.dataset else 0)
     if count:
         pairs = "one observation–action pair" if count == 1 else f"{count} observation–action pairs"
         title = f"{run.environment}, distilled into {pairs}"
@@ -58,7 +58,7 @@ def protocol(run: RunRecord) -> str:
 
 def is_fixed_policy(run: RunRecord) -> bool:
     """Whether the report played one and the same policy throughout: HaDES-F and methods without a dataset."""
-    return run.dataset.learner.is_fixed if run.dataset is not None else "num_points" not in run.result
+    return run.dataset.learner.is_fixed if run.dataset is not None else "num_pairs" not in run.result
 
 
 def _against_threshold(run: RunRecord) -> Markup:

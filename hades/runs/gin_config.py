@@ -110,7 +110,9 @@ def _explain(error: Exception, path: Path, bindings: Sequence[str]) -> str:
         return f'{where}: nothing is called "{match[1]}". {offer(match[1].split(".")[-1], known)}'
     if match := gin_internals.UNKNOWN_FIELD.search(text):
         fields = _fields(match[1])
-        return f'{where}: {match[1]} has no field "{match[2]}". {offer(match[2], fields)}'
+        today = registry.renamed_fields(_component(match[1])).get(match[2])
+        hint = f"It is called {today} now." if today else offer(match[2], fields)
+        return f'{where}: {match[1]} has no field "{match[2]}". {hint}'
     if match := re.search(r"(\w+)\.__init__\(\) missing \d+ required .*?: (.*)", text):
         name = re.findall(r"'(\w+)'", match[2])[0]
         return f"{where}: {match[1]}.{name} is required but not set: bind it in the config or with --gin_bindings."
@@ -130,8 +132,10 @@ def _configurables() -> list[str]:
     return sorted(components | {normalizer_from_file.__name__})
 
 
+def _component(name: str) -> type | None:
+    found = [interface for interface in registry.interfaces() if name in registry.names(interface)]
+    return registry.get(found[0], name) if found else None
+
+
 def _fields(name: str) -> list[str]:
-    for interface in registry.interfaces():
-        if name in registry.names(interface):
-            return list(registry.get(interface, name).__dataclass_fields__)  # type: ignore[attr-defined]  # checked by register
-    return []
+    return list(getattr(_component(name), "__dataclass_fields__", ()))

@@ -14,6 +14,9 @@ from hades.runs.log import read_json_lines
 from hades.runs.workdir import WorkDir
 from hades.types import EnvSpec
 
+_RENAMED = {"num_points": "num_pairs"}
+"""Keys of `result.json` that had another name."""
+
 
 @dataclasses.dataclass(frozen=True)
 class RunRecord:
@@ -100,8 +103,8 @@ def read_run(workdir: str | Path) -> RunRecord:
         metrics=read_json_lines(paths.metrics),
         evaluations=read_json_lines(paths.evaluations),
         timing=read_json_lines(paths.timing),
-        result=_read_json(paths.result),
-        experiment=_read_json(paths.experiment),
+        result={_RENAMED.get(name, name): value for name, value in _read_json(paths.result).items()},
+        experiment=registry.upgraded(_read_json(paths.experiment)),
         config=paths.config.read_text() if paths.config.exists() else "",
     )
 

@@ -54,7 +54,7 @@ def finished(
     training = {name: details[name] for name in ("generations", "best_generation", "env_steps", "seed")}
     dataset = distilled_dataset(algorithm, best, returns, training)
     if dataset is not None:
-        details["num_points"] = len(dataset)
+        details["num_pairs"] = len(dataset)
     return RunResult(
         workdir=directory.path,
         interrupted=False,

@@ -61,7 +61,7 @@ class WorkDir:
                 "It says which run lives here. Put a copy in its place; or, if this is the command that started the "
                 "run, delete the file: it is written again.",
             )
-            different = [d for d in differences(known, described) if d[0] not in FREE_FIELDS]
+            different = [d for d in differences(registry.upgraded(known), described) if d[0] not in FREE_FIELDS]
             if different:
                 rows = "; ".join(f"{path} is {old!r} there and {new!r} now" for path, old, new in different[:6])
                 more = f"; and {len(different) - 6} more" if len(different) > 6 else ""

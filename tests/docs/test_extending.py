@@ -60,9 +60,7 @@ def test_page_by_the_letter(page: Path, tmp_path: Path, environment: dict[str, s
         assert len(hades.load_dataset(workdir / "dataset.safetensors")) > 0
     if page.stem == "add_an_inner_learner":
         assert result["method"] == "Ridge"
-        assert (
-            len(json.loads((workdir / "reading.json").read_text())["influence"]["pairs"]) == result["num_points"] == 2
-        )
+        assert len(json.loads((workdir / "reading.json").read_text())["influence"]["pairs"]) == result["num_pairs"] == 2
         (measured,) = json.loads((tmp_path / "runs/ridge_grid" / FILE).read_text())["results"]
         assert (measured["method"], len(measured["cells"])) == ("Ridge", 1)
 

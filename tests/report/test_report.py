@@ -28,14 +28,14 @@ from hades.runs.record import RunRecord, read_run
 from hades.types import EnvSpec
 
 LEARNER = BehaviourCloning(
-    policy=MLP(width=8, depth=1), init_scheme=RandomInit(), loss=CrossEntropy(), num_points=2, num_updates=4
+    policy=MLP(width=8, depth=1), init_scheme=RandomInit(), loss=CrossEntropy(), num_pairs=2, num_updates=4
 )
 RESULT: dict[str, Any] = {
     "environment": "point-discrete",
     "method": "HaDES-R",
     "generations": 7,
     "genome_size": 1234,
-    "num_points": 2,
+    "num_pairs": 2,
     "report": {
         "mean": 487.13,
         "ci95": [471.25, 493.01],
@@ -251,7 +251,7 @@ def test_no_report_without_a_directory(tmp_path: Path) -> None:
 
 def test_direct_es_gets_a_report_without_dataset(tmp_path: Path, workdir: Path) -> None:
     path = _copy(workdir, tmp_path, without=("dataset.safetensors",))
-    result = {k: v for k, v in RESULT.items() if k != "num_points"} | {"method": "ES"}
+    result = {k: v for k, v in RESULT.items() if k != "num_pairs"} | {"method": "ES"}
     (path / "result.json").write_text(json.dumps(result))
     page = Page(write_report(path).read_text("utf-8"))
     assert not {"the-dataset", "the-states", "how-to-use-it"} & set(page.ids)

@@ -11,6 +11,7 @@ from hades.outer.snes import SNES
 from hades.runs.gin_config import config_names, find_config, load_experiment, operative_config
 
 WRONG = {
+    "BehaviourCloning.num_points = 4": 'BehaviourCloning has no field "num_points".*It is called num_pairs now',
     "SNES.sigmaa = 3": 'SNES has no field "sigmaa".*Did you mean "sigma"',
     "SNESS.sigma = 1": 'nothing is called "SNESS".*Did you mean "SNES"',
     "Evolution.outer = @Snes()": 'nothing is called "Snes".*Did you mean "SNES"',

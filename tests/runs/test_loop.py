@@ -21,6 +21,7 @@ from hades.fitness.base import Fitness
 from hades.runs.experiment import Experiment
 from hades.runs.log import read_json_lines
 from hades.runs.loop import run
+from hades.runs.record import read_run
 from hades.types import EnvSpec, Score
 from tests.runs.tiny import tiny_experiment
 
@@ -172,6 +173,17 @@ def test_a_finished_run_is_shown_again_without_a_generation(finished: Path, tmp_
     result = run(tiny_experiment(), workdir, progress=False)
     assert result.generation == 12
     assert_same_run(finished, workdir)
+
+
+def test_a_folder_with_a_fields_former_name_is_the_same_run(finished: Path, tmp_path: Path) -> None:
+    workdir = shutil.copytree(finished, tmp_path / "old")
+    for name in ("experiment.json", "result.json"):
+        text = (workdir / name).read_text()
+        assert '"num_pairs"' in text
+        (workdir / name).write_text(text.replace('"num_pairs"', '"num_points"'))
+    old, new = read_run(workdir), read_run(finished)
+    assert (old.result, old.experiment) == (new.result, new.experiment)
+    assert run(tiny_experiment(), workdir, progress=False).details["num_pairs"] == old.result["num_pairs"]
 
 
 @pytest.mark.system

@@ -21,7 +21,7 @@ def tiny_experiment(init_scheme: InitScheme | None = None, **changes: Any) -> Ex
         policy=MLP(width=8, depth=1, acting="greedy"),
         init_scheme=init_scheme or RandomInit(num_inits=1),
         loss=MSE(),
-        num_points=4,
+        num_pairs=4,
         start="gaussian",
         num_updates=8,
         learning_rate=0.1,

@@ -221,7 +221,7 @@ def _result(returns: Any, **changes: Any) -> Generalization:
         "name": "a",
         "environment": "point",
         "method": "HaDES-R",
-        "num_points": 2,
+        "num_pairs": 2,
         "settings": tuple({"width": 8 * (c + 1), "depth": 1} for c in range(len(returns))),
         "returns": returns,
         "original": np.full(4, 200.0),

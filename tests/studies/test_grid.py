@@ -41,7 +41,7 @@ BehaviourCloning.policy = @MLP()
 BehaviourCloning.init_scheme = @RandomInit()
 RandomInit.num_inits = 1
 BehaviourCloning.loss = @MSE()
-BehaviourCloning.num_points = 4
+BehaviourCloning.num_pairs = 4
 BehaviourCloning.num_updates = 4
 """,
 }

@@ -22,7 +22,7 @@ def workdirs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder, made = tmp_path_factory.mktemp("sizes"), []
     for size, seed in ((4, 0), (4, 1), (2, 0)):
         experiment = tiny_experiment(generations=2, eval_every=1, seed=seed)
-        learner = dataclasses.replace(experiment.algorithm.learner, num_points=size)
+        learner = dataclasses.replace(experiment.algorithm.learner, num_pairs=size)
         algorithm = dataclasses.replace(experiment.algorithm, learner=learner)
         made.append(folder / f"d{size}s{seed}")
         run(dataclasses.replace(experiment, algorithm=algorithm), made[-1], progress=False)
@@ -46,7 +46,7 @@ def test_sizes_rise_and_hold_their_seeds(sweep, workdirs):
 
 def test_what_differs_in_more_than_size_and_seed_is_refused(workdirs, tmp_path):
     other = tiny_experiment(generations=2, eval_every=1)
-    learner = dataclasses.replace(other.algorithm.learner, learning_rate=0.2, num_points=8)
+    learner = dataclasses.replace(other.algorithm.learner, learning_rate=0.2, num_pairs=8)
     run(
         dataclasses.replace(other, algorithm=dataclasses.replace(other.algorithm, learner=learner)),
         tmp_path,

@@ -55,7 +55,7 @@ def run_rows(comparison: Comparison) -> list[dict[str, object]]:
             **{f"{kind}_{phase}": n for kind in ("env_steps", "seconds") for phase, n in run.result[kind].items()},
             "generations": run.result["generations"],
             "numbers_learned": run.result["genome_size"],
-            "points": run.result.get("num_points"),
+            "pairs": run.result.get("num_pairs"),
             "workdir": run.workdir,
         }
         for env in comparison.environments

@@ -117,7 +117,7 @@ def summary_rows(results: Sequence[Generalization]) -> list[tuple[str, ...]]:
     """The retention of each dataset with what it is and what measuring took."""
     return [
         (
-            *(*kept, r.environment, r.method, str(r.num_points), return_text(r.reference.original)),
+            *(*kept, r.environment, r.method, str(r.num_pairs), return_text(r.reference.original)),
             *(integer(r.returns.size), duration(r.seconds["total"])),
         )
         for kept, r in zip(kept_rows(results), results, strict=True)

@@ -99,7 +99,7 @@ class Multitask:
             "mergers": [
                 {
                     "names": list(merger.names),
-                    "num_points": len(merger.dataset),
+                    "num_pairs": len(merger.dataset),
                     "learner": merger.dataset.metadata["learner"],
                     "returns": {name: merger.returns[name].describe() for name in merger.names},
                     "retention": {name: self.retention(merger, name) for name in merger.names},
