@@ -9,8 +9,6 @@ from hades import registry
 from tests.support import ROOT
 
 FILES = sorted(str(p.relative_to(ROOT)) for folder in ("hades", "launch") for p in (ROOT / folder).rglob("*.py"))
-PENDING = {"hades/costs/benchmark.py", "hades/costs/cost_model.py"}
-"""Files that are rewritten elsewhere at this moment; to be removed with them."""
 
 
 @cache
@@ -57,7 +55,7 @@ def violations(path: str, source: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("path", sorted(set(FILES) - PENDING))
+@pytest.mark.parametrize("path", FILES)
 def test_no_room_tests_for_another_rooms_component(path: str) -> None:
     assert violations(path, (ROOT / path).read_text()) == []
 
