@@ -1,4 +1,4 @@
-"""Where an iteration of PPO spends its time: stepping and acting, or learning."""
+"""Time of a PPO iteration: stepping and acting against learning."""
 
 import dataclasses
 import statistics
