@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 import zlib
 from pathlib import Path, PurePosixPath
@@ -293,26 +294,52 @@ def test_the_report_links_the_page_beside_it(tmp_path: Path, monkeypatch: pytest
     assert "<script" not in report
 
 
+def test_without_its_scripts_the_view_names_the_commands_that_install_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "hades_viewer", None)  # an import of it fails
+    with pytest.raises(MissingPackageError, match=r"pip install 'hades-rl\[viewer\]'.*pip install \./viewer"):
+        write_viewer(walk(), tmp_path / "episode.html")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("absent", ["hades_viewer", "brax"])
 def test_the_report_is_written_where_the_viewer_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, played: Episode
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, played: Episode, absent: str
 ) -> None:
     def missing() -> dict[str, str]:
         raise MissingPackageError('The interactive view needs the viewer of the package "brax"')
 
     monkeypatch.setattr(illustrations, "record", lambda policy: played)
-    monkeypatch.setattr(interactive, "_brax_scripts", missing)
+    if absent == "hades_viewer":
+        monkeypatch.setitem(sys.modules, "hades_viewer", None)
+    else:
+        monkeypatch.setattr(interactive, "_brax_scripts", missing)
     report = write_report(tmp_path, Idle(Point())).read_text("utf-8")
     assert "There is no interactive view of it." in report
+    assert ("pip install ./viewer" in report) == (absent == "hades_viewer")
+    assert "<a href=" not in report
     assert "data:image/gif" in report
     assert not (tmp_path / "episode.html").exists()
 
 
-def test_what_the_page_is_made_of_is_package_data() -> None:
-    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["*"]
-    files = [f.name for f in (ROOT / "hades/pictures/scenes/viewer").iterdir() if f.name != "README.md"]
-    assert set(interactive._CARRIED.values()) <= set(files)
+def test_the_scripts_and_their_licences_are_package_data_of_the_viewer_alone() -> None:
+    hades, viewer = (tomllib.loads((ROOT / at / "pyproject.toml").read_text()) for at in (".", "viewer"))
+    data = [project["tool"]["setuptools"]["package-data"] for project in (hades, viewer)]
+    of_hades, of_viewer = data[0]["*"], data[1]["hades_viewer"]
+    files = [f.name for f in (ROOT / "viewer/hades_viewer").iterdir() if f.suffix in (".js", ".txt")]
+    assert set(interactive._CARRIED.values()) | {"three.LICENSE.txt", "lil-gui.LICENSE.txt"} == set(files)
     for name in files:
-        assert any(PurePosixPath(name).match(p.removeprefix("**/")) for p in patterns), f"{name} is not in the wheel"
+        assert any(PurePosixPath(name).match(p) for p in of_viewer), f"{name} is not in the viewer's wheel"
+    assert not any(p.endswith((".js", ".txt")) for p in of_hades)
+    assert not list((ROOT / "hades").rglob("*.js"))
+    assert any(PurePosixPath("page.html").match(p.removeprefix("**/")) for p in of_hades)
+
+
+def test_the_extra_asks_for_the_viewer_of_the_same_version() -> None:
+    hades, viewer = (tomllib.loads((ROOT / at / "pyproject.toml").read_text())["project"] for at in (".", "viewer"))
+    assert hades["version"] == viewer["version"]
+    assert hades["optional-dependencies"]["viewer"] == [f"{viewer['name']}=={viewer['version']}"]
 
 
 @pytest.mark.system
