@@ -7,9 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -37,7 +36,6 @@ from hades.pictures.scenes.stage import Stage
 from hades.report import illustrations
 from hades.report.report import write_report
 from hades.types import Box, EnvSpec
-from tests.support import ROOT
 
 UPRIGHT = {
     "ant": [0.6, 1.0, *[0.0] * 25],
@@ -321,25 +319,6 @@ def test_the_report_is_written_where_the_viewer_is_missing(
     assert "<a href=" not in report
     assert "data:image/gif" in report
     assert not (tmp_path / "episode.html").exists()
-
-
-def test_the_scripts_and_their_licences_are_package_data_of_the_viewer_alone() -> None:
-    hades, viewer = (tomllib.loads((ROOT / at / "pyproject.toml").read_text()) for at in (".", "viewer"))
-    data = [project["tool"]["setuptools"]["package-data"] for project in (hades, viewer)]
-    of_hades, of_viewer = data[0]["*"], data[1]["hades_viewer"]
-    files = [f.name for f in (ROOT / "viewer/hades_viewer").iterdir() if f.suffix in (".js", ".txt")]
-    assert set(interactive._CARRIED.values()) | {"three.LICENSE.txt", "lil-gui.LICENSE.txt"} == set(files)
-    for name in files:
-        assert any(PurePosixPath(name).match(p) for p in of_viewer), f"{name} is not in the viewer's wheel"
-    assert not any(p.endswith((".js", ".txt")) for p in of_hades)
-    assert not list((ROOT / "hades").rglob("*.js"))
-    assert any(PurePosixPath("page.html").match(p.removeprefix("**/")) for p in of_hades)
-
-
-def test_the_extra_asks_for_the_viewer_of_the_same_version() -> None:
-    hades, viewer = (tomllib.loads((ROOT / at / "pyproject.toml").read_text())["project"] for at in (".", "viewer"))
-    assert hades["version"] == viewer["version"]
-    assert hades["optional-dependencies"]["viewer"] == [f"{viewer['name']}=={viewer['version']}"]
 
 
 @pytest.mark.system
