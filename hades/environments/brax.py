@@ -141,7 +141,7 @@ class Brax(Environment):
     def spec(self) -> EnvSpec:
         env = self.native
         size = jax.eval_shape(self.reset, jax.random.key(0))[1].shape[0]  # Brax's own property resets eagerly: seconds
-        names = _observation_names(self.env_name, env.sys.mj_model)
+        names = observation_names(self.env_name, env.sys.mj_model)
         return EnvSpec(
             name=self.env_name,
             obs_shape=(size,),
@@ -213,8 +213,8 @@ def _make(env_name: str, backend: str, env_options: tuple[tuple[str, Any], ...])
         raise ConfigError(f'Brax\'s "{env_name}" with backend "{backend}": {error}') from error
 
 
-def _observation_names(env_name: str, model: Any) -> tuple[str, ...]:
-    """In the order of Brax's `_get_obs`; empty where hades does not know it."""
+def observation_names(env_name: str, model: Any) -> tuple[str, ...]:
+    """A name for each entry of an observation, in the order of Brax's `_get_obs`; empty for an unknown environment."""
     if env_name in _SPECIAL_NAMES:
         return _SPECIAL_NAMES[env_name]
     if env_name not in HIDDEN_POSITIONS:
