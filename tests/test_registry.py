@@ -16,7 +16,7 @@ from hades.environments.gymnax import Gymnax
 from hades.environments.point import Point
 from hades.errors import ConfigError
 from hades.outer.snes import SNES
-from tests.support import EVOLUTION, example, run_python
+from tests.support import CLONING, EVOLUTION, example, run_python
 
 EVERY = [(interface, name) for interface in registry.interfaces() for name in registry.names(interface)]
 
@@ -336,3 +336,12 @@ def test_a_thread_does_not_look_up_names_before_all_are_there(monkeypatch):
         thread.join(60)
     assert len(found) == 2
     assert all(count > 0 for _, count in found)
+
+
+def test_a_description_with_a_fields_former_name_is_built():
+    today = registry.describe(CLONING)
+    former = {"num_points" if name == "num_pairs" else name: value for name, value in today.items()}
+    assert registry.build(former) == CLONING
+    assert registry.upgraded({"algorithm": [former]}) == {"algorithm": [today]}
+    with pytest.raises(ConfigError, match="no field points"):
+        registry.build({**today, "points": 3})

@@ -12,7 +12,7 @@ from tests.support import run_python
 
 CHOSEN = """
 import jax, json
-from hades.run.compilation_cache import enable_compilation_cache
+from hades.runs.compilation_cache import enable_compilation_cache
 enable_compilation_cache()
 print(json.dumps(jax.config.values["jax_compilation_cache_dir"]))
 """

@@ -17,7 +17,7 @@ from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from hades.algorithms.base import Evaluation, Solution
+from hades.algorithms.base import Distilled, Evaluation, Solution
 from hades.algorithms.keys import Step, Stream, indexed_keys, step_key, stream_key
 from hades.algorithms.playing import apply_in_chunks, chunk_size, map_chunks, play_tasks, sequential
 from hades.environments.base import Environment
@@ -101,6 +101,14 @@ class Evolution:
         return self.environment.spec
 
     @property
+    def label(self) -> str:
+        return self.learner.label
+
+    @cached_property
+    def evolves_dataset(self) -> bool:
+        return jax.eval_shape(lambda g: self.learner.dataset(g, self.spec), self.genome_shapes) is not None
+
+    @property
     def num_inits(self) -> int:
         return self.learner.num_inits
 
@@ -166,6 +174,12 @@ class Evolution:
 
     def solution(self, state: EvolutionState) -> Solution:
         return Solution(genome=self.unravel(self.outer.solution(state.outer)), normalizer=state.normalizer)
+
+    def distilled(self, solution: Solution) -> Distilled | None:
+        pairs = self.learner.dataset(solution.genome, self.spec)
+        if pairs is None:
+            return None
+        return Distilled(pairs, self.learner.constant(solution.genome), self.normalizer)
 
     def evaluate(self, key: Key, solution: Solution, num_inits: int, num_episodes: int) -> Evaluation:
         inits = self._inits(step_key(key, Step.INITS), num_inits)
@@ -243,7 +257,7 @@ class Evolution:
         return apply_in_chunks(score_chunk, population, self.rows_at_once(size, per_row))
 
     def rows_at_once(self, rows: int, per_row: int) -> int:
-        """How many of a device's rows, each standing for `per_row` candidates, make a (full) rollout batch."""
+        """Number of a device's rows, each standing for `per_row` candidates, that make a full rollout batch."""
         return chunk_size(rows, max(1, self.rollout_batch // per_row) if self.rollout_batch else 0)
 
     def _inits(self, key: Key, count: int) -> Params:
@@ -296,7 +310,7 @@ def _combined(env: Environment, scores: list[Score]) -> Score:
 
 
 def _summary(scores: Score, fitness: Array, finite: Array) -> Metrics:
-    """What a generation reports: of the fitness, and the population's mean of every other metric."""
+    """Metrics of a generation: of the fitness, and the population's mean of every other metric."""
     known = jnp.where(finite, fitness, jnp.nan)
     return {
         "fitness/mean": finite_mean(fitness),

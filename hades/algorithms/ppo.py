@@ -54,7 +54,7 @@ from hades.types import (
 )
 
 StepKeys: TypeAlias = tuple[Key, Key, Key]
-"""Of one step: one key to act, E to step and E to begin anew."""
+"""Keys of one step: one key to act, E to step and E to begin anew."""
 REWARD_CLIP = 10.0
 """Largest scaled reward, as in Stable Baselines' VecNormalize."""
 
@@ -151,6 +151,9 @@ class PPO:
     entropy_weight: float = 0.01
     normalize_rewards: bool = False
     bootstrap_truncated: bool = True
+
+    label = "PPO"
+    evolves_dataset = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "optimizer_options", options(self.optimizer_options))
@@ -249,6 +252,9 @@ class PPO:
 
     def solution(self, state: PPOState) -> Solution:
         return Solution(genome=state.networks.actor, normalizer=state.normalizer)
+
+    def distilled(self, solution: Solution) -> None:
+        del solution
 
     def evaluate(self, key: Key, solution: Solution, num_inits: int, num_episodes: int) -> Evaluation:
         """There is one policy: `num_inits` are groups of its episodes."""
@@ -394,7 +400,7 @@ class PPO:
 
 
 def _summary(last_returns: Array, episodes: Array, env_steps: int) -> Metrics:
-    """Of each environment's last finished episode: the training returns that the host loop shows."""
+    """Summary of each environment's last finished episode: the training returns that the host loop shows."""
     return {
         "fitness/mean": finite_mean(last_returns),
         "fitness/max": jnp.nanmax(last_returns),

@@ -1,4 +1,4 @@
-"""Where a generation's time goes: the whole against cloning, policy inference and environment steps, each alone.
+"""Time of a generation: the whole against cloning, policy inference and environment steps, each alone.
 
 All four are measured in turn within one process, so that their ratio holds on a shared machine.
 """
@@ -19,7 +19,7 @@ from hades.algorithms.keys import indexed_keys
 from hades.algorithms.playing import apply_in_chunks, chunk_size, map_chunks, sequential
 from hades.environments.base import EnvState
 from hades.errors import ConfigError
-from hades.run.mesh import make_mesh
+from hades.runs.mesh import make_mesh
 from hades.types import ActFn, Discrete, Key, Params, PyTree
 
 
@@ -140,7 +140,7 @@ def _clone(algorithm: Evolution, key: Key, population: Array) -> Array:
 
 
 def _infer(algorithm: Evolution, key: Key, num_envs: int, num_steps: int) -> Array:
-    """As many actions as a generation takes, on observations that change a little each time.
+    """Infer as many actions as a generation takes, on observations that change a little each time.
 
     A few more where the last chunk of a generation is smaller than the others.
     """

@@ -1,4 +1,4 @@
-"""Where an iteration of PPO spends its time: stepping and acting, or learning."""
+"""Time of a PPO iteration: stepping and acting against learning."""
 
 import dataclasses
 import statistics
@@ -9,7 +9,7 @@ import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from hades.algorithms.ppo import PPO
-from hades.run.mesh import make_mesh
+from hades.runs.mesh import make_mesh
 from hades.types import POPULATION_AXIS, PyTree
 
 

@@ -26,7 +26,7 @@ from hades.errors import ConfigError, offer
 T = TypeVar("T", bound=type)
 
 _COMPONENTS: dict[str, dict[str, type]] = {}
-_ROOMS = ("environments", "policies", "normalizers", "inner", "outer", "fitness", "algorithms", "run")
+_ROOMS = ("environments", "policies", "normalizers", "inner", "outer", "fitness", "algorithms", "runs")
 
 
 def register(interface: str, name: str) -> Callable[[T], T]:
@@ -75,7 +75,7 @@ def _register_with_gin(registration: Callable[[type], type], cls: type) -> None:
 
 
 def _same_place(one: type, other: type) -> bool:
-    """Whether two classes are two definitions of one name in one module."""
+    """Return True if two classes are two definitions of one name in one module."""
     return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
 
 
@@ -173,7 +173,7 @@ def discover() -> None:
 
 
 class _Discovered:
-    """Whether everything was imported, and the threads that are importing it."""
+    """State of the discovery: whether it is done, and the threads that are importing."""
 
     done = False
     threads: typing.ClassVar[set[int]] = set()
@@ -233,7 +233,7 @@ def build(description: Mapping[str, Any]) -> Any:
         raise ConfigError(f"A component is described by its interface and name, but there is only {dict(description)}.")
     cls = get(description["interface"], description["name"])
     known = {f.name for f in dataclasses.fields(cls)}
-    fields = {k: v for k, v in description.items() if k not in ("interface", "name")}
+    fields = {k: v for k, v in upgraded(description).items() if k not in ("interface", "name")}
     unknown = sorted(set(fields) - known)
     if unknown:
         raise ConfigError(
@@ -244,6 +244,24 @@ def build(description: Mapping[str, Any]) -> Any:
     if lacking:
         raise ConfigError(f"The description of {description['name']} lacks {', '.join(lacking)}.")
     return cls(**{k: _build_value(v) for k, v in fields.items()})
+
+
+def upgraded(value: Any) -> Any:
+    """A JSON value whose component descriptions have fields under today's names.
+
+    A class lists former names of its fields in `renamed`, so that old files load.
+    """
+    discover()
+    if isinstance(value, Mapping):
+        cls = _COMPONENTS.get(value.get("interface", ""), {}).get(value.get("name", ""))
+        today = renamed_fields(cls)
+        return {today.get(key, key): upgraded(part) for key, part in value.items()}
+    return [upgraded(part) for part in value] if isinstance(value, list) else value
+
+
+def renamed_fields(cls: type | None) -> Mapping[str, str]:
+    """Former field names of a component class with today's."""
+    return getattr(cls, "renamed", {})
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

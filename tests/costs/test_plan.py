@@ -21,11 +21,11 @@ from hades.outer.noise import LowRankNoise, SeededNoise
 from hades.outer.open_es import OpenES
 from hades.outer.snes import SNES
 from hades.policies.mlp import MLP
-from hades.run.compiled_run import CompiledRun
-from hades.run.experiment import Experiment
-from hades.run.gin_config import load_experiment
+from hades.runs.compiled_run import CompiledRun
+from hades.runs.experiment import Experiment
+from hades.runs.gin_config import load_experiment
 from hades.types import size_of
-from tests.run.tiny import tiny_experiment
+from tests.runs.tiny import tiny_experiment
 from tests.support import LEARNING
 
 

@@ -254,8 +254,8 @@ def test_an_unknown_environment_is_answered_with_the_known_ones(path):
     [
         ({"observations": np.zeros((3, 4), np.float32)}, r"observations have shape \(3, 4\), but point needs \(N, 2\)"),
         ({"observations": np.zeros((0, 2), np.float32)}, r"observations have shape \(0, 2\).* with N >= 1"),
-        ({"targets": np.zeros((3, 2), np.float32)}, r"targets have shape \(3, 2\), but 3 points .*Box.* need \(3, 1\)"),
-        ({"targets": np.zeros((2, 1), np.float32)}, r"targets have shape \(2, 1\), but 3 points"),
+        ({"targets": np.zeros((3, 2), np.float32)}, r"targets have shape \(3, 2\), but 3 pairs .*Box.* need \(3, 1\)"),
+        ({"targets": np.zeros((2, 1), np.float32)}, r"targets have shape \(2, 1\), but 3 pairs"),
         ({"obs_mean": np.zeros(3, np.float32)}, r"obs_mean has shape \(3,\), but an observation of point has \(2,\)"),
         ({"obs_std": np.zeros((), np.float32)}, r"obs_std has shape \(\)"),
         ({"targets": np.full((3, 1), np.nan, np.float32)}, "targets hold 3 non-finite numbers"),

@@ -30,7 +30,7 @@ def test_dataset_l2_is_minus_the_mean_square_of_the_genome():
 
 def test_cloning_loss_is_minus_the_final_loss():
     assert CloningLoss()(KEY, POINT, ACT, CANDIDATE).value == -0.25
-    with pytest.raises(ConfigError, match=r"Identity.*loss"):
+    with pytest.raises(ConfigError, match=r"CloningLoss.*loss"):
         CloningLoss()(KEY, POINT, ACT, CANDIDATE.replace(metrics={}))
 
 

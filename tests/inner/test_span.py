@@ -19,7 +19,7 @@ from tests.support import BOX_SPEC, IMAGE_SPEC, POINT
 
 RNG = np.random.default_rng(0)
 PLAIN = BehaviourCloning(
-    policy=MLP(width=8, output_scale=1.0), init_scheme=RandomInit(1), loss=CrossEntropy(), num_points=6, num_updates=20,
+    policy=MLP(width=8, output_scale=1.0), init_scheme=RandomInit(1), loss=CrossEntropy(), num_pairs=6, num_updates=20,
     optimizer="sgd", learning_rate=0.03,
 )  # fmt: skip
 MOMENTUM = {"momentum": 0.9, "nesterov": True}

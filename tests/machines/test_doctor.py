@@ -34,7 +34,7 @@ def test_the_table_is_the_golden_one() -> None:
     checks = {"a": lambda: [FINE, warning], "disk": failing, "odd": wrong, "b": lambda: [FINE]}
     assert markdown(examine(checks, said.append)).splitlines() == [
         "| check | status | found | remedy |",
-        "|---|---|---|---|",
+        "| --- | --- | --- | --- |",
         "| memory | ok | 24 GB |  |",
         "| jax | warning | 0.11; odd | Nothing. |",
         "| disk | FAILED | no space | Free some. |",

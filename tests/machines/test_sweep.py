@@ -28,7 +28,7 @@ from hades.machines.sweep import (
     table,
     write_plan,
 )
-from hades.run.signals import FAILED, FINISHED, INTERRUPTED
+from hades.runs.signals import FAILED, FINISHED, INTERRUPTED
 from tests.support import ROOT
 
 TRAIN = """#!{python} -S

@@ -17,10 +17,10 @@ from hades.outer.open_es import OpenES
 from hades.outer.shaping import rank_utilities
 from hades.outer.snes import SNES
 from hades.policies.mlp import MLP
-from hades.run.checkpoint import Checkpoints
-from hades.run.loop import run
+from hades.runs.checkpoint import Checkpoints
+from hades.runs.loop import run
 from tests.outer.search import asked_candidates, fitness_of, trajectory
-from tests.run.tiny import tiny_experiment
+from tests.runs.tiny import tiny_experiment
 from tests.support import assert_equal
 
 P, R = 16, 8

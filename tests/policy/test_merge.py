@@ -38,7 +38,7 @@ def test_pairs_lie_in_their_own_blocks_and_are_balanced(pair, merged):
 def test_what_it_says_of_itself(pair, merged):
     assert merged.environment.spec.name == "CartPole-v1 + Acrobot-v1"
     assert merged.environment.references == (500.0, round(pair[1].returns["mean"], 4))
-    assert merged.learner.num_points == 12
+    assert merged.learner.num_pairs == 12
     assert merged.learner.num_updates == 2 * pair[0].learner.num_updates
     assert merged.metadata["training"]["env_steps"] == {"search": 0}
     assert merged.returns == {}

@@ -20,11 +20,11 @@ from hades.policies.mlp import MLP
 from hades.policy.run_policy import RunPolicy
 from hades.policy.statistics import summarize
 from hades.policy.trained_policy import TrainedPolicy, evaluate, evaluate_dataset, parse_policy, train_policy
-from hades.run.export import export_dataset
-from hades.run.loop import run
-from hades.run.result import RunResult
+from hades.runs.export import export_dataset
+from hades.runs.loop import run
+from hades.runs.result import RunResult
 from hades.types import EnvSpec
-from tests.run.tiny import tiny_experiment
+from tests.runs.tiny import tiny_experiment
 from tests.support import CLONING, EVOLUTION, POINT
 
 
@@ -94,7 +94,7 @@ def test_an_evaluation_repeats_and_counts(dataset: DistilledDataset) -> None:
 
 def test_a_trained_policy_beats_an_untrained_one() -> None:
     # The targets are the optimal actions of `point` at random states: what cloning should be able to use.
-    from hades.run.result import distilled_dataset
+    from hades.runs.result import distilled_dataset
 
     algorithm = tiny_experiment().algorithm
     state = jax.jit(lambda: algorithm.init(jax.random.key(0)))()

@@ -12,6 +12,7 @@ import safetensors.numpy
 from hades.environments.point import Point
 from hades.errors import ConfigError, DatasetError, HadesError
 from hades.fitness.episodic_return import EpisodicReturn
+from hades.inner.base import InnerLearner
 from hades.inner.init_scheme import FixedInit, RandomInit
 from hades.policies.cnn import CNN
 from hades.policies.mlp import MLP
@@ -121,6 +122,42 @@ def test_optimisers_and_learners_are_those_named() -> None:
     assert [learner.policy.acting for learner in learners] == 2 * (["greedy"] * 3 + ["sample"] * 3)
 
 
+@dataclasses.dataclass(frozen=True)
+class Formula(InnerLearner):
+    """A learner without gradient updates."""
+
+    policy: MLP
+
+    def init_genome(self, key: Any, env: Any, normalize: Any) -> Any:
+        raise NotImplementedError
+
+    def clone(self, key: Any, dataset: Any, params: Any, spec: Any) -> Any:
+        return params, {}
+
+
+def test_a_learner_may_lack_what_an_axis_changes_where_the_axis_leaves_it_alone() -> None:
+    dataset = expert_pairs()
+    vars(dataset)["learner"] = Formula(policy=MLP(width=8, depth=1))  # a cached property: no such class is registered
+    cells = dataclasses.replace(ONE, widths=(8, 4), init_scales=(3.0,)).cells(dataset)
+    assert [cell.learner.policy.width for cell in cells] == [8, 4]  # type: ignore[attr-defined]
+    assert count_programs([cell.learner for cell in cells]) == 2
+
+
+@pytest.mark.parametrize(
+    ("axis", "values", "field"),
+    [
+        ("learning_rates", (0.5,), "learning_rate"),
+        ("num_updates", (1.0, 2.0), "num_updates"),
+        ("optimizers", ("sgd=0.1",), "optimizer"),
+    ],
+)
+def test_an_axis_that_the_learner_has_no_field_for_is_refused(axis: str, values: tuple[Any, ...], field: str) -> None:
+    dataset = expert_pairs()
+    vars(dataset)["learner"] = Formula(policy=MLP(width=8, depth=1))
+    with pytest.raises(ConfigError, match=rf"Grid\.{axis} is .* Formula has no {field} to change"):
+        dataclasses.replace(ONE, **{axis: values}).cells(dataset)
+
+
 def test_words_become_a_grid() -> None:
     grid = parse_grid({"widths": ["32", " 64"], "learning_rates": ["1/3", "3"], "policies": ["CNN(width=8)"]})
     assert grid == Grid(widths=(32, 64), learning_rates=(1 / 3, 3.0), policies=(CNN(width=8),))
@@ -184,7 +221,7 @@ def _result(returns: Any, **changes: Any) -> Generalization:
         "name": "a",
         "environment": "point",
         "method": "HaDES-R",
-        "num_points": 2,
+        "num_pairs": 2,
         "settings": tuple({"width": 8 * (c + 1), "depth": 1} for c in range(len(returns))),
         "returns": returns,
         "original": np.full(4, 200.0),

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from hades.errors import ConfigError, HadesError
-from hades.run.experiment import Experiment
-from hades.run.gin_config import load_experiment
-from hades.run.record import read_run
-from hades.run.result import RunResult
+from hades.runs.experiment import Experiment
+from hades.runs.gin_config import load_experiment
+from hades.runs.record import read_run
+from hades.runs.result import RunResult
 from hades.studies import grid
 from hades.studies.grid import GridRun, Settings, plan_grid, run_grid
 from hades.studies.grid_values import parse_pair, parse_seeds, parse_values
@@ -41,7 +41,7 @@ BehaviourCloning.policy = @MLP()
 BehaviourCloning.init_scheme = @RandomInit()
 RandomInit.num_inits = 1
 BehaviourCloning.loss = @MSE()
-BehaviourCloning.num_points = 4
+BehaviourCloning.num_pairs = 4
 BehaviourCloning.num_updates = 4
 """,
 }

@@ -159,7 +159,7 @@ def test_all_leave_one_out_datasets_share_one_compilation(
     monkeypatch.setattr(influence_module, "evaluate_dataset", record)
     said: list[str] = []
     measure_influence(dataset, **SIZES, say=said.append)
-    assert asked == [((3, 2), {"num_points": 2}), *[((2, 2), {"num_points": 2})] * 3]
+    assert asked == [((3, 2), {}), *[((2, 2), {})] * 3]
     assert len(said) == 4
 
 

@@ -26,7 +26,7 @@ def dataset(env: Point, returns: float, width: int = 64) -> DistilledDataset:
         policy=MLP(width=width, depth=2),
         init_scheme=RandomInit(1),
         loss=CrossEntropy(),
-        num_points=3,
+        num_pairs=3,
         num_updates=64,
         learning_rate=0.01,
     )

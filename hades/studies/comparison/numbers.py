@@ -15,7 +15,7 @@ import numpy as np
 
 from hades import registry
 from hades.environments.thresholds import SOLVED
-from hades.run.record import RunRecord
+from hades.runs.record import RunRecord
 from hades.studies.aggregate import Estimate, estimate, estimates
 from hades.studies.comparable import budget, check_agreement, environment_of, environment_versions, grouped, protocol
 from hades.studies.comparison.measurements import Measurements
@@ -56,7 +56,7 @@ class RunNumbers:
         return self.env_steps if name == "env_steps" else self.seconds
 
     def reached(self, target: float, axis: str) -> float:
-        """Where on an axis the first evaluation at or above a return lies; infinite where none does."""
+        """Position on an axis of the first evaluation at or above a return; infinite where there is none."""
         at = np.flatnonzero(self.returns >= target)
         return float(self.axis(axis)[at[0]]) if len(at) else float("inf")
 
@@ -75,7 +75,7 @@ class Cell:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Of `final`; one run alone has none."""
+        """Confidence interval of `final`; None for a single run."""
         return (self.final.low, self.final.high) if len(self.runs) > 1 else None
 
     def total(self, kind: str, phase: str) -> float:

@@ -9,17 +9,15 @@ import numpy as np
 from hades.pictures.figures import NARROW, WIDE, figure, render
 from hades.pictures.heat import draw_shares
 from hades.pictures.palette import BLUE, GREEN, INDIGO, INK, MUTED, ORANGE, PINK, SLATE, VERMILION
-from hades.pictures.text import percent
 from hades.studies.generalization.grid import axis_text, value_text
 from hades.studies.generalization.numbers import Generalization
+from hades.text import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COLOURS = (BLUE, GREEN, VERMILION, ORANGE, INDIGO, PINK, SLATE)
 _MARKS: dict[str, Any] = {"color": MUTED, "linewidth": 1.0, "linestyle": (0, (1, 2)), "zorder": 1.0}
-_LEAST = 0.05
-"""How far below the worst retention the axis may begin; policies worse than 0 are drawn at the edge."""
 
 
 def by_environment(results: Sequence[Generalization]) -> dict[str, list[Generalization]]:

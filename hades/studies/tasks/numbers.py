@@ -1,4 +1,4 @@
-"""What merged datasets are worth: one policy cloned from the union of several, in each of their tasks.
+"""Value of merged datasets: one policy cloned from the union of several, in each of their tasks.
 
 Definitions. *Retention* of a task in a merger: the mean return of the merged policies in it, as a share of that of
 single-task policies of the same size, cloned from its dataset alone by its own recipe and measured in the same call on
@@ -67,7 +67,7 @@ class Multitask:
 
     @property
     def union(self) -> Merger | None:
-        """Of all T datasets, where there are more than two."""
+        """The merger of all T datasets, where there are more than two."""
         return next((merger for merger in self.mergers if len(merger.names) > 2), None)
 
     def retention(self, merger: Merger, name: str) -> float:
@@ -99,7 +99,7 @@ class Multitask:
             "mergers": [
                 {
                     "names": list(merger.names),
-                    "num_points": len(merger.dataset),
+                    "num_pairs": len(merger.dataset),
                     "learner": merger.dataset.metadata["learner"],
                     "returns": {name: merger.returns[name].describe() for name in merger.names},
                     "retention": {name: self.retention(merger, name) for name in merger.names},
@@ -205,7 +205,7 @@ def _merge(
 ) -> DistilledDataset:
     chosen = [datasets[name] for name in group]
     recipe = shared_recipe(chosen)
-    recipe = recipe if policy is None else dataclasses.replace(recipe, policy=policy)
+    recipe = recipe if policy is None else recipe.changed(policy=policy)
     return merge(chosen, recipe, floors=[floors[name] for name in group], **options)
 
 
@@ -216,8 +216,7 @@ def _common_policy(datasets: Mapping[str, DistilledDataset]) -> Policy | None:
     """
     if len({_size(dataset.learner.policy) for dataset in datasets.values()}) == 1:
         return None
-    policy: Policy = shared_recipe(list(datasets.values())).policy
-    return policy
+    return shared_recipe(list(datasets.values())).policy
 
 
 def _size(policy: Policy) -> str:
