@@ -16,7 +16,7 @@ import jax
 from jax import Array
 
 from hades.environments.base import Environment, EnvState, import_module
-from hades.environments.physics import PhysicsState, body_info, first_state, guarded_step, quiet
+from hades.environments.physics import body_info, first_state, guarded_step, quiet
 from hades.errors import ConfigError, MissingPackageError, offer
 from hades.registry import options, register
 from hades.types import Box, EnvSpec, Key, TimeStep
@@ -165,28 +165,20 @@ class Brax(Environment):
         packages = ("brax", "mujoco", "mujoco-mjx") if self.backend == "mjx" else ("brax", "mujoco")
         return {name: importlib.metadata.version(name) for name in packages} | {"brax backend": self.backend}
 
+    # Jitted by themselves because tracing Brax takes seconds: a program that steps in several places traces it once.
+    @functools.partial(jax.jit, static_argnums=0)
     def reset(self, key: Key) -> tuple[EnvState, Array]:
-        return _reset(self, key)
+        return first_state(self.native, key)
 
+    @functools.partial(jax.jit, static_argnums=0)
     def step(self, key: Key, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
         del key
-        return _step(self, state, action)
+        return guarded_step(self.native, state, action, _bodies, self.episode_length)
 
     def pose(self, state: EnvState) -> tuple[Array, Array]:
         """Positions f32[L, 3] and rotations (quaternions) f32[L, 4] of the bodies, for pictures."""
         x = state.native.pipeline_state.x
         return x.pos, x.rot
-
-
-# Jitted by themselves because tracing Brax takes seconds: a program that steps in several places traces it once.
-@functools.partial(jax.jit, static_argnums=0)
-def _reset(env: Brax, key: Key) -> tuple[EnvState, Array]:
-    return first_state(env.native, key)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _step(env: Brax, state: PhysicsState, action: Array) -> tuple[EnvState, TimeStep]:
-    return guarded_step(env.native, state, action, _bodies, env.episode_length)
 
 
 def _bodies(native: Any) -> dict[str, Array]:

@@ -86,7 +86,12 @@ def quiet() -> Iterator[None]:
     They are printed and warned by Python code; MuJoCo also appends its own to a file MUJOCO_LOG.TXT in the current
     folder. What other threads print meanwhile is shown. Afterwards the process is as it was.
     """
-    with _quiet_lock, _mujoco_warnings_off(), warnings.catch_warnings():
+    with _quiet_lock, warnings.catch_warnings(), contextlib.ExitStack() as afterwards:
+        with contextlib.suppress(ImportError):
+            import mujoco
+
+            afterwards.callback(mujoco.set_mju_user_warning, mujoco.get_mju_user_warning())
+            mujoco.set_mju_user_warning(lambda message: None)
         warnings.simplefilter("ignore")
         out, err = _Muted(sys.stdout), _Muted(sys.stderr)
         try:
@@ -115,18 +120,3 @@ class _Muted:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
-
-
-@contextlib.contextmanager
-def _mujoco_warnings_off() -> Iterator[None]:
-    try:
-        import mujoco
-    except ImportError:
-        yield
-        return
-    handler = mujoco.get_mju_user_warning()
-    mujoco.set_mju_user_warning(lambda message: None)
-    try:
-        yield
-    finally:
-        mujoco.set_mju_user_warning(handler)

@@ -117,7 +117,10 @@ class Playground(Environment):
 
     def step(self, key: Key, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
         del key
-        measure = functools.partial(_bodies, self.native.mj_model)
+
+        def measure(native: Any) -> dict[str, Array]:
+            return _bodies(self.native.mj_model, native.data)
+
         return guarded_step(self.native, state, action, measure, self._num_steps)
 
     @cached_property
@@ -166,9 +169,8 @@ def _observation_shape(env: Any, env_name: str) -> tuple[int, ...]:
     return (int(size),)
 
 
-def _bodies(model: Any, native: Any) -> dict[str, Array]:
+def _bodies(model: Any, data: Any) -> dict[str, Array]:
     """`body_info` of the bodies that the simulation can move: neither the world nor targets."""
-    data = native.data
     (moving,) = np.nonzero((model.body_mocapid < 0) & (model.body_weldid > 0))
     spin, drift = data.cvel[moving, :3], data.cvel[moving, 3:]  # f32[L, 3] each, at the centre of mass of the tree
     arm = data.xpos[moving] - data.subtree_com[model.body_rootid[moving]]

@@ -80,8 +80,7 @@ class Tasks(Environment):
             set_field("floors", (0.0,) * len(self.environments))
         if self.layout not in LAYOUTS:
             raise ConfigError(f'Tasks.layout is "{self.layout}". {offer(self.layout, LAYOUTS)}')
-        self._check_numbers()
-        self._check_names_and_actions()
+        self._check()
 
     @cached_property
     def _specs(self) -> tuple[EnvSpec, ...]:
@@ -144,21 +143,19 @@ class Tasks(Environment):
 
     def step(self, key: Key, state: TasksState, action: Array) -> tuple[TasksState, TimeStep]:
         """One transition of the episode's task; the reward is scaled, so that floor and reference are 1 apart."""
-        branches = [self._stepper(i) for i in range(len(self.environments))]
+        branches = [functools.partial(self._step_task, i) for i in range(len(self.environments))]
         states, step = lax.switch(state.task, branches, key, state.states, action)
         return TasksState(task=state.task, states=states), step
 
-    def _stepper(self, task: int):  # type: ignore[no-untyped-def]  # a branch of lax.switch
+    def _step_task(
+        self, task: int, key: Key, states: tuple[EnvState, ...], action: Array
+    ) -> tuple[tuple[EnvState, ...], TimeStep]:
         member, scale = self.members[task], self.references[task] - self.floors[task]
-
-        def branch(key: Key, states: tuple[EnvState, ...], action: Array) -> tuple[tuple[EnvState, ...], TimeStep]:
-            space = member.spec.action_space
-            own = jnp.clip(action - space.first, 0, space.n - 1) if isinstance(space, Discrete) else action
-            after, step = member.step(key, states[task], own)
-            step = dataclasses.replace(step, reward=step.reward / scale, info={})
-            return (*states[:task], after, *states[task + 1 :]), step
-
-        return branch
+        space = member.spec.action_space
+        own = jnp.clip(action - space.first, 0, space.n - 1) if isinstance(space, Discrete) else action
+        after, step = member.step(key, states[task], own)
+        step = dataclasses.replace(step, reward=step.reward / scale, info={})
+        return (*states[:task], after, *states[task + 1 :]), step
 
     @cached_property
     def _actions(self) -> tuple[tuple[int, ...], int]:
@@ -186,7 +183,7 @@ class Tasks(Environment):
         *starts, total = itertools.accumulate(sizes, initial=0)
         return tuple(starts), total
 
-    def _check_numbers(self) -> None:
+    def _check(self) -> None:
         count = len(self.environments)
         for name in ("references", "floors", "means", "stds", "clips"):
             given = len(getattr(self, name))
@@ -204,8 +201,6 @@ class Tasks(Environment):
                     raise ConfigError(
                         f"Tasks.{name} has {len(row)} numbers for {spec.name}, whose observations have {spec.obs_size}."
                     )
-
-    def _check_names_and_actions(self) -> None:
         discrete = [s.name for s in self._specs if s.is_discrete]
         box = [s.name for s in self._specs if not s.is_discrete]
         if discrete and box:

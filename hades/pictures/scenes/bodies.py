@@ -34,14 +34,9 @@ class Shape:
     faces: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 3), np.int32))
 
     @property
-    def is_round(self) -> bool:
-        """True for a ball moved along a line: a sphere or a capsule."""
-        return self.kind in ("sphere", "capsule")
-
-    @property
     def radius(self) -> float:
-        """Radius of a sphere or capsule."""
-        return float(self.size[0])
+        """Radius of a ball that is moved along a line (a sphere or a capsule); 0 for other shapes."""
+        return float(self.size[0]) if self.kind in ("sphere", "capsule") else 0.0
 
     @cached_property
     def points(self) -> np.ndarray:

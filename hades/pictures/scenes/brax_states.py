@@ -70,7 +70,7 @@ def _generalized_position(env_name: str, obs: np.ndarray, model: Any) -> np.ndar
     q = np.concatenate([np.zeros(hidden), obs[: model.nq - hidden]])
     if env_name in _ABSOLUTE_HEIGHT:
         q[1] -= model.body_pos[1, 2]
-    if _has_free_root(model):
+    if model.jnt_type[0] == 0:  # a free root
         length = np.linalg.norm(q[3:7])
         q[3:7] = q[3:7] / length if length > 1e-6 else [1.0, 0.0, 0.0, 0.0]
     return q
@@ -83,11 +83,7 @@ def _root_velocity(env_name: str, obs: np.ndarray, model: Any) -> np.ndarray | N
     if env_name not in HIDDEN_POSITIONS:
         return None
     velocity = obs[model.nq - HIDDEN_POSITIONS[env_name] :]
-    if _has_free_root(model):
+    if model.jnt_type[0] == 0:  # a free root
         return velocity[:3]
-    slides = (model.jnt_type == 2) & (model.jnt_bodyid == 1)
+    slides = (model.jnt_type == 2) & (model.jnt_bodyid == 1)  # of the root
     return velocity[: model.njnt][slides] @ model.jnt_axis[slides]
-
-
-def _has_free_root(model: Any) -> bool:
-    return bool(model.jnt_type[0] == 0)

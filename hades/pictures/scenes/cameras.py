@@ -92,10 +92,10 @@ VIEWS: dict[str, View] = {
 
 
 def view_of(env_name: str, bodies: Bodies) -> View:
-    """The view of a task; a three-quarter view that is wide enough, where hades does not know it."""
+    """The view of a task; for a task without one, a three-quarter view that is wide enough."""
     if env_name in VIEWS:
         return VIEWS[env_name]
-    reach = sum(float(np.abs(s.points).max() + (s.radius if s.is_round else 0.0)) for s in bodies.moving)
+    reach = sum(float(np.abs(s.points).max() + s.radius) for s in bodies.moving)
     half = float(np.clip(reach / 4, 0.3, 3.0))
     trunk = bodies.links[0] if bodies.links else ""
     return View(half, (0, 0, half / 2), 28.0, 20.0, follow=True, colours={trunk: _TRUNK})

@@ -1,4 +1,4 @@
-"""Scenes of the classic tasks: the state as it stands, velocities as orange arrows.
+"""Scenes of the classic tasks: the state as it stands, velocities as orange arrows whose length is bounded by tanh.
 
 Synthetic observations need not be states that the environment can reach, and are drawn as they are: a (cos, sin) pair
 off the unit circle gives a rod longer or shorter than the dashed circle, and the view widens for far positions.
@@ -33,8 +33,8 @@ def _cart_pole(obs: np.ndarray, size: int) -> Canvas:
     canvas.polygon([(x - _CART, 0.0), (x + _CART, 0.0), (x + _CART, pivot[1]), (x - _CART, pivot[1])], INK)
     canvas.line([pivot, pivot + pole], BLUE, 8)
     canvas.disc(pivot, 0.1, "#ffffff")
-    canvas.arrow((x, -0.42), (_bounded(velocity, 0.8) * 1.5, 0.0), ORANGE)
-    canvas.arrow(pivot + pole, -_left_of(pole) * _bounded(spin, 1.2) * 1.3, ORANGE)
+    canvas.arrow((x, -0.42), (np.tanh(velocity / 0.8) * 1.5, 0.0), ORANGE)
+    canvas.arrow(pivot + pole, -_left_of(pole) * np.tanh(spin / 1.2) * 1.3, ORANGE)
     if clipped:
         _chevron(canvas, half, x, 0.5 * half, half / 3)
     return canvas
@@ -49,7 +49,7 @@ def _pendulum(obs: np.ndarray, size: int) -> Canvas:
     canvas.line([(0.0, 0.0), tip], BLUE, 8)
     canvas.disc(tip, 0.07 * half, BLUE)
     canvas.disc((0.0, 0.0), 0.045 * half, INK)
-    canvas.arrow(tip, _left_of(tip) * _bounded(spin, 4.0) * 0.6 * half, ORANGE)
+    canvas.arrow(tip, _left_of(tip) * np.tanh(spin / 4.0) * 0.6 * half, ORANGE)
     return canvas
 
 
@@ -69,8 +69,8 @@ def _acrobot(obs: np.ndarray, size: int) -> Canvas:
     canvas.line([elbow, tip], SKY, 8)
     for joint in ((0.0, 0.0), elbow):
         canvas.disc(joint, 0.035 * half, INK)
-    canvas.arrow(elbow, _left_of(elbow) * _bounded(spin1, 4.0) * 0.5 * half, ORANGE)
-    canvas.arrow(tip, _left_of(link) * _bounded(spin2, 6.0) * 0.5 * half, ORANGE)
+    canvas.arrow(elbow, _left_of(elbow) * np.tanh(spin1 / 4.0) * 0.5 * half, ORANGE)
+    canvas.arrow(tip, _left_of(link) * np.tanh(spin2 / 6.0) * 0.5 * half, ORANGE)
     return canvas
 
 
@@ -86,14 +86,12 @@ def _mountain_car(goal: float, obs: np.ndarray, size: int) -> Canvas:
     canvas.line(_road(xs), SLATE, 2.5)
     _flag(canvas, _road(goal), half)
     slope = np.arctan(3 * 0.45 * np.cos(3 * position))
-    along, up = np.array([np.cos(slope), np.sin(slope)]), np.array([-np.sin(slope), np.cos(slope)])
     foot = _road(position)
-    wheels = [foot + up * 0.05 * half + along * s * 0.075 * half for s in (-1, 1)]
-    body = [wheels[0] - along * 0.055 * half, wheels[1] + along * 0.055 * half]
-    canvas.polygon([*body, body[1] + up * 0.11 * half, body[0] + up * 0.11 * half], BLUE)
-    for wheel in wheels:
-        canvas.disc(wheel, 0.05 * half, INK)
-    canvas.arrow(foot + up * 0.28 * half, along * _bounded(velocity, 0.04) * 0.45 * half, ORANGE)
+    axes = half * np.array([[np.cos(slope), np.sin(slope)], [-np.sin(slope), np.cos(slope)]])  # along the road, and up
+    canvas.polygon(foot + np.array([(-0.13, 0.05), (0.13, 0.05), (0.13, 0.16), (-0.13, 0.16)]) @ axes, BLUE)
+    for wheel in (-0.075, 0.075):
+        canvas.disc(foot + (wheel, 0.05) @ axes, 0.05 * half, INK)
+    canvas.arrow(foot + 0.28 * axes[1], np.tanh(velocity / 0.04) * 0.45 * axes[0], ORANGE)
     if clipped:
         _chevron(canvas, half, position - middle, foot[1] + 0.4 * half, half / 3, middle)
     return canvas
@@ -132,11 +130,6 @@ SCENES: dict[str, Callable[[np.ndarray, int], Canvas]] = {
 def _view(usual: float, needed: float) -> float:
     """Half the side of a view that shows `needed`, at most `_FAR` times the usual one."""
     return float(np.clip(needed, usual, _FAR * usual))
-
-
-def _bounded(x: float, scale: float) -> float:
-    """A number in (-1, 1) that grows with x, steepest around 0."""
-    return float(np.tanh(x / scale))
 
 
 def _clip(x: float, limit: float) -> tuple[float, bool]:

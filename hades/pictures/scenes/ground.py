@@ -27,10 +27,6 @@ class Ground:
     def height(self) -> float:
         return float(self.plane.position[2])
 
-    @property
-    def is_in_view(self) -> bool:
-        return abs(self.height - self.view.centre[2]) < 2 * self.half
-
     def draw(self, canvas: Canvas, middle: np.ndarray, target: np.ndarray) -> None:
         """Draw it below the bodies.
 

@@ -71,7 +71,8 @@ class Stage:
     def _ground(self) -> Ground | None:
         """The highest plane in view."""
         grounds = [Ground(s, self.view, self.half) for s in self.bodies.shapes if s.kind == "plane"]
-        return max((g for g in grounds if g.is_in_view), key=lambda g: g.height, default=None)
+        in_view = [g for g in grounds if abs(g.height - self.view.centre[2]) < 2 * self.half]
+        return max(in_view, key=lambda g: g.height, default=None)
 
     def _target(self, positions: np.ndarray, rotations: np.ndarray) -> np.ndarray:
         """f64[..., 3], the point in the world that the camera is directed at."""
@@ -84,13 +85,10 @@ class Stage:
     def _reach(self, positions: np.ndarray, rotations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Least and largest coordinates in the picture f64[..., 2] of what moves, relative to the target."""
         target = self.view.flat(self._target(positions, rotations))
-        low, high = [], []
-        for shape in self.bodies.moving:
-            flat = self.view.flat(self.bodies.place(shape, positions, rotations)) - target[..., None, :]
-            margin = shape.radius if shape.is_round else 0.0
-            low.append(flat.min(-2) - margin)
-            high.append(flat.max(-2) + margin)
-        return np.min(low, 0), np.max(high, 0)
+        placed = [(s, self.view.flat(self.bodies.place(s, positions, rotations))) for s in self.bodies.moving]
+        low = np.min([flat.min(-2) - shape.radius for shape, flat in placed], 0)
+        high = np.max([flat.max(-2) + shape.radius for shape, flat in placed], 0)
+        return low - target, high - target
 
     def _aside(self, positions: np.ndarray, rotations: np.ndarray) -> np.ndarray:
         """f64[2], how far the picture is moved so that the bodies are in it, the first link in any case."""
@@ -110,7 +108,7 @@ class Stage:
         """Draw a shape with a darker edge, and a highlight where it is round: the light is in the upper left."""
         colour = self.view.colour(self.bodies, shape)
         edge = mix(colour, INK, 0.5)
-        if not shape.is_round:
+        if not shape.radius:
             outline = hull(self.view.flat(points))
             canvas.polygon(outline, colour)
             canvas.line([*outline, outline[0]], edge, 1.2)
@@ -126,7 +124,7 @@ class Stage:
     def _mark_if_outside(self, canvas: Canvas, middle: np.ndarray, shape: Shape, place: np.ndarray) -> None:
         """A chevron at the edge that points to a shape outside the picture."""
         away = place - middle
-        if np.abs(away).max() < self.half + (shape.radius if shape.is_round else 0.0):
+        if np.abs(away).max() < self.half + shape.radius:
             return
         along = away / np.linalg.norm(away)
         across = np.array([-along[1], along[0]])
@@ -150,7 +148,7 @@ class Stage:
             return
         for shape in self.bodies.moving:
             points = self.bodies.place(shape, positions, rotations)
-            if shape.is_round:
+            if shape.radius:
                 points = (points[:, None] + 0.95 * shape.radius * circle(20)).reshape(-1, 3)
             canvas.polygon(hull(self.view.flat(points * onto + at)), _SHADOW)
 
