@@ -25,7 +25,7 @@ from hades.pictures.palette import BLUE, GREEN, SKY, rgb
 from hades.pictures.scenes import interactive
 from hades.pictures.scenes.animation import MAX_FRAMES, episode_gif, shown_steps, words
 from hades.pictures.scenes.bodies import Bodies, Shape, hull, rotate
-from hades.pictures.scenes.brax_states import _SIZES, _model, pose
+from hades.pictures.scenes.brax_states import _model, pose
 from hades.pictures.scenes.cameras import VIEWS, View, view_of
 from hades.pictures.scenes.draw import can_draw, draw, explanation
 from hades.pictures.scenes.episodes import episode_picture
@@ -75,8 +75,10 @@ def walk(name: str = "hopper", length: int = LENGTH, stride: float = 0.5, dt: fl
     positions, rotations = (np.repeat(x[None], length + 1, 0) for x in pose(name, np.array(UPRIGHT[name])))
     positions[:, :, 0] += stride * np.arange(length + 1)[:, None]
     motion = Motion(name, bodies, positions, rotations, dt)
-    spec = EnvSpec(name, (_SIZES[name],), Box(3), length)
-    return Episode(spec, np.zeros((length + 1, _SIZES[name])), np.zeros((length, 3)), np.ones(length), False, motion)
+    spec = EnvSpec(name, (len(UPRIGHT[name]),), Box(3), length)
+    return Episode(
+        spec, np.zeros((length + 1, len(UPRIGHT[name]))), np.zeros((length, 3)), np.ones(length), False, motion
+    )
 
 
 def pixels(picture: Image.Image | None) -> np.ndarray:
@@ -148,9 +150,7 @@ def test_both_legs_can_be_told_apart() -> None:
 
 
 def test_what_is_higher_is_drawn_higher_and_a_capsule_is_as_long_as_it_is() -> None:
-    rod = Shape(
-        "capsule", "", 0, np.array([0.05, 0.5, 0.0]), np.zeros(3), np.array([1.0, 0, 0, 0]), *(np.zeros((0, 3)),) * 2
-    )
+    rod = Shape("capsule", "", 0, np.array([0.05, 0.5, 0.0]), np.zeros(3), np.array([1.0, 0, 0, 0]))
     stage = Stage(Bodies((rod,), ("rod",)), View(half=1.0), 1.0)
     upright = np.array([[1.0, 0.0, 0.0, 0.0]])
     rows = [
@@ -164,9 +164,7 @@ def test_what_is_higher_is_drawn_higher_and_a_capsule_is_as_long_as_it_is() -> N
 
 def test_the_nearer_body_hides_the_farther_one() -> None:
     def ball(link: int) -> Shape:
-        return Shape(
-            "sphere", "", link, np.full(3, 0.3), np.zeros(3), np.array([1.0, 0, 0, 0]), *(np.zeros((0, 3)),) * 2
-        )
+        return Shape("sphere", "", link, np.full(3, 0.3), np.zeros(3), np.array([1.0, 0, 0, 0]))
 
     bodies = Bodies((ball(0), ball(1)), ("left", "right"))
     turned = np.tile([1.0, 0.0, 0.0, 0.0], (2, 1))

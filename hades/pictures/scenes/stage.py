@@ -6,9 +6,9 @@ from functools import cached_property
 import numpy as np
 
 from hades.pictures.palette import GRID, INK, ORANGE, PAPER, SCENE, SLATE, mix
-from hades.pictures.scenes.bodies import Bodies, Shape, hull
+from hades.pictures.scenes.bodies import Bodies, Shape, circle, hull
 from hades.pictures.scenes.cameras import View
-from hades.pictures.scenes.canvas import Canvas, Point
+from hades.pictures.scenes.canvas import Canvas
 from hades.pictures.scenes.ground import Ground
 
 _SHADOW, _TRAIL = mix(GRID, SLATE, 0.45), mix(ORANGE, SCENE, 0.35)
@@ -16,7 +16,6 @@ _ROOM = 1.06  # of the view around the bodies
 _FAR = 3.0  # how far a view widens, as a multiple of its usual half side
 _FAR_FIXED = 1.5  # where the camera stands still, so that one distant target does not make the robot tiny
 _FAST = 3.0  # m/s, of an arrow three quarters as long as it can be
-_RIM = np.stack([f(np.linspace(0.0, 2 * np.pi, 20, endpoint=False)) for f in (np.cos, np.sin, np.zeros_like)], -1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,7 +53,7 @@ class Stage:
         positions, rotations = _finite(positions, rotations)
         target = self._target(positions, rotations)
         middle = self.view.flat(target) + self._aside(positions, rotations)
-        canvas = Canvas(size, self.half, (float(middle[0]), float(middle[1])))
+        canvas = Canvas(size, self.half, middle)
         if self._ground is not None:
             self._ground.draw(canvas, middle, target)
             if self.view.elevation > 0:
@@ -72,7 +71,8 @@ class Stage:
     def _ground(self) -> Ground | None:
         """The highest plane in view."""
         grounds = [Ground(s, self.view, self.half) for s in self.bodies.shapes if s.kind == "plane"]
-        return max((g for g in grounds if g.is_in_view), key=lambda g: g.height, default=None)
+        in_view = [g for g in grounds if abs(g.height - self.view.centre[2]) < 2 * self.half]
+        return max(in_view, key=lambda g: g.height, default=None)
 
     def _target(self, positions: np.ndarray, rotations: np.ndarray) -> np.ndarray:
         """f64[..., 3], the point in the world that the camera is directed at."""
@@ -85,13 +85,10 @@ class Stage:
     def _reach(self, positions: np.ndarray, rotations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Least and largest coordinates in the picture f64[..., 2] of what moves, relative to the target."""
         target = self.view.flat(self._target(positions, rotations))
-        low, high = [], []
-        for shape in self.bodies.moving:
-            flat = self.view.flat(self.bodies.place(shape, positions, rotations)) - target[..., None, :]
-            margin = shape.radius if shape.is_round else 0.0
-            low.append(flat.min(-2) - margin)
-            high.append(flat.max(-2) + margin)
-        return np.min(low, 0), np.max(high, 0)
+        placed = [(s, self.view.flat(self.bodies.place(s, positions, rotations))) for s in self.bodies.moving]
+        low = np.min([flat.min(-2) - shape.radius for shape, flat in placed], 0)
+        high = np.max([flat.max(-2) + shape.radius for shape, flat in placed], 0)
+        return low - target, high - target
 
     def _aside(self, positions: np.ndarray, rotations: np.ndarray) -> np.ndarray:
         """f64[2], how far the picture is moved so that the bodies are in it, the first link in any case."""
@@ -108,55 +105,52 @@ class Stage:
         return depth, not self.view.is_other(self.bodies, shape)
 
     def _shape(self, canvas: Canvas, shape: Shape, points: np.ndarray) -> None:
-        """With a darker edge, and a highlight where it is round: the light comes from the upper left."""
+        """Draw a shape with a darker edge, and a highlight where it is round: the light is in the upper left."""
         colour = self.view.colour(self.bodies, shape)
         edge = mix(colour, INK, 0.5)
-        if not shape.is_round:
+        if not shape.radius:
             outline = hull(self.view.flat(points))
             canvas.polygon(outline, colour)
             canvas.line([*outline, outline[0]], edge, 1.2)
             return
         width = 2 * shape.radius * 120.0 / self.half  # 240ths of the picture's side
-        ends = self._points(points) if len(points) > 1 else self._points(points) * 2
+        ends = self.view.flat(points[[0, -1]])
         canvas.line(ends, edge, width)
         canvas.line(ends, colour, width - 2 * min(1.3, 0.2 * width))
         if width > 6:
             r = 0.3 * shape.radius
-            canvas.line([(x - r, y + r) for x, y in ends], mix(colour, PAPER, 0.3), 0.28 * width)
+            canvas.line(ends + np.array([-r, r]), mix(colour, PAPER, 0.3), 0.28 * width)
 
     def _mark_if_outside(self, canvas: Canvas, middle: np.ndarray, shape: Shape, place: np.ndarray) -> None:
         """A chevron at the edge that points to a shape outside the picture."""
         away = place - middle
-        if np.abs(away).max() < self.half + (shape.radius if shape.is_round else 0.0):
+        if np.abs(away).max() < self.half + shape.radius:
             return
         along = away / np.linalg.norm(away)
         across = np.array([-along[1], along[0]])
         tip = middle + 0.94 * self.half * away / np.abs(away).max()
         chevron = [tip + self.half * (0.07 * side * across - 0.07 * abs(side) * along) for side in (1, 0, -1)]
-        canvas.line([(float(x), float(y)) for x, y in chevron], self.view.colour(self.bodies, shape), 3.0)
+        canvas.line(chevron, self.view.colour(self.bodies, shape), 3.0)
 
     def _arrow(self, canvas: Canvas, start: np.ndarray, velocity: np.ndarray) -> None:
         speed = max(float(np.linalg.norm(velocity)), 1e-9)
-        x, y = self.view.flat(velocity / speed) * np.tanh(speed / _FAST) * 0.6 * self.half
-        canvas.arrow(self._points(start[None])[0], (float(x), float(y)), ORANGE)
+        length = np.tanh(speed / _FAST) * 0.6 * self.half
+        canvas.arrow(self.view.flat(start), self.view.flat(velocity / speed) * length, ORANGE)
 
     def _trail_and_shadows(
         self, canvas: Canvas, ground: float, trail: np.ndarray | None, positions: np.ndarray, rotations: np.ndarray
     ) -> None:
-        """Straight down onto the ground."""
+        """Draw the trail and the shadows straight below the bodies, on the ground."""
         onto, at = np.array([1.0, 1.0, 0.0]), np.array([0.0, 0.0, ground])
         if trail is not None and len(trail) > 1:
-            canvas.line(self._points(np.nan_to_num(trail) * onto + at), _TRAIL, 1.6)
+            canvas.line(self.view.flat(np.nan_to_num(trail) * onto + at), _TRAIL, 1.6)
         if self.view.elevation == 90:
             return
         for shape in self.bodies.moving:
             points = self.bodies.place(shape, positions, rotations)
-            if shape.is_round:
-                points = (points[:, None] + 0.95 * shape.radius * _RIM).reshape(-1, 3)
+            if shape.radius:
+                points = (points[:, None] + 0.95 * shape.radius * circle(20)).reshape(-1, 3)
             canvas.polygon(hull(self.view.flat(points * onto + at)), _SHADOW)
-
-    def _points(self, points: np.ndarray) -> list[Point]:
-        return [(float(x), float(y)) for x, y in self.view.flat(points)]
 
 
 def _finite(positions: np.ndarray, rotations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
