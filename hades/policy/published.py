@@ -32,7 +32,7 @@ from hades.normalizers.constant import ConstantNormalizer
 from hades.normalizers.restarting import EPSILON, RestartingNormalizer
 from hades.policies.base import activation
 from hades.policies.mlp import MLP
-from hades.policy.fingerprint import fingerprint
+from hades.policy.fingerprint import fingerprint, flat_params, unflat_params
 from hades.policy.versions import library_versions
 
 INDEX = "index.json"
@@ -127,7 +127,7 @@ def rebuilt_weights(seed: int, policy: MLP, obs_size: int, action_size: int, is_
     )
     with jax.threefry_partitionable(False):
         params = network.init(jax.random.key(seed, impl="threefry2x32"), jnp.zeros(obs_size))["params"]
-    return {"/".join(k.key for k in at): np.asarray(x) for at, x in jax.tree_util.tree_flatten_with_path(params)[0]}
+    return flat_params(params)
 
 
 class _ReleasedNetwork(nn.Module):
@@ -270,16 +270,9 @@ def _initial_weights(
             )
         stored = rebuilt_weights(seed, policy, *sizes)
         source = f"seed {seed}, made again; the same way of making seed {STORED_SEED} gives {file.name}"
-    weights = {_our_name(name): stored[name] for name in expected}
-    nested: dict[str, Any] = {}
-    for name, array in weights.items():
-        *layer, leaf = name.split("/")
-        (nested.setdefault(layer[0], {}) if layer else nested)[leaf] = array
-    return {"kind": "fixed", "fingerprint": fingerprint(nested), "embedded": True, "source": source}, weights
-
-
-def _our_name(name: str) -> str:
-    return name.replace("Dense_", "layers_")
+    weights = {name.replace("Dense_", "layers_"): stored[name] for name in expected}
+    print_of = fingerprint(unflat_params(weights))
+    return {"kind": "fixed", "fingerprint": print_of, "embedded": True, "source": source}, weights
 
 
 def _returns(path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:

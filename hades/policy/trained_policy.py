@@ -196,9 +196,7 @@ def initial_policies(dataset: DistilledDataset, learner: BehaviourCloning, key: 
     spec = dataset.environment.spec
     same_policy = isinstance(dataset.learner, BehaviourCloning) and learner.policy == dataset.learner.policy
     if dataset.init and same_policy and learner.init_scheme.is_fixed:
-        like = jax.eval_shape(lambda k: learner.init_params(k, spec), key)
-        params = unflat_params(dict(dataset.init), like)
-        return jax.tree.map(lambda x: jnp.broadcast_to(jnp.asarray(x), (count, *x.shape)), params)
+        return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), unflat_params(dataset.init))
     params = _initialize(learner, spec, indexed_keys(key, count))
     expected = dataset.metadata["init"].get("fingerprint")
     if expected and same_policy and learner.init_scheme.is_fixed:
