@@ -141,14 +141,15 @@ class Brax(Environment):
     def spec(self) -> EnvSpec:
         env = self.native
         size = jax.eval_shape(self.reset, jax.random.key(0))[1].shape[0]  # Brax's own property resets eagerly: seconds
-        names = _observation_names(self.env_name, env.sys.mj_model)
+        model = env.sys.mj_model
+        names = _observation_names(self.env_name, model)
         return EnvSpec(
             name=self.env_name,
             obs_shape=(size,),
             action_space=Box(int(env.action_size)),
             max_episode_steps=self.episode_length,
             observation_names=names if len(names) == size else (),
-            action_names=_actuator_names(env.sys.mj_model),
+            action_names=tuple(f"{_plain(model.joint(j).name)} torque" for j in model.actuator_trnid[:, 0].tolist()),
             can_terminate=self.env_name not in TIME_LIMIT_ONLY,
             plausible=self._bounds,
         )
@@ -237,10 +238,6 @@ def _observation_names(env_name: str, model: Any) -> tuple[str, ...]:
         names += [f"{body} {kind} {c}" for body in bodies for kind in ("velocity", "spin") for c in "xyz"]
         names += [f"actuator force {i}" for i in range(model.nv)]
     return tuple(names)
-
-
-def _actuator_names(model: Any) -> tuple[str, ...]:
-    return tuple(f"{_plain(model.joint(int(model.actuator_trnid[i, 0])).name)} torque" for i in range(model.nu))
 
 
 def _plain(name: str) -> str:

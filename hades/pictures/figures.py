@@ -83,10 +83,8 @@ class Sheet:
         """A rectangle from x (to the left where `width` is negative), vertically centred on y."""
         from matplotlib.patches import Rectangle
 
-        left, extent = (x, width) if width >= 0 else (x + width, -width)
-        self.axes.add_patch(
-            Rectangle((left, y - height / 2), extent, height, facecolor=colour, alpha=opacity, linewidth=0)
-        )
+        bar = Rectangle((x, y - height / 2), width, height, facecolor=colour, alpha=opacity, linewidth=0)
+        self.axes.add_patch(bar)
 
     def rule(self, x0: float, y0: float, x1: float, y1: float, colour: str = GRID, width: float = 0.8) -> None:
         self.axes.plot([x0, x1], [y0, y1], color=colour, linewidth=width)

@@ -88,7 +88,9 @@ def _frame(episode: Episode, t: int, size: int) -> "Image.Image":
 
 def words(episode: Episode, t: int) -> list[tuple[str, str, str]]:
     """Text below the scene before step t: left, middle and right of each line."""
-    action = "end" if t == len(episode) else describe_action(episode.spec, _applied(episode, t))
+    # A Box action as the environment takes it.
+    applied = episode.actions if episode.spec.is_discrete else np.clip(episode.actions, -1.0, 1.0)
+    action = "end" if t == len(episode) else describe_action(episode.spec, applied[t])
     step, earned = f"step {t}", f"return {episode.earned(t)}"
     if forward := episode.distance(t):
         return [(step, f"forward {forward}", earned), ("", action, "")]
@@ -96,12 +98,6 @@ def words(episode: Episode, t: int) -> list[tuple[str, str, str]]:
     if (episode.spec.is_discrete or len(names) == 1) and max(map(len, names)) > _LONG_NAME:
         return [(step, "", earned), ("", action, "")]
     return [(step, action, earned)]
-
-
-def _applied(episode: Episode, t: int) -> np.ndarray:
-    """The action of step t as the environment takes it: a Box action is clipped to [-1, 1]."""
-    action = episode.actions[t]
-    return action if episode.spec.is_discrete else np.clip(action, -1.0, 1.0)
 
 
 def _common_palette(frames: "list[Image.Image]") -> "Image.Image":

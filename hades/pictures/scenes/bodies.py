@@ -117,13 +117,12 @@ def rotate(rotation: np.ndarray, points: np.ndarray) -> np.ndarray:
     return points + w * turned + np.cross(axis, turned)
 
 
-def hull(points: np.ndarray) -> list[tuple[float, float]]:
+def hull(points: np.ndarray) -> np.ndarray:
     """Corners of the convex hull of points f64[K, 2], anti-clockwise; the ends where they lie on one line."""
     try:
-        corners = points[ConvexHull(points).vertices]
+        return points[ConvexHull(points).vertices]
     except QhullError:  # fewer than three points, or all on one line
-        corners = np.unique(points, axis=0)[[0, -1]]
-    return [(float(x), float(y)) for x, y in corners]
+        return np.unique(points, axis=0)[[0, -1]]
 
 
 def _mesh(model: Any, i: int) -> tuple[np.ndarray, np.ndarray]:

@@ -97,11 +97,8 @@ def _root_velocity(env_name: str, obs: np.ndarray, model: Any) -> np.ndarray | N
     velocity = obs[model.nq - HIDDEN_POSITIONS[env_name] :]
     if _has_free_root(model):
         return velocity[:3]
-    result = np.zeros(3)
-    for i in range(model.njnt):
-        if model.jnt_type[i] == 2 and model.jnt_bodyid[i] == 1:  # slides of the root
-            result += velocity[i] * model.jnt_axis[i]
-    return result
+    slides = np.flatnonzero((model.jnt_type == 2) & (model.jnt_bodyid == 1))  # of the root
+    return velocity[slides] @ model.jnt_axis[slides]
 
 
 def _has_free_root(model: Any) -> bool:

@@ -10,7 +10,7 @@ from hades.pictures.palette import SCENE
 if TYPE_CHECKING:
     from PIL import Image, ImageFont
 
-Point: TypeAlias = tuple[float, float]
+Point: TypeAlias = Sequence[float] | np.ndarray
 SUPERSAMPLE = 3
 
 
@@ -78,7 +78,7 @@ class Canvas:
         """Text with PIL's anchor letters; `size` is in the unit of widths."""
         self._draw.text(self._pixel(where), text, fill=colour, font=font(self._width(size)), anchor=anchor)
 
-    def _pixel(self, point: Point) -> Point:
+    def _pixel(self, point: Point) -> tuple[float, float]:
         scale = self._side / (2 * self._half)
         x = (point[0] - self._centre[0] + self._half) * scale
         y = (self._half - point[1] + self._centre[1]) * scale

@@ -29,7 +29,7 @@ def _cart_pole(obs: np.ndarray, size: int) -> Canvas:
     canvas.line([(-half, 0.0), (half, 0.0)], _GROUND, 2)
     for stop in (-2.4, 2.4):
         canvas.line([(stop, -0.13), (stop, 0.13)], VERMILION, 3)
-    canvas.polygon(_box(x, pivot[1] / 2, _CART, pivot[1] / 2), INK)
+    canvas.polygon([(x + i * _CART, y) for i, y in ((-1, 0.0), (1, 0.0), (1, pivot[1]), (-1, pivot[1]))], INK)
     canvas.line([pivot, tip], BLUE, 8)
     canvas.disc(pivot, 0.1, "#ffffff")
     canvas.arrow((x, -0.42), (_bounded(velocity, 0.8) * 1.5, 0.0), ORANGE)
@@ -48,8 +48,7 @@ def _pendulum(obs: np.ndarray, size: int) -> Canvas:
     canvas.line([(0.0, 0.0), tip], BLUE, 8)
     canvas.disc(tip, 0.07 * half, BLUE)
     canvas.disc((0.0, 0.0), 0.045 * half, INK)
-    direction = (-cos / max(np.hypot(cos, sin), 1e-6), sin / max(np.hypot(cos, sin), 1e-6))  # of growing θ
-    _spin_arrow(canvas, tip, direction, _bounded(spin, 4.0) * 0.6 * half)
+    _spin_arrow(canvas, tip, _left_of((sin, cos)), _bounded(spin, 4.0) * 0.6 * half)
     return canvas
 
 
@@ -83,19 +82,19 @@ def _mountain_car(goal: float) -> Callable[[np.ndarray, int], Canvas]:
         position, clipped = _clip(position - middle, 0.9 * half)
         position += middle
         xs = np.linspace(middle - half, middle + half, 240)
-        heights = [_hill(x) for x in xs]
-        canvas.polygon([*zip(xs, heights, strict=True), (xs[-1], -half), (xs[0], -half)], mix(GRID, "#ffffff", 0.35))
-        canvas.line(list(zip(xs, heights, strict=True)), SLATE, 2.5)
+        hill = [(x, _hill(x)) for x in xs]
+        canvas.polygon([*hill, (xs[-1], -half), (xs[0], -half)], mix(GRID, "#ffffff", 0.35))
+        canvas.line(hill, SLATE, 2.5)
         _flag(canvas, (goal, _hill(goal)), half)
         slope = np.arctan(3 * 0.45 * np.cos(3 * position))
         along, up = np.array([np.cos(slope), np.sin(slope)]), np.array([-np.sin(slope), np.cos(slope)])
         foot = np.array([position, _hill(position)])
         wheels = [foot + up * 0.05 * half + along * s * 0.075 * half for s in (-1, 1)]
         body = [wheels[0] - along * 0.055 * half, wheels[1] + along * 0.055 * half]
-        canvas.polygon([tuple(p) for p in (*body, body[1] + up * 0.11 * half, body[0] + up * 0.11 * half)], BLUE)
+        canvas.polygon([*body, body[1] + up * 0.11 * half, body[0] + up * 0.11 * half], BLUE)
         for wheel in wheels:
-            canvas.disc(tuple(wheel), 0.05 * half, INK)
-        canvas.arrow(tuple(foot + up * 0.28 * half), tuple(along * _bounded(velocity, 0.04) * 0.45 * half), ORANGE)
+            canvas.disc(wheel, 0.05 * half, INK)
+        canvas.arrow(foot + up * 0.28 * half, along * _bounded(velocity, 0.04) * 0.45 * half, ORANGE)
         if clipped:
             _chevron(canvas, half, position - middle, float(foot[1]) + 0.4 * half, half / 3, middle)
         return canvas
@@ -171,10 +170,6 @@ def _hill(x: float) -> float:
 def _circle(centre: Point, radius: float) -> list[Point]:
     angles = np.linspace(0.0, 2 * np.pi, 97)
     return [(centre[0] + radius * np.cos(a), centre[1] + radius * np.sin(a)) for a in angles]
-
-
-def _box(x: float, y: float, half_width: float, half_height: float) -> list[Point]:
-    return [(x + i * half_width, y + j * half_height) for i, j in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
 
 
 def _flag(canvas: Canvas, foot: Point, unit: float) -> None:

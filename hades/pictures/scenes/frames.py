@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hades.pictures.pairs import names_or_numbers
 from hades.pictures.palette import SCENE, channel_colours, rgb
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def draw_frame(env_name: str, image: np.ndarray, size: int = 240) -> "Image.Imag
 
 def legend(env_name: str, channel_names: tuple[str, ...], num_channels: int) -> dict[str, str]:
     """Channel name -> "#rrggbb", numbered where names are not known."""
-    names = channel_names if len(channel_names) == num_channels else tuple(f"channel {i}" for i in range(num_channels))
+    names = names_or_numbers(channel_names, num_channels, "channel")
     return dict(zip(names, channel_colours(env_name, num_channels), strict=True))
 
 

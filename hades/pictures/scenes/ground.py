@@ -42,7 +42,7 @@ class Ground:
     def _table(self, canvas: Canvas) -> None:
         """Its outline, where the view is not straight from above: there it is only a frame."""
         if self.view.elevation < 90:
-            corners = self._flat(self.plane.points)
+            corners = self.view.flat(self.plane.points)
             canvas.polygon(corners, _FLOOR)
             canvas.line([*corners, corners[0]], _RULER, 1.2)
 
@@ -60,8 +60,7 @@ class Ground:
 
     def _from_above(self, canvas: Canvas, middle: np.ndarray, target: np.ndarray) -> None:
         """A grid, and a ruler along x in front of the bodies."""
-        corners = [middle + self.half * np.array(corner) for corner in ((-2, -2), (2, -2), (2, 2), (-2, 2))]
-        canvas.polygon([(float(x), float(y)) for x, y in corners], _FLOOR)
+        canvas.polygon(middle + self.half * np.array([(-2, -2), (2, -2), (2, 2), (-2, 2)]), _FLOOR)
         step = self._step
         foreshortening = max(float(np.sin(np.deg2rad(self.view.elevation))), 0.25)
         reach = int(np.ceil(3 * self.half / foreshortening / step))
@@ -74,15 +73,12 @@ class Ground:
         front = (j - 1) * step
         self._rule(canvas, ((i - reach) * step, front), ((i + reach) * step, front), _RULER, 1.6)
         for k in range(i - reach, i + reach + 1):
-            ((x, y),) = self._flat(np.array([[k * step, front, self.height]]))
+            x, y = self.view.flat(np.array([k * step, front, self.height]))
             if max(abs(x - middle[0]), abs(y - middle[1])) < 0.88 * self.half:
                 canvas.text((x, y - 0.07 * self.half), metres(k * step), MUTED, 10)
 
     def _rule(self, canvas: Canvas, start: Point, end: Point, colour: str, width: float) -> None:
-        canvas.line(self._flat(np.array([(*start, self.height), (*end, self.height)])), colour, width)
-
-    def _flat(self, points: np.ndarray) -> list[Point]:
-        return [(float(x), float(y)) for x, y in self.view.flat(points)]
+        canvas.line(self.view.flat(np.array([(*start, self.height), (*end, self.height)])), colour, width)
 
     @property
     def _step(self) -> float:

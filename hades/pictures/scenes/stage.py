@@ -8,7 +8,7 @@ import numpy as np
 from hades.pictures.palette import GRID, INK, ORANGE, PAPER, SCENE, SLATE, mix
 from hades.pictures.scenes.bodies import Bodies, Shape, hull
 from hades.pictures.scenes.cameras import View
-from hades.pictures.scenes.canvas import Canvas, Point
+from hades.pictures.scenes.canvas import Canvas
 from hades.pictures.scenes.ground import Ground
 
 _SHADOW, _TRAIL = mix(GRID, SLATE, 0.45), mix(ORANGE, SCENE, 0.35)
@@ -54,7 +54,7 @@ class Stage:
         positions, rotations = _finite(positions, rotations)
         target = self._target(positions, rotations)
         middle = self.view.flat(target) + self._aside(positions, rotations)
-        canvas = Canvas(size, self.half, (float(middle[0]), float(middle[1])))
+        canvas = Canvas(size, self.half, middle)
         if self._ground is not None:
             self._ground.draw(canvas, middle, target)
             if self.view.elevation > 0:
@@ -117,12 +117,12 @@ class Stage:
             canvas.line([*outline, outline[0]], edge, 1.2)
             return
         width = 2 * shape.radius * 120.0 / self.half  # 240ths of the picture's side
-        ends = self._points(points) if len(points) > 1 else self._points(points) * 2
+        ends = self.view.flat(points if len(points) > 1 else points.repeat(2, 0))
         canvas.line(ends, edge, width)
         canvas.line(ends, colour, width - 2 * min(1.3, 0.2 * width))
         if width > 6:
             r = 0.3 * shape.radius
-            canvas.line([(x - r, y + r) for x, y in ends], mix(colour, PAPER, 0.3), 0.28 * width)
+            canvas.line(ends + np.array([-r, r]), mix(colour, PAPER, 0.3), 0.28 * width)
 
     def _mark_if_outside(self, canvas: Canvas, middle: np.ndarray, shape: Shape, place: np.ndarray) -> None:
         """A chevron at the edge that points to a shape outside the picture."""
@@ -133,12 +133,12 @@ class Stage:
         across = np.array([-along[1], along[0]])
         tip = middle + 0.94 * self.half * away / np.abs(away).max()
         chevron = [tip + self.half * (0.07 * side * across - 0.07 * abs(side) * along) for side in (1, 0, -1)]
-        canvas.line([(float(x), float(y)) for x, y in chevron], self.view.colour(self.bodies, shape), 3.0)
+        canvas.line(chevron, self.view.colour(self.bodies, shape), 3.0)
 
     def _arrow(self, canvas: Canvas, start: np.ndarray, velocity: np.ndarray) -> None:
         speed = max(float(np.linalg.norm(velocity)), 1e-9)
-        x, y = self.view.flat(velocity / speed) * np.tanh(speed / _FAST) * 0.6 * self.half
-        canvas.arrow(self._points(start[None])[0], (float(x), float(y)), ORANGE)
+        along = self.view.flat(velocity / speed) * np.tanh(speed / _FAST) * 0.6 * self.half
+        canvas.arrow(self.view.flat(start), along, ORANGE)
 
     def _trail_and_shadows(
         self, canvas: Canvas, ground: float, trail: np.ndarray | None, positions: np.ndarray, rotations: np.ndarray
@@ -146,7 +146,7 @@ class Stage:
         """Straight down onto the ground."""
         onto, at = np.array([1.0, 1.0, 0.0]), np.array([0.0, 0.0, ground])
         if trail is not None and len(trail) > 1:
-            canvas.line(self._points(np.nan_to_num(trail) * onto + at), _TRAIL, 1.6)
+            canvas.line(self.view.flat(np.nan_to_num(trail) * onto + at), _TRAIL, 1.6)
         if self.view.elevation == 90:
             return
         for shape in self.bodies.moving:
@@ -154,9 +154,6 @@ class Stage:
             if shape.is_round:
                 points = (points[:, None] + 0.95 * shape.radius * _RIM).reshape(-1, 3)
             canvas.polygon(hull(self.view.flat(points * onto + at)), _SHADOW)
-
-    def _points(self, points: np.ndarray) -> list[Point]:
-        return [(float(x), float(y)) for x, y in self.view.flat(points)]
 
 
 def _finite(positions: np.ndarray, rotations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -190,7 +190,8 @@ def compare(
             EnvironmentComparison(name, tuple(cells), chance, target, source, versions, budget(group[0]))
         )
     first = records[0]
-    everyones = {name: sorted({r.result["versions"].get(name, "–") for r in records}) for name in _libraries(records)}
+    libraries = dict.fromkeys(name for record in records for name in record.result["versions"])
+    everyones = {name: sorted({r.result["versions"].get(name, "–") for r in records}) for name in libraries}
     count, device = first.result.get("num_devices", 1), first.result.get("device", "unknown")
     return Comparison(tuple(environments), protocol(first), f"{count} × {device}", everyones)
 
@@ -234,10 +235,6 @@ def _target(record: RunRecord, cells: Sequence[Cell], random: float | None, aske
         return best, "the best method's mean"
     target = float(f"{random + NEAR_BEST * (best - random):.3g}")
     return target, f"{100 * NEAR_BEST:.0f} % of the way from random actions to the best method's mean"
-
-
-def _libraries(records: Sequence[RunRecord]) -> list[str]:
-    return list(dict.fromkeys(name for record in records for name in record.result["versions"]))
 
 
 def sorted_methods(methods: Iterable[str]) -> tuple[str, ...]:
