@@ -29,7 +29,7 @@ class MissingPackageError(HadesError, ImportError):
 
 
 def offer(name: str, choices: Iterable[str]) -> str:
-    """What could have been meant: `Did you mean "SNES"? Known: Evosax, OpenES, SNES.`"""
+    """Suggest what could have been meant: `Did you mean "SNES"? Known: Evosax, OpenES, SNES.`"""
     choices = list(choices)
     folded = {choice.lower(): choice for choice in choices}
     match = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)

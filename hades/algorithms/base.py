@@ -38,7 +38,7 @@ class Algorithm(Protocol):
 
     @property
     def environments(self) -> tuple[Environment, ...]:
-        """Where it is trained and evaluated."""
+        """The environments that it is trained and evaluated in."""
         ...
 
     def check_devices(self, count: int) -> None:
@@ -54,7 +54,7 @@ class Algorithm(Protocol):
         ...
 
     def solution(self, state: State) -> Solution:
-        """What the state would report."""
+        """The solution that the state would report."""
         ...
 
     def evaluate(self, key: Key, solution: Solution, num_inits: int, num_episodes: int) -> Evaluation:

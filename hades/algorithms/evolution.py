@@ -120,7 +120,7 @@ class Evolution:
 
     @cached_property
     def unravel(self) -> Callable[[Array], Genome]:
-        """From f32[n] to a genome."""
+        """A function from f32[n] to a genome."""
         with jax.ensure_compile_time_eval():
             return ravel_pytree(jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), self.genome_shapes))[1]
 
@@ -252,7 +252,7 @@ class Evolution:
         return apply_in_chunks(score_chunk, population, self.rows_at_once(size, per_row))
 
     def rows_at_once(self, rows: int, per_row: int) -> int:
-        """How many of a device's rows, each standing for `per_row` candidates, make a (full) rollout batch."""
+        """Number of a device's rows, each standing for `per_row` candidates, in a (full) rollout batch."""
         return chunk_size(rows, max(1, self.rollout_batch // per_row) if self.rollout_batch else 0)
 
     def _inits(self, key: Key, count: int) -> Params:
@@ -305,7 +305,7 @@ def _combined(env: Environment, scores: list[Score]) -> Score:
 
 
 def _summary(scores: Score, fitness: Array, finite: Array) -> Metrics:
-    """What a generation reports: of the fitness, and the population's mean of every other metric."""
+    """Metrics of a generation: statistics of the fitness, and the population's mean of every other metric."""
     known = jnp.where(finite, fitness, jnp.nan)
     return {
         "fitness/mean": finite_mean(fitness),

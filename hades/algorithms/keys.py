@@ -1,4 +1,4 @@
-"""Where every random key comes from: `fold_in` of the root key by purpose, generation, init and episode.
+"""Every random key is a `fold_in` of the root key by purpose, generation, init and episode.
 
 Search, selection and report are three streams that never meet. Nothing here depends on chunk sizes, logging,
 checkpoints or the number of devices.
@@ -13,7 +13,7 @@ from hades.types import Key
 
 
 class Stream(enum.IntEnum):
-    """What a key is for."""
+    """A set of keys that shares none with the others."""
 
     START = 0
     SEARCH = 1
@@ -22,7 +22,7 @@ class Stream(enum.IntEnum):
 
 
 class Step(enum.IntEnum):
-    """What a key is for inside a generation or an evaluation."""
+    """Purpose of a key inside a generation or an evaluation."""
 
     ASK = 0
     TELL = 1

@@ -394,7 +394,7 @@ class PPO:
 
 
 def _summary(last_returns: Array, episodes: Array, env_steps: int) -> Metrics:
-    """Of each environment's last finished episode: the training returns that the host loop shows."""
+    """Training returns that the host loop shows: those of each environment's last finished episode."""
     return {
         "fitness/mean": finite_mean(last_returns),
         "fitness/max": jnp.nanmax(last_returns),

@@ -143,7 +143,7 @@ def _clone(algorithm: Evolution, key: Key, population: Array) -> Array:
 
 
 def _infer(algorithm: Evolution, key: Key, num_envs: int, num_steps: int) -> Array:
-    """As many actions as a generation takes, on observations that change a little each time.
+    """Take as many actions as a generation, on observations that change a little each time.
 
     A few more where the last chunk of a generation is smaller than the others.
     """

@@ -1,4 +1,4 @@
-"""What the devices of a run tell each other: the collectives of a compiled program, with their sizes."""
+"""Communication between the devices of a run: the collectives of a compiled program, with their sizes."""
 
 import dataclasses
 import math
@@ -26,7 +26,7 @@ class Collective:
 
 
 def collectives(program: str) -> list[Collective]:
-    """Of an optimised HLO module's text, `compiled.as_text()`."""
+    """The collectives of an optimised HLO module's text, `compiled.as_text()`."""
     found = []
     for line in program.splitlines():
         if match := _COLLECTIVE.search(line):

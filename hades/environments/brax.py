@@ -215,7 +215,7 @@ def _make(env_name: str, backend: str, env_options: tuple[tuple[str, Any], ...])
 
 
 def _observation_names(env_name: str, model: Any) -> tuple[str, ...]:
-    """In the order of Brax's `_get_obs`; empty where hades does not know it."""
+    """Names in the order of Brax's `_get_obs`; empty for an environment that is not known here."""
     if env_name in _SPECIAL_NAMES:
         return _SPECIAL_NAMES[env_name]
     if env_name not in HIDDEN_POSITIONS:

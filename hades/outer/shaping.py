@@ -44,7 +44,7 @@ def standardized(fitness: Array) -> Array:
 
 
 def raw(fitness: Array) -> Array:
-    """As it is (the published Brax runs)."""
+    """Return the fitness as it is (the published Brax runs)."""
     return fitness
 
 

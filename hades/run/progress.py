@@ -52,7 +52,7 @@ class ProgressReport:
 def generation_text(
     generation: int, generations: int | None, fitness: float, best: float | None, steps_per_second: float
 ) -> str:
-    """How far a run is. `generations` is None where a budget of seconds or steps ends it."""
+    """The state of a run in one line; `generations` is None where a budget of seconds or steps ends it."""
     of = "" if generations is None else f"/{generations}"
     mean = f"{fitness:.1f}" if math.isfinite(fitness) else "–"
     known = "–" if best is None else f"{best:.1f}"

@@ -37,10 +37,10 @@ def load_policy(workdir: str | Path) -> RunPolicy:
 
 
 def read_experiment(directory: WorkDir) -> Experiment:
-    """What runs in a work directory.
+    """The experiment of a work directory.
 
     Raises:
-        CheckpointError: when nothing does.
+        CheckpointError: when there is none.
     """
     if not directory.experiment.exists():
         raise CheckpointError(f"There is no run in {directory.path}: it has no {directory.experiment.name}.")

@@ -88,7 +88,7 @@ class Bodies:
 
 
 def bodies_of(model: Any) -> Bodies:
-    """From an `mujoco.MjModel`; link i is body i + 1, as in Brax."""
+    """The bodies of an `mujoco.MjModel`; link i is body i + 1, as in Brax."""
     links = [model.body(i).name or f"link {i - 1}" for i in range(1, model.nbody)]
     shapes = []
     for i in range(model.ngeom):

@@ -89,7 +89,7 @@ def _generalized_position(env_name: str, obs: np.ndarray, model: Any) -> np.ndar
 
 
 def _root_velocity(env_name: str, obs: np.ndarray, model: Any) -> np.ndarray | None:
-    """f64[3] in m/s; None where the root does not move, or the observation does not say."""
+    """f64[3] in m/s; None where the root does not move or the observation does not hold its velocity."""
     if env_name == "inverted_double_pendulum":
         return np.array([obs[5], 0.0, 0.0])
     if env_name not in HIDDEN_POSITIONS:

@@ -1,4 +1,4 @@
-"""From where each task's bodies are looked at, and in which colours."""
+"""The camera of each task: where it stands, and the colours of the bodies that it shows."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -98,7 +98,7 @@ VIEWS: dict[str, View] = {
 
 
 def view_of(env_name: str, bodies: Bodies) -> View:
-    """The view of a task; a three-quarter view that is wide enough, where hades does not know it."""
+    """The camera of a task; a three-quarter view that is wide enough where the task is not known here."""
     if env_name in VIEWS:
         return VIEWS[env_name]
     reach = sum(float(np.abs(s.points).max() + (s.radius if s.is_round else 0.0)) for s in bodies.moving)

@@ -31,7 +31,7 @@ class Ground:
         return abs(self.height - self.view.centre[2]) < 2 * self.half
 
     def draw(self, canvas: Canvas, middle: np.ndarray, target: np.ndarray) -> None:
-        """`middle` f64[2] of the picture, and the point f64[3] in the world that the camera is directed at."""
+        """Draw the plane; `middle` f64[2] is that of the picture, `target` f64[3] what the camera is directed at."""
         if is_table(self.plane):
             self._table(canvas)
         elif self.view.elevation == 0:

@@ -108,7 +108,7 @@ class Stage:
         return depth, not self.view.is_other(self.bodies, shape)
 
     def _shape(self, canvas: Canvas, shape: Shape, points: np.ndarray) -> None:
-        """With a darker edge, and a highlight where it is round: the light comes from the upper left."""
+        """Draw a shape with a darker edge and, if it is round, a highlight: the light comes from the upper left."""
         colour = self.view.colour(self.bodies, shape)
         edge = mix(colour, INK, 0.5)
         if not shape.is_round:
@@ -143,7 +143,7 @@ class Stage:
     def _trail_and_shadows(
         self, canvas: Canvas, ground: float, trail: np.ndarray | None, positions: np.ndarray, rotations: np.ndarray
     ) -> None:
-        """Straight down onto the ground."""
+        """Draw the trail and the shadows straight down onto the ground."""
         onto, at = np.array([1.0, 1.0, 0.0]), np.array([0.0, 0.0, ground])
         if trail is not None and len(trail) > 1:
             canvas.line(self.view.flat(np.nan_to_num(trail) * onto + at), _TRAIL, 1.6)

@@ -1,4 +1,4 @@
-"""What a comparison measures itself: a policy that knows nothing, and the time to train one from a dataset."""
+"""Baselines of a comparison: the random policy's return, and the time to train one policy from a dataset."""
 
 import dataclasses
 import statistics

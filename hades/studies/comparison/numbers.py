@@ -56,7 +56,7 @@ class RunNumbers:
         return self.env_steps if name == "env_steps" else self.seconds
 
     def reached(self, target: float, axis: str) -> float:
-        """Where on an axis the first evaluation at or above a return lies; infinite where none does."""
+        """Place on an axis of the first evaluation at or above a return; infinite where there is none."""
         at = np.flatnonzero(self.returns >= target)
         return float(self.axis(axis)[at[0]]) if len(at) else float("inf")
 
@@ -75,7 +75,7 @@ class Cell:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Of `final`; one run alone has none."""
+        """The interval of `final`; one run alone has none."""
         return (self.final.low, self.final.high) if len(self.runs) > 1 else None
 
     def total(self, kind: str, phase: str) -> float:
@@ -84,7 +84,7 @@ class Cell:
 
     @cached_property
     def curves(self) -> dict[str, Curve]:
-        """By axis, from where all runs have been evaluated once to where the first one ended."""
+        """A curve for each axis, from where all runs have been evaluated once to where the first one ended."""
         return {axis: self._curve(axis) for axis in AXES}
 
     def _curve(self, axis: str) -> Curve:

@@ -1,4 +1,4 @@
-"""What merged datasets are worth: one policy cloned from the union of several, in each of their tasks.
+"""Returns of merged datasets: one policy cloned from the union of several, in each of their tasks.
 
 Definitions. *Retention* of a task in a merger: the mean return of the merged policies in it, as a share of that of
 single-task policies of the same size, cloned from its dataset alone by its own recipe and measured in the same call on
@@ -67,7 +67,7 @@ class Multitask:
 
     @property
     def union(self) -> Merger | None:
-        """Of all T datasets, where there are more than two."""
+        """The merger of all T datasets, where there are more than two."""
         return next((merger for merger in self.mergers if len(merger.names) > 2), None)
 
     def retention(self, merger: Merger, name: str) -> float:
