@@ -26,10 +26,10 @@ from hades.costs.benchmark import Costs, generation_costs
 from hades.environments.base import Environment
 from hades.errors import ConfigError
 from hades.inner.behaviour_cloning import BehaviourCloning
-from hades.run.command_line import start
-from hades.run.experiment import Experiment
-from hades.run.gin_config import load_experiment
-from hades.run.mesh import make_mesh
+from hades.runs.command_line import start
+from hades.runs.experiment import Experiment
+from hades.runs.gin_config import load_experiment
+from hades.runs.mesh import make_mesh
 from hades.types import POPULATION_AXIS, Discrete, Key, PyTree, size_of
 
 CONFIG = flags.DEFINE_string("config", "breakout_hades_r", "A config of Evolution whose fitness plays episodes.")
@@ -169,7 +169,7 @@ def work_of(experiment: Experiment, exchanged: int = 0) -> Work:
         episodes=episodes,
         steps=algorithm.fitness.max_env_steps(env.spec) // episodes,
         updates=learner.num_updates if isinstance(learner, BehaviourCloning) else 0,
-        points=(learner.batch_size or learner.num_points) if isinstance(learner, BehaviourCloning) else 0,
+        points=(learner.batch_size or learner.num_pairs) if isinstance(learner, BehaviourCloning) else 0,
         weights=size_of(params),
         env_flops=flops,
         env_bytes=num_bytes,

@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from hades.policy.trained_policy import evaluate_dataset as evaluate_dataset
     from hades.policy.trained_policy import train_policy as train_policy
     from hades.report.report import write_report as write_report
-    from hades.run.experiment import Experiment as Experiment
-    from hades.run.gin_config import load_experiment as load_experiment
-    from hades.run.loop import run as run
-    from hades.run.restore import load_policy as load_policy
+    from hades.runs.experiment import Experiment as Experiment
+    from hades.runs.gin_config import load_experiment as load_experiment
+    from hades.runs.loop import run as run
+    from hades.runs.restore import load_policy as load_policy
 
 _PUBLIC = {
     "DistilledDataset": "hades.data.dataset",
     "Evolution": "hades.algorithms.evolution",
-    "Experiment": "hades.run.experiment",
+    "Experiment": "hades.runs.experiment",
     "PPO": "hades.algorithms.ppo",
     "RunPolicy": "hades.policy.run_policy",
     "TrainedPolicy": "hades.policy.trained_policy",
     "evaluate": "hades.policy.trained_policy",
     "evaluate_dataset": "hades.policy.trained_policy",
     "load_dataset": "hades.data.dataset",
-    "load_experiment": "hades.run.gin_config",
-    "load_policy": "hades.run.restore",
-    "run": "hades.run.loop",
+    "load_experiment": "hades.runs.gin_config",
+    "load_policy": "hades.runs.restore",
+    "run": "hades.runs.loop",
     "train_policy": "hades.policy.trained_policy",
     "write_report": "hades.report.report",
 }

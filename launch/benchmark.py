@@ -6,18 +6,20 @@ python launch/benchmark.py --config=hopper_hades_r_laptop --warm_up=60
 python launch/benchmark.py --config=cartpole_ppo
 """
 
+import functools
 import resource
 
 from absl import flags
 
+from hades.algorithms.base import Algorithm
 from hades.algorithms.evolution import Evolution
 from hades.algorithms.ppo import PPO
 from hades.costs.benchmark import generation_costs
 from hades.costs.plan import describe_plan
 from hades.costs.ppo_benchmark import iteration_costs
 from hades.errors import ConfigError
-from hades.run.command_line import start
-from hades.run.gin_config import load_experiment
+from hades.runs.command_line import start
+from hades.runs.gin_config import load_experiment
 
 CONFIG = flags.DEFINE_string("config", "benchmark_breakout", "A config whose fitness plays episodes or a window.")
 BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line; repeatable.")
@@ -32,15 +34,25 @@ def main() -> int:
     experiment = load_experiment(CONFIG.value, BINDINGS.value)
     algorithm = experiment.algorithm
     print(describe_plan(experiment), flush=True)
-    if isinstance(algorithm, PPO):
-        print(iteration_costs(algorithm, REPEATS.value, WARM_UP.value))
-        return 0
-    if not isinstance(algorithm, Evolution):
-        raise ConfigError(f"The benchmark measures Evolution and PPO, not {type(algorithm).__name__}.")
-    costs = generation_costs(algorithm, REPEATS.value, WARM_UP.value)
-    print(costs)
-    print(f"memory above the imports: {costs.peak_rss_mib - _BASELINE_MIB:.0f} MiB")
+    print(costs_of(algorithm))
     return 0
+
+
+@functools.singledispatch
+def costs_of(algorithm: Algorithm) -> str:
+    """What an algorithm costs; other packages may register theirs."""
+    raise ConfigError(f"The benchmark measures Evolution and PPO, not {type(algorithm).__name__}.")
+
+
+@costs_of.register
+def _evolution(algorithm: Evolution) -> str:
+    costs = generation_costs(algorithm, REPEATS.value, WARM_UP.value)
+    return f"{costs}\nmemory above the imports: {costs.peak_rss_mib - _BASELINE_MIB:.0f} MiB"
+
+
+@costs_of.register
+def _ppo(algorithm: PPO) -> str:
+    return str(iteration_costs(algorithm, REPEATS.value, WARM_UP.value))
 
 
 def run() -> None:

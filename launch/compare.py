@@ -12,11 +12,11 @@ from pathlib import Path
 
 from absl import app, flags
 
-from hades.run.command_line import print_files, start
+from hades.runs.command_line import print_files, start
 from hades.studies.comparable import check_agreement, read_finished
 from hades.studies.comparison.measurements import measure
 from hades.studies.comparison.numbers import compare
-from hades.studies.comparison.page import markdown, write_comparison
+from hades.studies.comparison.page import page, write_comparison
 from hades.studies.grid import Settings, plan_grid, plan_text, run_grid
 from hades.studies.grid_values import check_names, parse_pair, parse_seeds, parse_values, value_for
 
@@ -70,7 +70,7 @@ def main() -> int:
     targets = {name: value for name, value in wanted.items() if value is not None}
     comparison = compare(records, targets, measure(records))
     files = write_comparison(comparison, folder)
-    print(f"\n{markdown(comparison)}")
+    print(f"\n{page(comparison).markdown()}")
     print_files(files)
     return 0
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from absl import flags
 
 from hades.machines.doctor import Row, Status, all_checks, examine, has_failed, markdown
-from hades.run.command_line import start
+from hades.runs.command_line import start
 
 WORKDIR = flags.DEFINE_string("workdir", "runs", "Folder that runs are to live in; nothing is left in it.")
 VERBOSE = flags.DEFINE_bool("progress", True, "Say on stderr what is being checked.")

@@ -18,7 +18,7 @@ from hades.data.files import write_bytes
 from hades.fitness.episodic_return import EpisodicReturn
 from hades.policy.published import load_any_dataset, remeasured_text
 from hades.policy.trained_policy import evaluate_dataset, parse_policy
-from hades.run.command_line import start
+from hades.runs.command_line import start
 
 DATASET = flags.DEFINE_string("dataset", None, "A dataset file, or a released npz file with its index beside it.")
 INITS = flags.DEFINE_integer("num_inits", 64, "Policies to train.", lower_bound=1)

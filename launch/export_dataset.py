@@ -5,21 +5,25 @@ python launch/export_dataset.py --workdir=runs/f --output=f.safetensors --embed_
 python launch/export_dataset.py --dataset=cartpole.safetensors
 """
 
+import importlib
 import json
 
 from absl import app, flags
 
 from hades.data.dataset import load_dataset
-from hades.run.command_line import start
-from hades.run.export import export_dataset
+from hades.runs.command_line import start
+from hades.runs.export import export_dataset
 
 WORKDIR = flags.DEFINE_string("workdir", None, "A run's work directory, finished or not.")
 OUTPUT = flags.DEFINE_string("output", None, "Where to write the dataset file.")
 EMBED = flags.DEFINE_bool("embed_init", False, "HaDES-F: write the initial weights too, not only their recipe.")
 DATASET = flags.DEFINE_string("dataset", None, "Print the header of this dataset file instead.")
+IMPORTS = flags.DEFINE_multi_string("import_module", [], "A module that registers components of your own; repeatable.")
 
 
 def main() -> int:
+    for module in IMPORTS.value:
+        importlib.import_module(module)
     if DATASET.value is not None:
         dataset = load_dataset(DATASET.value)
         print(json.dumps(dict(dataset.metadata), indent=1, sort_keys=True))

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from absl import app, flags
 
-from hades.run.command_line import print_files, start
-from hades.run.progress import ProgressReport
+from hades.runs.command_line import print_files, start
+from hades.runs.progress import ProgressReport
 from hades.studies.generalization.files import FILE, generalize_all, load_datasets
 from hades.studies.generalization.grid import parse_grid
 from hades.studies.generalization.groups import count_programs
-from hades.studies.generalization.page import markdown, write_generalization
+from hades.studies.generalization.page import page, write_generalization
 
 DATASETS = flags.DEFINE_multi_string("dataset", [], "A dataset file or a name of the zoo; repeatable.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Gets the numbers, the figures and the page.")
@@ -72,7 +72,7 @@ def main() -> int:
             progress=shown.counter("policies"),
         )
     files = write_generalization(results, folder)
-    print(f"\n{markdown(results)}\n")
+    print(f"\n{page(results).markdown()}")
     print_files({"numbers": folder / FILE, **files})
     return 0
 

@@ -13,7 +13,7 @@ from absl import app, flags
 from hades.machines.gke import jobset, kubectl
 from hades.machines.gke.settings import Gpu, Settings, Storage, Tpu
 from hades.machines.job import Job, stay_off_accelerators
-from hades.run.command_line import start
+from hades.runs.command_line import start
 
 CONFIG = flags.DEFINE_string("config", None, "A shipped config's name, or a gin file, which is sent along.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run below --mount; a relative one is taken from there.")

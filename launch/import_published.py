@@ -11,10 +11,9 @@ from pathlib import Path
 
 from absl import app, flags
 
-from hades.normalizers.restarting import RestartingNormalizer
 from hades.policy.published import import_published, published_datasets
 from hades.policy.trained_policy import freeze_statistics
-from hades.run.command_line import start
+from hades.runs.command_line import start
 
 INPUT = flags.DEFINE_string("input", None, "A released npz file with index.json beside it, or a folder of them.")
 OUTPUT = flags.DEFINE_string("output", None, "The file to write, or the folder for a folder.")
@@ -30,7 +29,7 @@ def main() -> int:
         pairs = [(path, target / f"{path.stem}.safetensors") for path in published_datasets(source)]
     for path, output in pairs:
         dataset = import_published(path)
-        if FREEZE.value and isinstance(dataset.normalizer, RestartingNormalizer):
+        if FREEZE.value and dataset.normalizer.has_memory:
             dataset = freeze_statistics(dataset)
         print(f"{path.name} -> {dataset.save(output)} ({len(dataset)} points for {dataset.environment.spec.name})")
     return 0

@@ -7,12 +7,13 @@ hades-inspect --workdir=runs/demo
 Writes reading.json, and report.html with what it says, into the folder. Given a dataset, the folder also gets a copy.
 """
 
+import importlib
 import time
 
 from absl import app, flags
 
 from hades.report.report import write_report
-from hades.run.command_line import start
+from hades.runs.command_line import start
 from hades.studies.inspection.numbers import Reading, measure_reading
 from hades.studies.inspection.subject import prepare_subject
 
@@ -22,11 +23,14 @@ FEATURES = flags.DEFINE_list("features", [], "Two features to show the policy's 
 INITS = flags.DEFINE_integer("num_inits", 8, "Policies to train for each measurement.", lower_bound=1)
 EPISODES = flags.DEFINE_integer("num_episodes", 4, "Whole episodes to play with each.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the policies and episodes.", lower_bound=0)
+IMPORTS = flags.DEFINE_multi_string("import_module", [], "A module that registers components of your own; repeatable.")
 
 
 def main() -> int:
     if WORKDIR.value is None:
         raise app.UsageError("give --workdir (and --dataset, unless it is the folder of a run)")
+    for module in IMPORTS.value:
+        importlib.import_module(module)
     began = time.monotonic()
 
     def say(text: str) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 from absl import app, flags
 
 from hades.policy.trained_policy import parse_policy
-from hades.run.command_line import print_files, start
-from hades.run.progress import ProgressReport
+from hades.runs.command_line import print_files, start
+from hades.runs.progress import ProgressReport
 from hades.studies.generalization.files import load_datasets
 from hades.studies.tasks.numbers import merge_all, multitask
-from hades.studies.tasks.page import markdown, write_multitask
+from hades.studies.tasks.page import page, write_multitask
 
 DATASETS = flags.DEFINE_multi_string("dataset", [], "A dataset file or a name of the zoo; at least two.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Gets the numbers, the merged datasets, the matrix and the page.")
@@ -56,7 +56,7 @@ def main() -> int:
             progress=shown.counter("groups of policies"),
         )
     files = write_multitask(result, Path(WORKDIR.value))
-    print(f"\n{markdown(result)}\n")
+    print(f"\n{page(result).markdown()}")
     print_files(files)
     return 0
 

@@ -14,7 +14,7 @@ from absl import app, flags
 
 from hades.policy.published import published_datasets
 from hades.policy.replication import replicate, stand_alone_table, table
-from hades.run.command_line import start
+from hades.runs.command_line import start
 
 PUBLISHED = flags.DEFINE_string("published", None, "Folder of the released npz files and their index.json.")
 INITS = flags.DEFINE_integer("num_inits", 32, "Policies to train from each dataset.", lower_bound=2)

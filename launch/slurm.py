@@ -13,7 +13,7 @@ from absl import app, flags
 
 from hades.machines.job import Job, stay_off_accelerators
 from hades.machines.slurm import Allocation, SlurmRun
-from hades.run.command_line import start
+from hades.runs.command_line import start
 
 CONFIG = flags.DEFINE_string("config", None, "A shipped config or a gin file.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, on a file system that the nodes share.")

@@ -17,7 +17,7 @@ from absl import app, flags
 from hades.machines.job import stay_off_accelerators
 from hades.machines.sweep import TARGETS, Point, check_folders, parse_axis, plan_sweep, state_of, table, write_plan
 from hades.machines.sweep_run import point_command, run_elsewhere, run_local, status_of
-from hades.run.command_line import start
+from hades.runs.command_line import start
 from hades.studies.grid_values import parse_seeds
 
 CONFIG = flags.DEFINE_string("config", None, "A shipped config's name, or a gin file.")

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from absl import app, flags
 
-from hades.run.command_line import print_files, start
+from hades.runs.command_line import print_files, start
 from hades.studies.comparable import read_finished
 from hades.studies.grid import Settings, plan_grid, plan_text, run_grid
 from hades.studies.grid_values import parse_pair, parse_seeds, parse_sizes, parse_values
 from hades.studies.size.numbers import size_sweep
-from hades.studies.size.page import markdown, write_size_sweeps
+from hades.studies.size.page import page, write_size_sweeps
 
 ENVIRONMENTS = flags.DEFINE_list("environments", [], "As configs are named: cartpole,breakout.")
 METHOD = flags.DEFINE_string("method", "hades_r", "As configs are named: hades_r or hades_f.")
@@ -52,7 +52,7 @@ def main() -> int:
     )
     runs = []
     for size in parse_sizes(SIZES.value):
-        bound = (*BINDINGS.value, f"BehaviourCloning.num_points = {size}")
+        bound = (*BINDINGS.value, f"BehaviourCloning.num_pairs = {size}")
         sized = dataclasses.replace(settings, bindings=bound)
         runs += plan_grid(ENVIRONMENTS.value, [METHOD.value], seeds, folder / f"d{size}", sized)
     if DRY_RUN.value:
@@ -63,7 +63,7 @@ def main() -> int:
     groups = [{one.workdir: one.command for one in runs if one.environment == name} for name in names]
     sweeps = [size_sweep(read_finished(group)) for group in groups]
     files = write_size_sweeps(sweeps, folder)
-    print(f"\n{markdown(sweeps)}\n")
+    print(f"\n{page(sweeps).markdown()}")
     print_files(files)
     return 0
 

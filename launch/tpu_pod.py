@@ -14,8 +14,8 @@ from hades.machines.job import Job, stay_off_accelerators
 from hades.machines.source import checkout, package
 from hades.machines.tpu.resource import HOUR, Patience, Pod, delete
 from hades.machines.tpu.training import PodRun, plan_text
-from hades.run.command_line import start
-from hades.run.signals import INTERRUPTED
+from hades.runs.command_line import start
+from hades.runs.signals import INTERRUPTED
 
 CONFIG = flags.DEFINE_string("config", None, "A shipped config or a gin file, which is copied to the machines.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Absolute folder of the run, which all machines have to see.")

@@ -12,14 +12,14 @@ from hades.costs.plan import describe_plan
 from hades.machines import process_flags
 from hades.policy.run_policy import RunPolicy
 from hades.report.report import write_report
-from hades.run.command_line import start
-from hades.run.experiment import Experiment
-from hades.run.gin_config import config_names, load_experiment, operative_config
-from hades.run.loop import run as run_experiment
-from hades.run.processes import first_does
-from hades.run.result import RunResult
-from hades.run.signals import FINISHED, INTERRUPTED
-from hades.run.workdir import WorkDir
+from hades.runs.command_line import start
+from hades.runs.experiment import Experiment
+from hades.runs.gin_config import config_names, load_experiment, operative_config
+from hades.runs.loop import run as run_experiment
+from hades.runs.processes import first_does
+from hades.runs.result import RunResult
+from hades.runs.signals import FINISHED, INTERRUPTED
+from hades.runs.workdir import WorkDir
 
 CONFIG = flags.DEFINE_string("config", None, f"A gin file, or one of: {', '.join(config_names())}.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; an unfinished or finished run in it is continued.")

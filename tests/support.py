@@ -36,7 +36,7 @@ from hades.outer.evosax import Evosax
 from hades.outer.snes import SNES
 from hades.policies.cnn import CNN
 from hades.policies.mlp import MLP
-from hades.run.experiment import Experiment
+from hades.runs.experiment import Experiment
 from hades.types import Box, Discrete, EnvSpec
 
 ROOT = Path(__file__).parents[1]
@@ -47,9 +47,9 @@ POINT_DISCRETE = Point(discrete=True, max_episode_steps=4)
 SMALL = MLP(width=8, depth=1)
 IMAGE_SPEC = EnvSpec(name="image", obs_shape=(5, 6, 2), action_space=Discrete(3), max_episode_steps=4)
 BOX_SPEC = EnvSpec(name="box", obs_shape=(3,), action_space=Box(2), max_episode_steps=4)
-CLONING = BehaviourCloning(policy=SMALL, init_scheme=RandomInit(2), loss=MSE(), num_points=3, num_updates=4)
+CLONING = BehaviourCloning(policy=SMALL, init_scheme=RandomInit(2), loss=MSE(), num_pairs=3, num_updates=4)
 CLASSIFYING = BehaviourCloning(
-    policy=SMALL, init_scheme=FixedInit(), loss=CrossEntropy(), num_points=4, targets="fixed", num_updates=4
+    policy=SMALL, init_scheme=FixedInit(), loss=CrossEntropy(), num_pairs=4, targets="fixed", num_updates=4
 )
 EVOLUTION = Evolution(
     environment=POINT,

@@ -11,13 +11,14 @@ LAYERS = {
     "errors": 0,
     "types": 1,
     "contracts": 1,
+    "text": 1,
     "optimizers": 1,
     "registry": 2,
     **dict.fromkeys(COMPONENTS, 3),
     "algorithms": 4,
     "policy": 5,
     "pictures": 5,
-    "run": 6,
+    "runs": 6,
     "costs": 7,
     "studies": 7,
     "report": 8,
@@ -31,11 +32,11 @@ SHARED = {f"hades.{room}.base" for room in COMPONENTS} | {
     "hades.policies.distributions",
 }
 """Modules of a component package that other component packages may import."""
-FORBIDDEN = {"run": ("pictures",), "numbers": ("pictures",)}
+FORBIDDEN = {"runs": ("pictures",), "numbers": ("pictures",)}
 """Rooms of a lower layer that are refused all the same, by room or, for the numbers of a study, by file."""
 ONLY_IN = {
-    "gin": ("hades/registry/", "hades/run/", "launch/"),
-    "orbax": ("hades/run/checkpoint.py",),
+    "gin": ("hades/registry/", "hades/runs/", "launch/"),
+    "orbax": ("hades/runs/checkpoint.py",),
     "gymnax": ("hades/environments/gymnax.py", "hades/pictures/scenes/"),
     "brax": ("hades/environments/brax.py", "hades/pictures/scenes/"),
     "mujoco": ("hades/environments/brax.py", "hades/environments/physics.py", "hades/pictures/scenes/"),
@@ -144,26 +145,26 @@ def test_every_room_has_its_layer():
     [
         ("hades/outer/x.py", "from hades.inner.identity import Identity"),
         ("hades/outer/x.py", "from hades.algorithms.base import State"),
-        ("hades/outer/x.py", "import hades.run.loop"),
+        ("hades/outer/x.py", "import hades.runs.loop"),
         ("hades/outer/x.py", "from hades.environments.rollout_of_mine import f"),
         ("hades/registry/__init__.py", "from hades.outer.base import OuterOptimizer"),
         ("hades/types.py", "from hades.registry import register"),
-        ("hades/algorithms/x.py", "def f():\n    from hades.run.loop import run"),
-        ("hades/run/x.py", "from hades.report.report import write_report"),
-        ("hades/policy/x.py", "from hades.run.record import RunRecord"),
-        ("hades/pictures/x.py", "from hades.run.record import RunRecord"),
+        ("hades/algorithms/x.py", "def f():\n    from hades.runs.loop import run"),
+        ("hades/runs/x.py", "from hades.report.report import write_report"),
+        ("hades/policy/x.py", "from hades.runs.record import RunRecord"),
+        ("hades/pictures/x.py", "from hades.runs.record import RunRecord"),
         ("hades/pictures/x.py", "from hades.policy.trained_policy import TrainedPolicy"),
-        ("hades/run/x.py", "from hades.pictures.text import number"),
-        ("hades/studies/size/numbers.py", "from hades.pictures.text import number"),
+        ("hades/runs/x.py", "from hades.pictures.palette import BLUE"),
+        ("hades/studies/size/numbers.py", "from hades.pictures.palette import BLUE"),
         ("hades/studies/x.py", "from hades.costs.plan import describe_plan"),
         ("hades/machines/x.py", "from hades.report.report import write_report"),
         ("hades/policy/x.py", 'from hades import registry\nTasks = registry.get("Environment", "Tasks")'),
         ("hades/outer/x.py", "import gin"),
-        ("hades/run/loop.py", "import orbax.checkpoint as ocp"),
+        ("hades/runs/loop.py", "import orbax.checkpoint as ocp"),
         ("hades/environments/point.py", "def f():\n    import gymnax"),
         ("hades/environments/gymnax.py", "import gymnax"),
         ("hades/outer/evosax.py", "from evosax.algorithms import algorithms"),
-        ("hades/algorithms/x.py", "try:\n    import hades.run\nexcept ImportError:\n    pass"),
+        ("hades/algorithms/x.py", "try:\n    import hades.runs\nexcept ImportError:\n    pass"),
     ],
 )
 def test_the_rules_refuse_what_they_should(path, source):
@@ -178,8 +179,8 @@ def test_the_rules_refuse_what_they_should(path, source):
         ("hades/inner/x.py", "from hades.policies.distributions import Categorical"),
         ("hades/normalizers/running.py", "from hades.normalizers.constant import standardize"),
         ("hades/outer/evosax.py", "def f():\n    import evosax"),
-        ("hades/outer/x.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import hades.run.loop"),
-        ("launch/train.py", "import hades.run.loop, gin"),
+        ("hades/outer/x.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import hades.runs.loop"),
+        ("launch/train.py", "import hades.runs.loop, gin"),
     ],
 )
 def test_the_rules_allow_what_they_should(path, source):
@@ -202,10 +203,18 @@ def test_knowing_every_component_loads_no_environment_library():
     assert not {"gymnax", "brax", "evosax", "mujoco", "mujoco_playground", "matplotlib"} & set(run_python(code))
 
 
+def test_no_room_hides_a_public_name():
+    """Importing a module sets it as an attribute of its package, in place of what `hades.__getattr__` would give."""
+    import hades
+
+    rooms = {path.stem for path in (ROOT / "hades").iterdir()}
+    assert not rooms & set(hades.__all__)
+
+
 def test_public_names_are_those_of_their_modules():
     import hades
 
     for name in hades.__all__:
         assert getattr(hades, name).__name__.split(".")[-1] == name
-    with pytest.raises(AttributeError, match=r"no attribute 'evolve'; it offers .*Evolution"):
+    with pytest.raises(AttributeError, match=r"'evolve'.*Evolution"):
         _ = hades.evolve

@@ -15,14 +15,14 @@ from packaging.requirements import Requirement
 
 from hades.errors import ConfigError
 from hades.registry import gin_internals
-from hades.run import checkpoint, jax_internals
-from hades.run.gin_config import load_experiment
+from hades.runs import checkpoint, jax_internals
+from hades.runs.gin_config import load_experiment
 from tests.support import ROOT
 
 OWNERS = {
     "gin-config": "hades/registry/gin_internals.py",
-    "jax": "hades/run/jax_internals.py",
-    "orbax-checkpoint": "hades/run/checkpoint.py",
+    "jax": "hades/runs/jax_internals.py",
+    "orbax-checkpoint": "hades/runs/checkpoint.py",
 }
 PRIVATE = re.compile(r"\b(?:gin|jax|jaxlib|orbax|ocp|tensorstore)(?:\.\w+)*\._\w+|\bjaxlib\b.*import|import jaxlib")
 

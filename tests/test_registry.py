@@ -16,7 +16,7 @@ from hades.environments.gymnax import Gymnax
 from hades.environments.point import Point
 from hades.errors import ConfigError
 from hades.outer.snes import SNES
-from tests.support import EVOLUTION, example, run_python
+from tests.support import CLONING, EVOLUTION, example, run_python
 
 EVERY = [(interface, name) for interface in registry.interfaces() for name in registry.names(interface)]
 
@@ -46,19 +46,15 @@ def test_the_interfaces_of_the_architecture_have_components():
 
 
 def test_unknown_names_are_answered_with_the_known_and_the_nearest():
-    with pytest.raises(
-        ConfigError, match=r'no OuterOptimizer "OpenEs". Did you mean "OpenES"\? Known: Evosax, OpenES, SNES'
-    ):
+    with pytest.raises(ConfigError, match=r'OuterOptimizer "OpenEs".*"OpenES".*Evosax, OpenES, SNES'):
         registry.get("OuterOptimizer", "OpenEs")
-    with pytest.raises(ConfigError, match=r'no interface "Outer". Did you mean .*Known: .*OuterOptimizer'):
+    with pytest.raises(ConfigError, match=r'"Outer".*OuterOptimizer'):
         registry.names("Outer")
 
 
 def test_a_taken_name_is_refused_whatever_its_interface():
     for interface in ("OuterOptimizer", "Environment"):
-        with pytest.raises(
-            ConfigError, match=r'"SNES" is already registered for OuterOptimizer by hades.outer.snes.SNES'
-        ):
+        with pytest.raises(ConfigError, match=r'"SNES".*OuterOptimizer.*hades\.outer\.snes\.SNES'):
 
             @registry.register(interface, "SNES")
             @dataclasses.dataclass(frozen=True)
@@ -70,7 +66,7 @@ def test_a_taken_name_is_refused_whatever_its_interface():
 
 @pytest.mark.parametrize("decorate", [lambda c: c, dataclasses.dataclass], ids=["plain class", "mutable dataclass"])
 def test_only_frozen_dataclasses_are_registered(decorate):
-    with pytest.raises(ConfigError, match=r"must be a frozen dataclass .*put @dataclasses.dataclass\(frozen=True\)"):
+    with pytest.raises(ConfigError, match=r"@dataclasses\.dataclass\(frozen=True\)"):
 
         @registry.register("Fitness", "Unregistered")
         @decorate
@@ -217,24 +213,24 @@ def test_what_was_never_registered_cannot_be_written():
     class Mine:
         pass
 
-    with pytest.raises(ConfigError, match=r"Mine is not registered, .*@hades.registry.register"):
+    with pytest.raises(ConfigError, match=r"Mine.*@hades\.registry\.register"):
         registry.describe(Mine())
 
 
 def test_objects_that_are_no_configuration_cannot_be_written():
-    with pytest.raises(ConfigError, match="cannot be part of a component: use names, numbers"):
+    with pytest.raises(ConfigError, match="names, numbers"):
         registry.describe(Gymnax("CartPole-v1", params={"x": object()}))
 
 
 def test_fields_that_a_newer_version_may_have_added_are_named():
-    with pytest.raises(ConfigError, match=r'SNES has no field sigmas. Did you mean "sigma"\?.*newer version of hades'):
+    with pytest.raises(ConfigError, match=r'SNES.*sigmas.*"sigma".*version'):
         registry.build({**registry.describe(SNES()), "sigmas": 0.1})
 
 
 def test_descriptions_that_lack_something_say_what():
-    with pytest.raises(ConfigError, match="The description of Gymnax lacks env_id"):
+    with pytest.raises(ConfigError, match=r"Gymnax.*env_id"):
         registry.build({"interface": "Environment", "name": "Gymnax"})
-    with pytest.raises(ConfigError, match=r"described by its interface and name, but there is only {'env_id': 'x'}"):
+    with pytest.raises(ConfigError, match=r"interface.*name.*{'env_id': 'x'}"):
         registry.build({"env_id": "x"})
 
 
@@ -340,3 +336,12 @@ def test_a_thread_does_not_look_up_names_before_all_are_there(monkeypatch):
         thread.join(60)
     assert len(found) == 2
     assert all(count > 0 for _, count in found)
+
+
+def test_a_description_with_a_fields_former_name_is_built():
+    today = registry.describe(CLONING)
+    former = {"num_points" if name == "num_pairs" else name: value for name, value in today.items()}
+    assert registry.build(former) == CLONING
+    assert registry.upgraded({"algorithm": [former]}) == {"algorithm": [today]}
+    with pytest.raises(ConfigError, match="no field points"):
+        registry.build({**today, "points": 3})

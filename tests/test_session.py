@@ -3,6 +3,7 @@
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.support import run_python
 
 CHOSEN = """
 import jax, json
-from hades.run.compilation_cache import enable_compilation_cache
+from hades.runs.compilation_cache import enable_compilation_cache
 enable_compilation_cache()
 print(json.dumps(jax.config.values["jax_compilation_cache_dir"]))
 """
@@ -45,3 +46,10 @@ def test_a_test_without_the_marker_may_not_start_a_process(start, request: pytes
     with pytest.raises(AssertionError, match=r"mark it @pytest\.mark\.system") as caught:
         start()
     assert request.node.name in str(caught.value)
+
+
+def test_processes_that_a_library_starts_are_its_own_affair() -> None:
+    start = compile("import subprocess; done = subprocess.run(['true'])", "/somewhere/site-packages/library.py", "exec")
+    names: dict[str, Any] = {}
+    exec(start, names)
+    assert names["done"].returncode == 0

@@ -1,5 +1,6 @@
 """The Algorithm protocol: what the host loop needs to drive, evaluate and save any method."""
 
+import dataclasses
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from flax import struct
@@ -7,8 +8,9 @@ from jax import Array
 from jax.sharding import Mesh
 
 from hades.environments.base import Environment
-from hades.normalizers.base import NormalizerState
-from hades.types import ActFn, Genome, Key, Metrics
+from hades.inner.base import InnerLearner
+from hades.normalizers.base import Normalizer, NormalizerState
+from hades.types import ActFn, Dataset, Genome, Key, Metrics
 
 State: TypeAlias = Any
 
@@ -32,6 +34,15 @@ class Evaluation:
     tasks: dict[str, "Evaluation"] = struct.field(default_factory=dict)  # by name, where the environment has several
 
 
+@dataclasses.dataclass(frozen=True)
+class Distilled:
+    """A dataset that a solution stands for, with what trains a policy from it."""
+
+    pairs: Dataset
+    learner: InnerLearner
+    normalizer: Normalizer
+
+
 @runtime_checkable
 class Algorithm(Protocol):
     """A frozen dataclass whose methods are pure."""
@@ -39,6 +50,16 @@ class Algorithm(Protocol):
     @property
     def environments(self) -> tuple[Environment, ...]:
         """The environments that it is trained and evaluated in."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """Name of the method in results and reports."""
+        ...
+
+    @property
+    def evolves_dataset(self) -> bool:
+        """Whether a solution stands for a dataset, which trains any number of policies, or for one policy."""
         ...
 
     def check_devices(self, count: int) -> None:
@@ -55,6 +76,10 @@ class Algorithm(Protocol):
 
     def solution(self, state: State) -> Solution:
         """The solution that the state would report."""
+        ...
+
+    def distilled(self, solution: Solution) -> Distilled | None:
+        """The dataset that a solution stands for; None where it stands for a policy."""
         ...
 
     def evaluate(self, key: Key, solution: Solution, num_inits: int, num_episodes: int) -> Evaluation:

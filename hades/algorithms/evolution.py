@@ -17,7 +17,7 @@ from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from hades.algorithms.base import Evaluation, Solution
+from hades.algorithms.base import Distilled, Evaluation, Solution
 from hades.algorithms.keys import Step, Stream, indexed_keys, step_key, stream_key
 from hades.algorithms.playing import apply_in_chunks, chunk_size, map_chunks, play_tasks, sequential
 from hades.contracts import expect_same_structure, expect_shape
@@ -102,6 +102,14 @@ class Evolution:
         return self.environment.spec
 
     @property
+    def label(self) -> str:
+        return self.learner.label
+
+    @cached_property
+    def evolves_dataset(self) -> bool:
+        return jax.eval_shape(lambda g: self.learner.dataset(g, self.spec), self.genome_shapes) is not None
+
+    @property
     def num_inits(self) -> int:
         return self.learner.num_inits
 
@@ -173,6 +181,12 @@ class Evolution:
         solution = self.outer.solution(state.outer)
         expect_shape(solution, (size_of(self.genome_shapes),), self.outer, "the solution")
         return Solution(genome=self.unravel(solution), normalizer=state.normalizer)
+
+    def distilled(self, solution: Solution) -> Distilled | None:
+        pairs = self.learner.dataset(solution.genome, self.spec)
+        if pairs is None:
+            return None
+        return Distilled(pairs, self.learner.constant(solution.genome), self.normalizer)
 
     def evaluate(self, key: Key, solution: Solution, num_inits: int, num_episodes: int) -> Evaluation:
         inits = self._inits(step_key(key, Step.INITS), num_inits)

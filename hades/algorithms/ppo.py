@@ -152,6 +152,9 @@ class PPO:
     normalize_rewards: bool = False
     bootstrap_truncated: bool = True
 
+    label = "PPO"
+    evolves_dataset = False
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "optimizer_options", options(self.optimizer_options))
         check_optimizer("PPO", self.optimizer, self.optimizer_options)
@@ -249,6 +252,9 @@ class PPO:
 
     def solution(self, state: PPOState) -> Solution:
         return Solution(genome=state.networks.actor, normalizer=state.normalizer)
+
+    def distilled(self, solution: Solution) -> None:
+        del solution
 
     def evaluate(self, key: Key, solution: Solution, num_inits: int, num_episodes: int) -> Evaluation:
         """There is one policy: `num_inits` are groups of its episodes."""

@@ -19,7 +19,7 @@ from hades.algorithms.keys import indexed_keys
 from hades.algorithms.playing import apply_in_chunks, chunk_size, map_chunks, sequential
 from hades.environments.base import EnvState
 from hades.errors import ConfigError
-from hades.run.mesh import make_mesh
+from hades.runs.mesh import make_mesh
 from hades.types import ActFn, Discrete, Key, Params, PyTree
 
 

@@ -1,6 +1,7 @@
 """What a run will cost before it runs: genome, environment steps, and a memory plan for one device."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -8,15 +9,15 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
+from hades.algorithms.base import Algorithm
 from hades.algorithms.evolution import Evolution, num_rows
-from hades.algorithms.playing import chunk_size
+from hades.algorithms.playing import apply_in_chunks, chunk_size
 from hades.algorithms.ppo import PPO
 from hades.costs import communication
-from hades.inner.behaviour_cloning import BehaviourCloning
 from hades.outer.base import OuterState, Population
-from hades.run.compiled_run import CompiledRun
-from hades.run.experiment import Experiment
-from hades.run.mesh import make_mesh
+from hades.runs.compiled_run import CompiledRun
+from hades.runs.experiment import Experiment
+from hades.runs.mesh import make_mesh
 from hades.types import POPULATION_AXIS, Key, PyTree, size_of
 
 MIB = 2**20
@@ -70,10 +71,8 @@ def memory_plan(algorithm: Evolution) -> MemoryPlan:
     trained = jax.eval_shape(lambda k, g, p: learner.learn(k, g, p, spec)[0], key, genome, params)
     policies = networks * _bytes(trained)
     units = _units(jax.eval_shape(learner.assemble, params, trained))
-    cloning = policies
-    if isinstance(learner, BehaviourCloning):
-        optimizer = jax.eval_shape(lambda p: learner.make_optimizer().init(p), trained)
-        cloning = cloned * (2 * _bytes(trained) + _bytes(optimizer)) + (policies if networks > cloned else 0)
+    working = jax.eval_shape(learner.working_arrays, trained)
+    cloning = cloned * (_bytes(trained) + _bytes(working)) + (policies if networks > cloned else 0)
     episodes = [
         algorithm.fitness.parallel_episodes(task.spec) * (2 * _bytes(jax.eval_shape(task.reset, key)) + 4 * units)
         for task in algorithm.environment.members
@@ -101,9 +100,8 @@ def _generation_bytes(algorithm: Evolution, mesh: Mesh, held: int) -> int:
 
     def score(rows: Population, asked: OuterState) -> Array:
         size = num_rows(rows)
-        chunk = algorithm.rows_at_once(size, outer.population_size // mesh.size // size)
-        chunks = jax.tree.map(lambda x: x.reshape(size // chunk, chunk, *x.shape[1:]), rows)
-        return lax.map(lambda some: score_chunk(some, asked), chunks).reshape(-1)
+        at_once = algorithm.rows_at_once(size, outer.population_size // mesh.size // size)
+        return apply_in_chunks(lambda some: score_chunk(some, asked), rows, at_once)
 
     def generation(key: Key, state: OuterState) -> OuterState:
         rows, asked = outer.ask(key, state)
@@ -126,17 +124,7 @@ def describe_plan(experiment: Experiment, compile_too: bool = False) -> str:
     """Text for `--dry_run`; `compile_too` adds XLA's own analysis of a block of compiled generations."""
     algorithm = experiment.algorithm
     lines = [f"device: {jax.device_count()} × {jax.devices()[0].device_kind}"]
-    if isinstance(algorithm, Evolution):
-        per_generation = algorithm.max_env_steps
-        lines += [
-            f"genome: {size_of(algorithm.genome_shapes):,} numbers",
-            f"environment steps: at most {per_generation:,} a generation, "
-            f"{per_generation * experiment.generations:,} in {experiment.generations:,} generations",
-            "memory plan of a generation, per device:",
-            str(memory_plan(algorithm)),
-        ]
-    if isinstance(algorithm, PPO):
-        lines += _ppo_lines(algorithm, experiment.generations)
+    lines += algorithm_lines(algorithm, experiment.generations)
     if compile_too:
         run = CompiledRun(experiment)
         block = run.lower(run.shapes()["state"]).compile()
@@ -146,6 +134,25 @@ def describe_plan(experiment: Experiment, compile_too: bool = False) -> str:
     return "\n".join(lines)
 
 
+@functools.singledispatch
+def algorithm_lines(algorithm: Algorithm, generations: int) -> list[str]:
+    """Sizes, steps and memory of an algorithm; none for a class that nobody has registered a function for."""
+    del algorithm, generations
+    return []
+
+
+@algorithm_lines.register
+def _evolution_lines(algorithm: Evolution, generations: int) -> list[str]:
+    each = algorithm.max_env_steps
+    return [
+        f"genome: {size_of(algorithm.genome_shapes):,} numbers",
+        f"environment steps: at most {each:,} a generation, {each * generations:,} in {generations:,} generations",
+        "memory plan of a generation, per device:",
+        str(memory_plan(algorithm)),
+    ]
+
+
+@algorithm_lines.register
 def _ppo_lines(algorithm: PPO, iterations: int) -> list[str]:
     """Sizes of PPO by the shapes of its arrays."""
     key = jax.eval_shape(lambda: jax.random.key(0))

@@ -9,7 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from hades.algorithms.ppo import PPO
 from hades.costs.benchmark import median_seconds
-from hades.run.mesh import make_mesh
+from hades.runs.mesh import make_mesh
 from hades.types import POPULATION_AXIS, PyTree
 
 

@@ -103,7 +103,7 @@ class DistilledDataset:
             )
         if self.targets.shape != (n, size):
             raise DatasetError(
-                f"targets have shape {self.targets.shape}, but {n} points with {spec.action_space} need ({n}, {size})."
+                f"targets have shape {self.targets.shape}, but {n} pairs with {spec.action_space} need ({n}, {size})."
             )
         for name, array in (("obs_mean", self.obs_mean), ("obs_std", self.obs_std)):
             if array.shape != spec.obs_shape:

@@ -28,6 +28,11 @@ class Fitness(abc.ABC):
         """Raise ConfigError where nothing could be measured in the environment."""
         del spec
 
+    @property
+    def num_plain_episodes(self) -> int:
+        """E where the score is the plain mean return of E whole episodes; 0 where it measures anything else."""
+        return 0
+
     def max_env_steps(self, spec: EnvSpec) -> int:
         """Most live environment steps that one call can take."""
         del spec

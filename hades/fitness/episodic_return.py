@@ -49,6 +49,10 @@ class EpisodicReturn(Fitness):
     def check(self, spec: EnvSpec) -> None:
         check_implausible("EpisodicReturn", self.implausible, spec)
 
+    @property
+    def num_plain_episodes(self) -> int:
+        return self.num_episodes if self.implausible == "keep" else 0
+
     def max_env_steps(self, spec: EnvSpec) -> int:
         return self.num_episodes * spec.max_episode_steps
 

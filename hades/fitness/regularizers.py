@@ -40,7 +40,7 @@ class CloningLoss(Fitness):
     ) -> Score:
         del key, env, act, with_moments
         if "loss/final" not in candidate.metrics:
-            raise ConfigError("CloningLoss needs a learner that clones; Identity has no cloning loss.")
+            raise ConfigError("CloningLoss needs a learner that clones; this one has no cloning loss.")
         return _score(-candidate.metrics["loss/final"], "cloning_loss")
 
     def parallel_episodes(self, spec: EnvSpec) -> int:

@@ -1,14 +1,16 @@
 """The InnerLearner and InitScheme interfaces."""
 
 import abc
-from collections.abc import Callable
-from typing import Any, TypeAlias
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, Self, TypeAlias
 
 from jax import Array
 
 from hades.environments.base import Environment
+from hades.errors import ConfigError, offer
 from hades.policies.base import Policy
-from hades.types import EnvSpec, Genome, Key, Metrics, Params
+from hades.types import Dataset, EnvSpec, Genome, Key, Metrics, Params, PyTree
 
 Trained: TypeAlias = Any
 
@@ -28,26 +30,82 @@ class InitScheme(abc.ABC):
 
 
 class InnerLearner(abc.ABC):
-    """The inner loop, a frozen dataclass."""
+    """The inner loop, a frozen dataclass.
+
+    A learner whose genome is a dataset writes `init_genome`, `dataset` and `clone`; one whose genome is the policy
+    writes `init_genome` and `learn`. The rest has defaults.
+    """
 
     policy: Policy
+
+    num_updates: int = 0
+    """Gradient updates of one training; 0 where a formula takes their place."""
+
+    batch_size: int = 0
+    """Pairs of a mini-batch; 0: every update sees all pairs."""
+
+    traceable: tuple[str, ...] = ()
+    """Numeric fields that `clone` also takes as keywords, which may be traced.
+
+    Learners that differ in these fields alone then share one compilation.
+    """
+
+    @property
+    def label(self) -> str:
+        """Name of the method in results and reports."""
+        return type(self).__name__
 
     @property
     def num_inits(self) -> int:
         """k, the independent inner trainings of every candidate in a generation."""
         return 1
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether all policies start from the same weights, which a dataset then needs (HaDES-F)."""
+        return False
+
     @abc.abstractmethod
     def init_genome(self, key: Key, env: Environment, normalize: Callable[[Array], Array]) -> Genome:
         """Where the search starts; may play a random policy. `normalize` maps raw observations to a dataset's."""
 
-    @abc.abstractmethod
     def init_params(self, key: Key, spec: EnvSpec) -> Params:
         """One initial policy."""
+        return self.policy.init(key, spec)
 
-    @abc.abstractmethod
+    def dataset(self, genome: Genome, spec: EnvSpec) -> Dataset | None:
+        """The pairs that a genome stands for; None where the genome is the policy."""
+        del genome, spec
+        return None
+
+    def constant(self, genome: Genome) -> Self:
+        """The learner that trains from `dataset(genome)`: scalars that evolved are written in as constants."""
+        del genome
+        return self
+
+    def clone(self, key: Key, dataset: Dataset, params: Params, spec: EnvSpec) -> tuple[Params, Metrics]:
+        """Train one policy from pairs.
+
+        Args:
+            key: decides whatever is random.
+            dataset: the pairs.
+            params: the initial policy.
+            spec: of the environment.
+
+        Returns:
+            The trained policy's weights, and scalar metrics: `loss/first` and `loss/final` where there is a loss.
+
+        Raises:
+            ConfigError: where this learner trains no policy from pairs.
+        """
+        raise ConfigError(f"{type(self).__name__} trains no policy from pairs: its genome is the policy.")
+
     def learn(self, key: Key, genome: Genome, params: Params, spec: EnvSpec) -> tuple[Trained, Metrics]:
-        """What training from `params` on the genome changed, and scalar metrics."""
+        """What training from `params` on the genome changed, and scalar metrics. By default `clone` on its dataset."""
+        dataset = self.dataset(genome, spec)
+        if dataset is None:
+            raise NotImplementedError(f"{type(self).__name__} has neither a dataset nor a `learn` of its own.")
+        return self.clone(key, dataset, params, spec)
 
     def assemble(self, params: Params, trained: Trained) -> Params:
         """The trained policy's weights from its initial ones and what `learn` returned.
@@ -58,6 +116,46 @@ class InnerLearner(abc.ABC):
         del params
         return trained
 
+    def working_arrays(self, trained: Trained) -> PyTree:
+        """What training one network holds beside its weights, such as gradients; for memory plans."""
+        del trained
+        return ()
+
     def check(self, spec: EnvSpec) -> None:
         """Raise ConfigError where this learner cannot serve the environment."""
         del spec
+
+    @classmethod
+    def field_names(cls) -> tuple[str, ...]:
+        """Names of the dataclass's fields."""
+        return tuple(field.name for field in dataclasses.fields(cls))  # type: ignore[arg-type]  # subclasses are dataclasses
+
+    def changed(self, **fields: Any) -> Self:
+        """This learner with other values of some fields.
+
+        Raises:
+            ConfigError: for an unknown field, naming the known ones.
+        """
+        known = self.field_names()
+        for name in fields:
+            if name not in known:
+                raise ConfigError(f'The recipe has no field "{name}". {offer(name, known)}')
+        return dataclasses.replace(self, **fields)  # type: ignore[type-var]  # subclasses are dataclasses
+
+    def adapted(self, **fields: Any) -> Self:
+        """Like `changed`; fields that depend on the changed ones are made to fit."""
+        return self.changed(**fields)
+
+    def sized(self, num_pairs: int, **fields: Any) -> Self:
+        """`changed` for a dataset of `num_pairs` pairs, where a field depends on their number."""
+        del num_pairs
+        return self.changed(**fields)
+
+    def randomized(self) -> Self:
+        """This learner with a fresh initial policy for every training (HaDES-R)."""
+        return self
+
+    def merged(self, others: "Sequence[InnerLearner]") -> "InnerLearner":
+        """The learner for the union of datasets, this one's and those of `others` of the same class."""
+        del others
+        return self

@@ -7,8 +7,8 @@ scalar above 1 by exp(x), and shifts a scalar of (0, 1) on the logit scale.
 
 import dataclasses
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Self, cast
 
 import jax
 import jax.numpy as jnp
@@ -20,12 +20,13 @@ from hades.environments.base import Environment
 from hades.environments.rollout import visited_observations
 from hades.errors import ConfigError, offer
 from hades.inner.base import InitScheme, InnerLearner
+from hades.inner.init_scheme import RandomInit
 from hades.inner.losses import Loss
 from hades.inner.span import SPAN_OPTIMIZERS, SpanProblem, dense, with_kernel
 from hades.optimizers import check_optimizer, make_optimizer, scalar_bounds
 from hades.policies.base import Policy
 from hades.registry import options, register
-from hades.types import Dataset, EnvSpec, Key, Metrics, Params
+from hades.types import Dataset, EnvSpec, Key, Metrics, Params, PyTree
 
 
 @struct.dataclass
@@ -40,20 +41,20 @@ class CloningGenome:
 @register("InnerLearner", "BehaviourCloning")
 @dataclasses.dataclass(frozen=True)
 class BehaviourCloning(InnerLearner):
-    """Train a policy on N points by supervised learning.
+    """Train a policy on N pairs by supervised learning.
 
     Attributes:
         policy: what is trained.
         init_scheme: FixedInit (HaDES-F) or RandomInit (HaDES-R).
         loss: a Loss that fits the action space.
-        num_points: N.
-        targets: "evolved" (soft class probabilities or actions), "hard" (evolved one-hot labels) or "fixed" (row i has
-            label i mod A, so that every row is used).
+        num_pairs: N.
+        targets: "evolved" (soft class probabilities or actions), "hard" (evolved one-hot labels) or "fixed" (pair i has
+            label i mod A, so that every label is used).
         start: where the observations start: "zeros", "gaussian" (times `start_scale`), or "random_policy" (states that
             a uniformly random policy meets). Evolved targets start at zeros.
         optimizer, learning_rate, optimizer_options, max_grad_norm: an optax optimiser by name; 0: no clip.
         num_updates: gradient updates.
-        batch_size: 0 is the full batch; else points a mini-batch, reshuffled every epoch.
+        batch_size: 0 is the full batch; else pairs a mini-batch, reshuffled every epoch.
         evolve: recipe scalars in the genome: "learning_rate", "max_grad_norm", or a number in `optimizer_options`.
         span_first_layer: train the first layer in the span of the observations, which is exact for plain and momentum
             SGD and much cheaper where N is far below the observation size.
@@ -65,7 +66,7 @@ class BehaviourCloning(InnerLearner):
     policy: Policy
     init_scheme: InitScheme
     loss: Loss
-    num_points: int
+    num_pairs: int
     targets: str = "evolved"
     start: str = "zeros"
     start_scale: float = 1.0
@@ -78,20 +79,23 @@ class BehaviourCloning(InnerLearner):
     evolve: tuple[str, ...] = ()
     span_first_layer: bool = False
 
+    traceable = ("learning_rate", "num_updates")
+    renamed: ClassVar[Mapping[str, str]] = {"num_points": "num_pairs"}
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "optimizer_options", options(self.optimizer_options))
         object.__setattr__(self, "evolve", tuple(self.evolve))
         _one_of("targets", self.targets, ("evolved", "hard", "fixed"))
         _one_of("start", self.start, ("zeros", "gaussian", "random_policy"))
         check_optimizer("BehaviourCloning", self.optimizer, self.optimizer_options)
-        if self.num_points < 1 or self.num_updates < 0:
+        if self.num_pairs < 1 or self.num_updates < 0:
             raise ConfigError(
-                f"BehaviourCloning.num_points is {self.num_points} and .num_updates {self.num_updates}; "
+                f"BehaviourCloning.num_pairs is {self.num_pairs} and .num_updates {self.num_updates}; "
                 "they must be at least 1 and 0."
             )
-        if not 0 <= self.batch_size <= self.num_points:
+        if not 0 <= self.batch_size <= self.num_pairs:
             raise ConfigError(
-                f"BehaviourCloning.batch_size is {self.batch_size}, but there are {self.num_points} points; "
+                f"BehaviourCloning.batch_size is {self.batch_size}, but there are {self.num_pairs} pairs; "
                 "use 0 for the full batch."
             )
         for name in self.evolve:
@@ -100,8 +104,16 @@ class BehaviourCloning(InnerLearner):
             self._check_span()
 
     @property
+    def label(self) -> str:
+        return "HaDES-F" if self.is_fixed else "HaDES-R"
+
+    @property
     def num_inits(self) -> int:
         return self.init_scheme.num_inits
+
+    @property
+    def is_fixed(self) -> bool:
+        return self.init_scheme.is_fixed
 
     def check(self, spec: EnvSpec) -> None:
         self.loss.check(spec)
@@ -113,23 +125,22 @@ class BehaviourCloning(InnerLearner):
         self.policy.network(spec)
 
     def init_genome(self, key: Key, env: Environment, normalize: Callable[[Array], Array]) -> CloningGenome:
-        shape = (self.num_points, *env.spec.obs_shape)
+        shape = (self.num_pairs, *env.spec.obs_shape)
         if self.start == "random_policy":
-            observations = normalize(visited_observations(key, env, self.num_points))
+            observations = normalize(visited_observations(key, env, self.num_pairs))
         elif self.start == "gaussian":
             observations = self.start_scale * jax.random.normal(key, shape)
         else:
             observations = jnp.zeros(shape)
-        targets = None if self.targets == "fixed" else jnp.zeros((self.num_points, env.spec.action_space.size))
+        targets = None if self.targets == "fixed" else jnp.zeros((self.num_pairs, env.spec.action_space.size))
         return CloningGenome(observations, targets, {name: jnp.zeros(()) for name in self.evolve})
 
     def init_params(self, key: Key, spec: EnvSpec) -> Params:
         return self.init_scheme.init(key, self.policy, spec)
 
     def dataset(self, genome: CloningGenome, spec: EnvSpec) -> Dataset:
-        """The dataset that a genome stands for."""
         if self.targets == "fixed":
-            targets = jax.nn.one_hot(jnp.arange(self.num_points) % spec.action_space.size, spec.action_space.size)
+            targets = jax.nn.one_hot(jnp.arange(self.num_pairs) % spec.action_space.size, spec.action_space.size)
         else:
             assert genome.targets is not None
             targets = genome.targets
@@ -147,16 +158,38 @@ class BehaviourCloning(InnerLearner):
             for name, code in genome.recipe.items()
         }
 
-    def with_recipe(self, recipe: dict[str, float]) -> "BehaviourCloning":
-        """This learner with evolved scalars written in as constants, so that it clones from a plain dataset."""
-        changed = tuple((k, recipe.get(k, v)) for k, v in self.optimizer_options)
+    def constant(self, genome: CloningGenome) -> Self:
+        recipe = {name: float(value) for name, value in self.recipe(genome).items()}
         return dataclasses.replace(
             self,
             evolve=(),
-            optimizer_options=changed,
+            optimizer_options=tuple((k, recipe.get(k, v)) for k, v in self.optimizer_options),
             learning_rate=recipe.get("learning_rate", self.learning_rate),
             max_grad_norm=recipe.get("max_grad_norm", self.max_grad_norm),
         )
+
+    def adapted(self, **fields: Any) -> Self:
+        """Options stay with their optimiser; the first layer is trained in the span of the data where that is exact."""
+        optimizer, policy = fields.get("optimizer", self.optimizer), fields.get("policy", self.policy)
+        options = self.optimizer_options if optimizer == self.optimizer else ()
+        span = self.span_first_layer and optimizer in SPAN_OPTIMIZERS and policy.first_layer is not None
+        return self.changed(**{"optimizer_options": options, "span_first_layer": span, **fields})
+
+    def sized(self, num_pairs: int, **fields: Any) -> Self:
+        return self.changed(**{"num_pairs": num_pairs, **fields})
+
+    def randomized(self) -> Self:
+        return dataclasses.replace(self, init_scheme=RandomInit(1), evolve=())
+
+    def merged(self, others: Sequence[InnerLearner]) -> "BehaviourCloning":
+        """One with Adam, where there is one, whose steps do not depend on the scale of gradients; of those the one with
+        the most updates, and of those the one with the lowest learning rate.
+
+        It gets as many times the updates as there are datasets, because each is but a share of every update.
+        """
+        recipes = [self, *cast(Sequence[BehaviourCloning], others)]
+        best = max(recipes, key=lambda r: (r.optimizer == "adam", r.num_updates, -r.learning_rate))
+        return dataclasses.replace(best, num_updates=best.num_updates * len(recipes))
 
     def learn(self, key: Key, genome: CloningGenome, params: Params, spec: EnvSpec) -> tuple[Params, Metrics]:
         recipe = self.recipe(genome)
@@ -167,31 +200,29 @@ class BehaviourCloning(InnerLearner):
         return with_kernel(params, trained, str(self.policy.first_layer)) if self.span_first_layer else trained
 
     def clone(
-        self,
-        key: Key,
-        dataset: Dataset,
-        params: Params,
-        spec: EnvSpec,
-        recipe: dict[str, Array] | None = None,
-        num_updates: Array | None = None,
+        self, key: Key, dataset: Dataset, params: Params, spec: EnvSpec, **scalars: Array
     ) -> tuple[Params, Metrics]:
-        """Train `params` on a dataset by the configured recipe.
+        """Train `params` on a dataset by the configured recipe. See InnerLearner.clone.
 
         Args:
             key: of mini-batches.
             dataset: what to clone.
             params: the initial policy.
             spec: of the environment.
-            recipe: scalars f32[] that take the place of configured ones, by the names that `evolvable` knows.
-            num_updates: i32[] in the place of the configured number. Like `recipe` it may be traced, so that recipes
-                that differ in numbers alone share one compilation; such a loop cannot be differentiated.
+            **scalars: f32[] by the names that `evolvable` knows, and `num_updates` i32[], in the place of the
+                configured ones. They may be traced; a loop with a traced number of updates cannot be differentiated.
 
         Returns:
             Trained params and `loss/first`, `loss/final`: the loss on the whole dataset before and after.
         """
-        trained, metrics = self._train(key, dataset, params, spec, recipe or {}, num_updates)
+        num_updates = scalars.pop("num_updates", None)
+        trained, metrics = self._train(key, dataset, params, spec, scalars, num_updates)
         assembled = self.assemble(params, trained)
         return dense(assembled, str(self.policy.first_layer)) if self.span_first_layer else assembled, metrics
+
+    def working_arrays(self, trained: Params) -> PyTree:
+        """Gradients and the optimiser's state."""
+        return trained, self.make_optimizer().init(trained)
 
     def _train(
         self,
@@ -239,11 +270,11 @@ class BehaviourCloning(InnerLearner):
         return kind(self.policy, self.loss, params, dataset, spec)
 
     def _batch(self, key: Key, t: Array) -> Array | None:
-        """Row indices of update t, None for all rows."""
+        """Indices of the pairs of update t, None for all pairs."""
         if not self.batch_size:
             return None
-        per_epoch = self.num_points // self.batch_size
-        order = jax.random.permutation(jax.random.fold_in(key, t // per_epoch), self.num_points)
+        per_epoch = self.num_pairs // self.batch_size
+        order = jax.random.permutation(jax.random.fold_in(key, t // per_epoch), self.num_pairs)
         return lax.dynamic_slice(order, [(t % per_epoch) * self.batch_size], [self.batch_size])
 
     def _check_evolved(self, name: str) -> None:

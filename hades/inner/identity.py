@@ -19,6 +19,8 @@ class Identity(InnerLearner):
 
     policy: Policy
 
+    label = "ES"
+
     def init_genome(self, key: Key, env: Environment, normalize: Callable[[Array], Array]) -> Genome:
         del normalize
         return self.policy.init(key, env.spec)

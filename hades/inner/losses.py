@@ -20,7 +20,7 @@ class Loss(abc.ABC):
 
     @abc.abstractmethod
     def __call__(self, distribution: Distribution, targets: Array) -> Array:
-        """Mean loss f32[] over N points; targets f32[N, A] are class probabilities or actions."""
+        """Mean loss f32[] over N pairs; targets f32[N, A] are class probabilities or actions."""
 
     def check(self, spec: EnvSpec) -> None:
         """Raise ConfigError where the loss does not fit the action space."""

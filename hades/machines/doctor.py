@@ -19,6 +19,8 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
+from hades.text import markdown_table
+
 DISTRIBUTION = "hades-rl"
 PROGRAMS = ("gcloud", "sbatch", "kubectl")
 DEVICE_SECONDS = 120.0
@@ -108,11 +110,8 @@ def has_failed(rows: Sequence[Row]) -> bool:
 
 def markdown(rows: Sequence[Row]) -> str:
     """The table, to be pasted into an issue."""
-    lines = ["| check | status | found | remedy |", "|---|---|---|---|"]
-    for row in rows:
-        cells = (row.check, row.status.value, row.found, row.remedy)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " / ") for cell in cells) + " |")
-    return "\n".join(lines)
+    cells = [(row.check, row.status.value, row.found, row.remedy) for row in rows]
+    return markdown_table(("check", "status", "found", "remedy"), cells)
 
 
 def check_machine() -> list[Row]:

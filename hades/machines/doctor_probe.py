@@ -31,7 +31,7 @@ def collective() -> dict[str, Any]:
     import jax.numpy as jnp
     from jax.sharding import NamedSharding, PartitionSpec
 
-    from hades.run.mesh import make_mesh
+    from hades.runs.mesh import make_mesh
 
     mesh = make_mesh()
     began = time.monotonic()
@@ -64,9 +64,9 @@ def run(workdir: str) -> dict[str, Any]:
     """One generation of the smoke config in a temporary folder, then a second start that does one more."""
     import dataclasses
 
-    from hades.run.compilation_cache import enable_compilation_cache
-    from hades.run.gin_config import load_experiment
-    from hades.run.loop import run as run_experiment
+    from hades.runs.compilation_cache import enable_compilation_cache
+    from hades.runs.gin_config import load_experiment
+    from hades.runs.loop import run as run_experiment
 
     enable_compilation_cache()
     began = time.monotonic()
@@ -91,7 +91,7 @@ def cache() -> dict[str, Any]:
     """The folder of compiled programs, as the programs choose it."""
     import jax
 
-    from hades.run.compilation_cache import enable_compilation_cache
+    from hades.runs.compilation_cache import enable_compilation_cache
 
     enable_compilation_cache()
     chosen = jax.config.values.get("jax_compilation_cache_dir") or ""

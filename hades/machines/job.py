@@ -7,8 +7,8 @@ from pathlib import Path
 import jax
 
 from hades.errors import ConfigError
-from hades.run.experiment import Experiment
-from hades.run.gin_config import config_root, find_config, load_experiment
+from hades.runs.experiment import Experiment
+from hades.runs.gin_config import config_root, find_config, load_experiment
 
 _INCLUDE = re.compile(r"^\s*include\s+(['\"])(.+?)\1", re.MULTILINE)
 

@@ -17,8 +17,8 @@ from absl import flags
 from hades.errors import ConfigError, HadesError
 from hades.machines.job import stay_off_accelerators
 from hades.machines.supervisor import WORKER, Worker, supervise
-from hades.run.processes import Meeting, UnreachableError, join
-from hades.run.signals import FAILED, INTERRUPTED, PROCESS_LOST
+from hades.runs.processes import Meeting, UnreachableError, join
+from hades.runs.signals import FAILED, INTERRUPTED, PROCESS_LOST
 
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "Join the processes that a TPU pod, GKE, Slurm or Open MPI started."

@@ -19,8 +19,8 @@ from pathlib import Path
 from hades.data.files import write_bytes
 from hades.machines.commands import MINUTE, Command, LaunchError, check
 from hades.machines.job import Job
-from hades.run.signals import FINISHED, INTERRUPTED, PROCESS_LOST
-from hades.run.workdir import WorkDir
+from hades.runs.signals import FINISHED, INTERRUPTED, PROCESS_LOST
+from hades.runs.workdir import WorkDir
 
 _WORD = re.compile(r"[\w.,:@%+/=()\[\]*-]+")
 _TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}")

@@ -21,9 +21,9 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, TextIO
 
-from hades.run.jax_internals import ABORTED, GREETING, LEADER_LOST, NOT_JOINED, unhealthy_processes
-from hades.run.processes import PEERS
-from hades.run.signals import FAILED, FINISHED, INTERRUPTED, PROCESS_LOST, STOPPING
+from hades.runs.jax_internals import ABORTED, GREETING, LEADER_LOST, NOT_JOINED, unhealthy_processes
+from hades.runs.processes import PEERS
+from hades.runs.signals import FAILED, FINISHED, INTERRUPTED, PROCESS_LOST, STOPPING
 
 WORKER = "HADES_WORKER"
 """Environment variable that tells a process that it is to do the work, and the number of its parent."""
@@ -65,7 +65,7 @@ def supervise(workers: Sequence[Worker]) -> int:
     """Start processes, watch them to their end, and explain it on stderr.
 
     Returns:
-        The status of the whole, see hades.run.signals.
+        The status of the whole, see hades.runs.signals.
     """
     with tempfile.TemporaryDirectory(prefix="hades-") as folder:
         peers = Path(folder) / "peers.json"

@@ -17,10 +17,11 @@ from hades import registry
 from hades.data.files import write_bytes
 from hades.errors import CheckpointError, ConfigError
 from hades.machines.job import Job
-from hades.run.experiment import FREE_FIELDS
-from hades.run.log import read_json_lines
-from hades.run.record import RunRecord
-from hades.run.workdir import WorkDir, differences
+from hades.runs.experiment import FREE_FIELDS
+from hades.runs.log import read_json_lines
+from hades.runs.record import RunRecord
+from hades.runs.workdir import WorkDir, differences
+from hades.text import markdown_table
 
 LONGEST = 40
 """Letters of a point's name: what schedulers take as a name (`Job.name`)."""
@@ -182,12 +183,7 @@ def write_plan(folder: Path, config: str, target: str, points: Sequence[Point]) 
 
 def table(rows: Sequence[tuple[str, str, str]]) -> str:
     """Rows of (point, state, return) as Markdown."""
-    heads = ("point", "state", "return (95 % interval)")
-    widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(3)]
-    lines = (heads, tuple("-" * width for width in widths), *rows)
-    return "\n".join(
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
-    )
+    return markdown_table(("point", "state", "return (95 % interval)"), rows, aligned=True)
 
 
 def _split(text: str) -> list[str]:

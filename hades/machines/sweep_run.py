@@ -18,7 +18,7 @@ from typing import IO
 from hades.data.files import explained
 from hades.machines.commands import Command, LaunchError, stream
 from hades.machines.sweep import TARGETS, Point, generation, is_finished, returns_text, state_of
-from hades.run.signals import FINISHED, INTERRUPTED, may_continue
+from hades.runs.signals import FINISHED, INTERRUPTED, may_continue
 
 POLL_SECONDS = 0.2
 SHOW_SECONDS = 30.0

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hades.pictures.palette import BLUE, PAPER, mix
+from hades.text import fixed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,8 +23,7 @@ def draw_shares(ax: "Axes", values: np.ndarray, rows: Sequence[str], columns: Se
     ax.imshow(values, cmap=colours, vmin=0.0, vmax=1.0, aspect="auto")
     for (i, j), value in np.ndenumerate(values):
         if np.isfinite(value):
-            text = f"{100 * value:.0f}".replace("-", "−")
-            ax.text(j, i, text, ha="center", va="center", color=PAPER if value > 0.66 else _DARK)
+            ax.text(j, i, fixed(100 * value), ha="center", va="center", color=PAPER if value > 0.66 else _DARK)
     ax.set_yticks(range(len(rows)), rows)
     ax.set_xticks(range(len(columns)), columns)
     ax.tick_params(length=0)

@@ -1,11 +1,16 @@
-"""HTML by the piece: everything that comes from a file is escaped here, and every picture is embedded."""
+"""HTML by the piece: text is escaped by Jinja, and every picture is part of the page.
+
+`html` holds the macros of `templates/parts.html`: `html.section("Cost", html.table(rows, head), html.note("…"))`.
+"""
 
 import base64
-import html
 import io
 import re
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+from markupsafe import Markup
 
 from hades.pictures.palette import GRID, INK, MUTED, TRACK
 
@@ -14,71 +19,48 @@ if TYPE_CHECKING:
 
 _THEME = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", TRACK: "var(--track)"}
 """Colours of inline SVG that follow the page's light or dark theme."""
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("hades.pictures"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.globals["anchor"] = lambda title: re.sub(r"[^a-z]+", "-", title.lower()).strip("-")
+html: Any = _TEMPLATES.get_template("parts.html").module
 
 
-def escape(text: object) -> str:
-    return html.escape(str(text))
+def html_page(title: str, header: Markup, sections: Iterable[Markup], footer: str) -> str:
+    """A page of sections, of which empty ones are left out; title and footer are text."""
+    page = _TEMPLATES.get_template("page.html")
+    return page.render(title=title, header=header, sections=list(sections), footer=footer)
 
 
-def paragraph(text: str, kind: str = "") -> str:
-    """A paragraph of text that is escaped."""
-    return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
-
-
-def section(title: str, *parts: str) -> str:
-    """A section with a heading; empty where it has nothing to say."""
-    body = "\n".join(part for part in parts if part)
-    anchor = re.sub(r"[^a-z]+", "-", title.lower()).strip("-")
-    return f'<section id="{anchor}">\n<h2>{escape(title)}</h2>\n{body}\n</section>' if body else ""
-
-
-def details(summary: str, *parts: str) -> str:
-    """Content that is folded away; works without JavaScript."""
-    return f"<details>\n<summary>{escape(summary)}</summary>\n" + "\n".join(parts) + "\n</details>"
-
-
-def table(rows: Iterable[Sequence[object]], head: Sequence[str] = (), kind: str = "") -> str:
-    """A table in a box that scrolls where the screen is too narrow. The first cell of a row is its heading."""
-    lines = [f'<div class="scroll"><table class="{kind}">' if kind else '<div class="scroll"><table>']
-    if head:
-        lines.append("<thead><tr>" + "".join(f'<th scope="col">{escape(h)}</th>' for h in head) + "</tr></thead>")
-    for first, *rest in rows:
-        cells = "".join(f"<td>{escape(cell)}</td>" for cell in rest)
-        lines.append(f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>')
-    return "\n".join([*lines, "</table></div>"])
-
-
-def image(content: bytes, mime: str, alt: str, kind: str = "") -> str:
+def image(content: bytes, mime: str, alt: str) -> Markup:
     """An <img> that holds its own bytes."""
-    encoded = base64.b64encode(content).decode("ascii")
-    return f'<img class="{kind}" alt="{escape(alt)}" src="data:{mime};base64,{encoded}">'
+    return html.image(base64.b64encode(content).decode("ascii"), mime, alt)
 
 
-def png(picture: "Image.Image", alt: str) -> str:
+def png(picture: "Image.Image", alt: str) -> Markup:
     """An <img> of a picture."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return image(buffer.getvalue(), "image/png", alt)
 
 
-def captioned(content: str, caption: str, kind: str = "") -> str:
-    """A <figure> around HTML, with a caption that is escaped."""
-    return f'<figure class="{kind}">{content}<figcaption>{escape(caption)}</figcaption></figure>'
-
-
-def responsive(wide: bytes, narrow: bytes, name: str, label: str) -> str:
+def responsive(draw: Callable[..., bytes], name: str, label: str) -> Markup:
     """Two inline SVGs of which the page shows the one that fits the screen.
 
     Args:
-        wide, narrow: SVG bytes.
+        draw: makes the SVG, with `narrow=True` the one for a phone.
         name: a letter sequence that is unique on the page; keeps the ids inside the SVGs apart.
-        label: what the picture shows, for those who cannot see it.
+        label: describes the picture to those who cannot see it.
     """
-    both = ((wide, "wide"), (narrow, "narrow"))
-    return "".join(f'<div class="{kind}">{inline_svg(svg, f"{name}-{kind}", label)}</div>' for svg, kind in both)
+    wide, narrow = draw(narrow=False), draw(narrow=True)
+    return html.responsive(inline_svg(wide, f"{name}-wide", label), inline_svg(narrow, f"{name}-narrow", label))
 
 
-def inline_svg(svg: bytes, name: str, label: str) -> str:
+def inline_svg(svg: bytes, name: str, label: str) -> Markup:
     """An SVG of ours as a part of the page: its ids made unique, its type and greys those of the page."""
     text = svg.decode("utf-8")
     text = text[text.index("<svg") :]
@@ -89,7 +71,6 @@ def inline_svg(svg: bytes, name: str, label: str) -> str:
     text = re.sub(r"(font(?:-family)?:[^;\"]*?)'DejaVu Sans'", r"\1var(--font)", text)
     for colour, variable in _THEME.items():
         text = text.replace(colour, variable)
-    size = re.match(r'<svg[^>]*?viewBox="([^"]+)"', text)
+    size = re.match(r'<svg[^>]*?viewBox="([^"]+)"[^>]*>', text)
     assert size is not None
-    head = f'<svg viewBox="{size[1]}" role="img" aria-label="{escape(label)}" xmlns="http://www.w3.org/2000/svg" '
-    return re.sub(r"^<svg[^>]*>", head + 'xmlns:xlink="http://www.w3.org/1999/xlink">', text, count=1).strip()
+    return html.svg(size[1], label, Markup(text[size.end() :].strip()))

@@ -1,4 +1,4 @@
-"""The points of a dataset in the form that pictures need: raw observations, names, and the label of each point."""
+"""The pairs of a dataset in the form that pictures need: raw observations, names, and the label of each pair."""
 
 import dataclasses
 from functools import cached_property
@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from hades.data.dataset import DistilledDataset
-from hades.pictures.text import signed
+from hades.text import signed
 from hades.types import EnvSpec
 
 
@@ -59,7 +59,7 @@ class Pairs:
 
 
 def pairs_of(dataset: DistilledDataset) -> Pairs:
-    """The points of a dataset, raw = normalised · std + mean."""
+    """The pairs of a dataset, raw = normalised · std + mean."""
     return Pairs(
         spec=dataset.environment.spec,
         observations=dataset.observations,

@@ -47,6 +47,11 @@ class Policy(abc.ABC):
         if self.acting not in ("sample", "greedy"):
             raise ConfigError(f'{type(self).__name__}.acting is "{self.acting}"; it must be "sample" or "greedy".')
 
+    @property
+    def same_init(self) -> "Policy":
+        """One policy for all whose `init` gives equal weights; by default this one."""
+        return self
+
     @abc.abstractmethod
     def network(self, spec: EnvSpec) -> nn.Module:
         """A module from f32[..., *obs_shape] to f32[..., A]."""

@@ -31,6 +31,10 @@ class MLP(Policy):
         if self.width < 1 or self.depth < 0:
             raise ConfigError(f"MLP.width is {self.width} and .depth {self.depth}; they must be at least 1 and 0.")
 
+    @property
+    def same_init(self) -> Policy:
+        return dataclasses.replace(self, activation="tanh")
+
     def network(self, spec: EnvSpec) -> nn.Module:
         return _MLP(
             obs_shape=spec.obs_shape,

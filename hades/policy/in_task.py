@@ -6,7 +6,7 @@ from typing import Any
 from jax import Array
 
 from hades.environments.base import Environment
-from hades.environments.tasks import PaddedTask, Tasks
+from hades.environments.tasks import PaddedTask
 from hades.policy.trained_policy import TrainedPolicy
 from hades.types import Key
 
@@ -30,7 +30,7 @@ class InTask:
 
 def in_each_task(policy: Any) -> list[Any]:
     """The policy in each task of its environment; itself where there is one."""
-    env = policy.environment
-    if isinstance(env, Tasks) and isinstance(policy, TrainedPolicy):
-        return [InTask(policy, member) for member in env.members]
-    return [policy]
+    if not isinstance(policy, TrainedPolicy):
+        return [policy]
+    tasks = [InTask(policy, member) for member in policy.environment.members if isinstance(member, PaddedTask)]
+    return tasks or [policy]

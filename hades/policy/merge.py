@@ -1,10 +1,9 @@
 """One dataset from several: a policy cloned from the union acts in every task, without any environment step.
 
 Observations enter in each dataset's own normalised coordinates and are padded with zeros, targets too. Pairs are
-repeated until every task has equally many, so that the mean loss over points is the mean over tasks.
+repeated until every task has equally many, so that the mean loss over pairs is the mean over tasks.
 """
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,7 +19,7 @@ from hades.inner.base import InnerLearner
 from hades.normalizers.none import NoNormalizer
 
 MOST_POINTS = 4096
-"""Of a merged dataset, whose numbers of points have an awkward least common multiple."""
+"""Largest size of a merged dataset; numbers of pairs may have an awkward least common multiple."""
 
 
 def merge(
@@ -36,7 +35,7 @@ def merge(
     Args:
         datasets: at least two, of different environments, all discrete or all continuous, each with a measured return:
             the reference that the return in its task is scaled by.
-        learner: the recipe for the union; None: `shared_recipe`. Its `num_points` is set here.
+        learner: the recipe for the union; None: `shared_recipe`. Its number of pairs is set here.
         floors: returns that count as 0, one a dataset; None: 0, where all returns are positive.
         layout: "blocks" or "overlap"; see Tasks.
         task_token: let observations say which task they are from.
@@ -51,8 +50,7 @@ def merge(
     _check(datasets)
     environment = _tasks(datasets, floors, layout=layout, task_token=task_token)
     observations, targets = _balanced_pairs(datasets, environment)
-    chosen: Any = learner or shared_recipe(datasets)  # an InnerLearner is a dataclass, which its type cannot say
-    recipe = dataclasses.replace(chosen, num_points=len(observations))
+    recipe = (learner or shared_recipe(datasets)).sized(len(observations))
     recipe.check(environment.spec)
     shape = environment.spec.obs_shape
     return DistilledDataset(
@@ -77,15 +75,19 @@ def merge(
     )
 
 
-def shared_recipe(datasets: Sequence[DistilledDataset]) -> Any:
-    """Of the datasets' recipes one with Adam, where there is one, whose steps do not depend on the scale of gradients;
-    of those the one with the most updates, and of those the one with the lowest learning rate.
+def shared_recipe(datasets: Sequence[DistilledDataset]) -> InnerLearner:
+    """The learner for the union of datasets, as `InnerLearner.merged` makes it from the datasets' own.
 
-    It gets as many times the updates as there are tasks, because each task is but a share of every update.
+    Raises:
+        DatasetError: where they are of different classes.
     """
-    recipes: list[Any] = [d.learner for d in datasets]
-    best = max(recipes, key=lambda r: (r.optimizer == "adam", r.num_updates, -r.learning_rate))
-    return dataclasses.replace(best, num_updates=best.num_updates * len(datasets))
+    first, *others = [d.learner for d in datasets]
+    names = dict.fromkeys(type(learner).__name__ for learner in (first, *others))
+    if len(names) > 1:
+        raise DatasetError(
+            f"These datasets train by {' and '.join(names)}: name one learner for their union (learner)."
+        )
+    return first.merged(others)
 
 
 def _balanced_pairs(datasets: Sequence[DistilledDataset], environment: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -145,7 +147,7 @@ def _repeats(sizes: Sequence[int]) -> list[int]:
     common = math.lcm(*sizes)
     if common * len(sizes) > MOST_POINTS:
         raise DatasetError(
-            f"Datasets of {', '.join(map(str, sizes))} pairs would need {common:,} points a task to be balanced; at "
+            f"Datasets of {', '.join(map(str, sizes))} pairs would need {common:,} pairs a task to be balanced; at "
             f"most {MOST_POINTS:,} in all are made. Merge datasets whose sizes divide each other."
         )
     return [common // size for size in sizes]

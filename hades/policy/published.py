@@ -200,7 +200,7 @@ def _environment(path: Path, entry: Mapping[str, Any]) -> Environment:
     raise DatasetError(f'{path.name}: its suite is "{entry["suite"]}"; known: brax, minatar, gymnax.')
 
 
-def _learner(path: Path, entry: Mapping[str, Any], num_points: int) -> BehaviourCloning:
+def _learner(path: Path, entry: Mapping[str, Any], num_pairs: int) -> BehaviourCloning:
     recipe, policy, seed = entry["bc"], entry["policy"], entry.get("overfit_init_seed")
     if recipe["optimizer"] != "adam(eps=1e-5)" or not recipe["full_batch"] or recipe.get("anneal_effective"):
         raise DatasetError(f"{path.name}: its recipe {recipe} is no full batch of adam(eps=1e-5) at a constant rate.")
@@ -215,7 +215,7 @@ def _learner(path: Path, entry: Mapping[str, Any], num_points: int) -> Behaviour
         ),
         init_scheme=RandomInit(num_inits=2) if seed is None else FixedInit(seed=seed),
         loss=CrossEntropy(mean_over_entries=True) if entry["discrete"] else GaussianNLL(),
-        num_points=num_points,
+        num_pairs=num_pairs,
         targets="hard" if entry["discrete"] else "evolved",
         optimizer_options=(("eps", 1e-5),),
         learning_rate=recipe["lr"],

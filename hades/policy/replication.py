@@ -13,9 +13,9 @@ from typing import Any
 
 from hades.data.files import write_bytes
 from hades.fitness.episodic_return import EpisodicReturn
-from hades.normalizers.restarting import RestartingNormalizer
 from hades.policy.published import import_published
 from hades.policy.trained_policy import evaluate_dataset, freeze_statistics
+from hades.text import fixed, markdown_table, signed
 
 CLOSE = 0.10
 """A share of the index's mean that counts as agreement whatever the standard error."""
@@ -94,7 +94,7 @@ def replicate(path: Path, workdir: Path, num_inits: int = 32, seed: int = 1, sta
             seed=seed,
         )
         _write(record, known)
-    if not (stand_alone and isinstance(dataset.normalizer, RestartingNormalizer)):
+    if not (stand_alone and dataset.normalizer.has_memory):
         return known
     whole = EpisodicReturn(num_episodes=4)
     if not known.whole_episodes:
@@ -109,45 +109,33 @@ def replicate(path: Path, workdir: Path, num_inits: int = 32, seed: int = 1, sta
 
 
 def table(replications: Sequence[Replication]) -> str:
-    """Markdown: a row a dataset."""
-    rows = [_COLUMNS, ("---",) * len(_COLUMNS), *map(_row, replications)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    """A Markdown table with a row for each dataset."""
+    return markdown_table(_COLUMNS, map(_row, replications))
 
 
 def stand_alone_table(replications: Sequence[Replication]) -> str:
-    """Markdown: where statistics restart, returns over whole episodes and with frozen ones beside the window's."""
+    """A Markdown table of the datasets whose statistics restart: their window beside whole episodes and frozen ones."""
     columns = ("dataset", "window", "whole episodes", "whole episodes, frozen statistics")
-    rows = [columns, ("---",) * len(columns)]
-    rows += [(r.name, _mean(r.ours), _mean(r.whole_episodes), _mean(r.frozen)) for r in replications if r.frozen]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    rows = [(r.name, _mean(r.ours), _mean(r.whole_episodes), _mean(r.frozen)) for r in replications if r.frozen]
+    return markdown_table(columns, rows)
 
 
 def _row(one: Replication) -> tuple[str, ...]:
-    lengths = f"{one.ours['mean_length']:.0f}"
+    published, ours, length = fixed(one.published, 1), _mean(one.ours), fixed(one.ours["mean_length"])
     if not one.index:
-        return (one.name, _number(one.published), "–", _mean(one.ours), "–", lengths, "–")
+        return (one.name, published, "–", ours, "–", length, "–")
     index = _mean(one.index | {"std_over_inits": one.index["sd_over_inits"], "num_inits": one.index["inits"]})
-    share = f"{100 * one.difference / abs(one.index['mean']):+.1f} %".replace("-", "−")
+    share = signed(100 * one.difference / abs(one.index["mean"]), 1)
     errors = one.difference / one.standard_error if one.standard_error else float("nan")
-    return (
-        one.name,
-        _number(one.published),
-        index,
-        _mean(one.ours),
-        f"{share}, {errors:+.1f} SE".replace("-", "−"),
-        f"{lengths} (index {one.index['episode_length']:.0f})",
-        "yes" if one.agrees else "**no**",
-    )
+    difference = f"{share} %, {signed(errors, 1)} SE"
+    lengths = f"{length} (index {fixed(one.index['episode_length'])})"
+    return (one.name, published, index, ours, difference, lengths, "yes" if one.agrees else "**no**")
 
 
 def _mean(summary: dict[str, Any]) -> str:
     if not summary:
         return "–"
-    return f"{_number(summary['mean'])} ± {_number(summary['std_over_inits'])} (n = {summary['num_inits']})"
-
-
-def _number(value: float) -> str:
-    return f"{value:.1f}".replace("-", "−")
+    return f"{fixed(summary['mean'], 1)} ± {fixed(summary['std_over_inits'], 1)} (n = {summary['num_inits']})"
 
 
 def _write(record: Path, replication: Replication) -> None:

@@ -8,6 +8,7 @@ print(hades.evaluate(policy))
 import ast
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,10 +21,10 @@ from hades.algorithms.keys import Step, Stream, indexed_keys, step_key, stream_k
 from hades.algorithms.playing import map_chunks, map_policies, play_tasks, sequential
 from hades.data.dataset import DistilledDataset
 from hades.environments.base import Environment
-from hades.errors import ConfigError, DatasetError, offer
+from hades.errors import ConfigError, DatasetError
 from hades.fitness.base import Fitness
 from hades.fitness.episodic_return import EpisodicReturn
-from hades.inner.behaviour_cloning import BehaviourCloning
+from hades.inner.base import InnerLearner
 from hades.normalizers.base import Normalizer, NormalizerState
 from hades.normalizers.constant import ConstantNormalizer
 from hades.policies.base import Policy
@@ -44,11 +45,11 @@ class TrainedPolicy:
         environment: what the dataset was distilled for.
         learner: the recipe it was trained by.
         params: its weights.
-        loss: the final cloning loss.
+        loss: the final cloning loss; NaN where the learner has none.
     """
 
     environment: Environment
-    learner: BehaviourCloning
+    learner: InnerLearner
     normalizer: Normalizer
     normalizer_state: NormalizerState
     params: Params
@@ -60,7 +61,7 @@ class TrainedPolicy:
 
         A RunningAct where the normaliser restarts at every evaluation: that one plays, but refuses single observations.
         """
-        return _act_for(self.learner, self.normalizer, self.normalizer_state, self.environment.spec)(self.params)
+        return _act_for(self.learner.policy, self.normalizer, self.normalizer_state, self.environment.spec)(self.params)
 
 
 def train_policy(dataset: DistilledDataset, seed: int = 0, **changes: Any) -> TrainedPolicy:
@@ -87,7 +88,7 @@ def train_policy(dataset: DistilledDataset, seed: int = 0, **changes: Any) -> Tr
         normalizer=dataset.normalizer,
         normalizer_state=normalizer_state(dataset),
         params=jax.tree.map(lambda x: x[0], params),
-        loss=float(metrics["loss/final"][0]),
+        loss=float(metrics["loss/final"][0]) if "loss/final" in metrics else math.nan,
     )
 
 
@@ -105,9 +106,8 @@ def evaluate(policy: TrainedPolicy | RunPolicy, num_episodes: int = 64, seed: in
     if isinstance(policy, RunPolicy):
         return summarize_evaluation(policy.play(key, num_episodes), policy.environment, one_policy=True)
     params = jax.tree.map(lambda x: x[None], policy.params)
-    played = _play(
-        policy.learner, policy.normalizer, policy.environment, num_episodes, key, params, policy.normalizer_state
-    )
+    static = (policy.learner.policy, policy.normalizer, policy.environment, num_episodes)
+    played = _play(*static, key, params, policy.normalizer_state)
     return summarize_evaluation(jax.tree.map(lambda x: x.T, played), policy.environment, one_policy=True)
 
 
@@ -140,10 +140,10 @@ def evaluate_dataset(
     key = stream_key(jax.random.key(seed), Stream.REPORT)
     params = _cloned(key, dataset, learner, num_inits)
     k_play = step_key(key, Step.EPISODES)
-    if isinstance(protocol, EpisodicReturn) and protocol == EpisodicReturn(protocol.num_episodes):
-        played = _play(learner, dataset.normalizer, env, protocol.num_episodes, k_play, params, state)
+    if protocol.num_plain_episodes:
+        played = _play(learner.policy, dataset.normalizer, env, protocol.num_plain_episodes, k_play, params, state)
         return summarize_evaluation(played, env)
-    scores = _measure(learner, dataset.normalizer, env, protocol, k_play, params, state)
+    scores = _measure(learner.policy, dataset.normalizer, env, protocol, k_play, params, state)
     lengths = scores.metrics.get("episode_length", scores.env_steps / jnp.maximum(scores.episodes, 1))
     values, episodes = np.asarray(scores.value), np.asarray(scores.episodes)
     return summarize_scores(values, episodes, np.asarray(lengths), repr(protocol))
@@ -161,7 +161,7 @@ def freeze_statistics(
     key = stream_key(jax.random.key(seed), Stream.SEARCH)
     params = _cloned(key, dataset, learner, num_inits)
     k_play, whole = step_key(key, Step.EPISODES), EpisodicReturn(num_episodes)
-    scores = _measure(learner, dataset.normalizer, env, whole, k_play, params, state, with_moments=True)
+    scores = _measure(learner.policy, dataset.normalizer, env, whole, k_play, params, state, with_moments=True)
     assert scores.moments is not None
     moments = scores.moments.merge_axis()
     variance = np.maximum(np.asarray(moments.variance), FROZEN_FLOOR**2)
@@ -171,45 +171,36 @@ def freeze_statistics(
     return dataclasses.replace(dataset, obs_mean=np.asarray(moments.mean), obs_std=np.sqrt(variance), metadata=metadata)
 
 
-def changed_learner(dataset: DistilledDataset, changes: dict[str, Any]) -> BehaviourCloning:
+def changed_learner(dataset: DistilledDataset, changes: dict[str, Any]) -> InnerLearner:
     """The dataset's recipe with some fields changed.
 
     Raises:
         ConfigError: for an unknown field, naming the known ones.
     """
-    learner = dataset.learner
-    if not isinstance(learner, BehaviourCloning):
-        raise DatasetError(f"Policies are trained by BehaviourCloning, but the dataset names {type(learner).__name__}.")
-    known = [f.name for f in dataclasses.fields(learner)]
-    for name in changes:
-        if name not in known:
-            raise ConfigError(f'The recipe has no field "{name}". {offer(name, known)}')
-    changed = dataclasses.replace(learner, **{"num_points": len(dataset), **changes})
+    changed = dataset.learner.sized(len(dataset), **changes)
     changed.check(dataset.environment.spec)
     return changed
 
 
-def initial_policies(dataset: DistilledDataset, learner: BehaviourCloning, key: Key, count: int) -> Params:
+def initial_policies(dataset: DistilledDataset, learner: InnerLearner, key: Key, count: int) -> Params:
     """`count` initial policies, stacked; those of a HaDES-F dataset are the ones it was made for.
 
     Raises:
         DatasetError: when rebuilt weights differ from the dataset's fingerprint.
     """
     spec = dataset.environment.spec
-    same_policy = isinstance(dataset.learner, BehaviourCloning) and learner.policy == dataset.learner.policy
-    if dataset.init and same_policy and learner.init_scheme.is_fixed:
+    needs_own = learner.is_fixed and learner.policy == dataset.learner.policy
+    if dataset.init and needs_own:
         return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), unflat_params(dataset.init))
     params = _initialize(learner, spec, indexed_keys(key, count))
     expected = dataset.metadata["init"].get("fingerprint")
-    if expected and same_policy and learner.init_scheme.is_fixed:
+    if expected and needs_own:
         difference = mismatch(jax.tree.map(lambda x: x[0], params), expected)
         if difference:
             raise DatasetError(
-                f"This HaDES-F dataset needs the initial weights it was evolved for, but {learner.init_scheme} makes "
-                f"others "
-                f"here: {difference}. It was made with {dataset.metadata['versions']}; use those versions, or a file "
-                f"that "
-                "embeds the weights (export it there with embed_init=True)."
+                f"This {learner.label} dataset needs the initial weights it was evolved for, but its recipe makes "
+                f"others here: {difference}. It was made with {dataset.metadata['versions']}; use those versions, or "
+                "a file that embeds the weights (export it there with embed_init=True)."
             )
     return params
 
@@ -249,7 +240,7 @@ def normalizer_state(dataset: DistilledDataset) -> NormalizerState:
     return NormalizerState(mean=mean, std=std, moments=Moments.zeros(mean.shape))
 
 
-def _cloned(key: Key, dataset: DistilledDataset, learner: BehaviourCloning, num_inits: int) -> Params:
+def _cloned(key: Key, dataset: DistilledDataset, learner: InnerLearner, num_inits: int) -> Params:
     """`num_inits` trained policies, stacked."""
     inits = initial_policies(dataset, learner, step_key(key, Step.INITS), num_inits)
     keys = indexed_keys(step_key(key, Step.LEARN), num_inits)
@@ -261,24 +252,24 @@ def _pairs(dataset: DistilledDataset) -> Dataset:
 
 
 def _act_for(
-    learner: BehaviourCloning, normalizer: Normalizer, state: NormalizerState, spec: EnvSpec
+    policy: Policy, normalizer: Normalizer, state: NormalizerState, spec: EnvSpec
 ) -> Callable[[Params], ActFn]:
-    return lambda params: normalizer.wrap(state, lambda key, obs: learner.policy.act(key, params, obs, spec))
+    return lambda params: normalizer.wrap(state, lambda key, obs: policy.act(key, params, obs, spec))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _initialize(learner: BehaviourCloning, spec: EnvSpec, keys: Key) -> Params:
+def _initialize(learner: InnerLearner, spec: EnvSpec, keys: Key) -> Params:
     return sequential(lambda key: learner.init_params(key, spec), keys)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _clone(learner: BehaviourCloning, spec: EnvSpec, keys: Key, inits: Params, pairs: Dataset) -> Any:
+def _clone(learner: InnerLearner, spec: EnvSpec, keys: Key, inits: Params, pairs: Dataset) -> Any:
     return map_chunks(lambda pair: learner.clone(pair[0], pairs, pair[1], spec), (keys, inits), 8)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _play(
-    learner: BehaviourCloning,
+    policy: Policy,
     normalizer: Normalizer,
     env: Environment,
     num_episodes: int,
@@ -286,12 +277,12 @@ def _play(
     params: Params,
     state: NormalizerState,
 ) -> Any:
-    return play_tasks(key, env, functools.partial(_act_for, learner, normalizer, state), params, num_episodes)
+    return play_tasks(key, env, functools.partial(_act_for, policy, normalizer, state), params, num_episodes)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), static_argnames="with_moments")
 def _measure(
-    learner: BehaviourCloning,
+    policy: Policy,
     normalizer: Normalizer,
     env: Environment,
     protocol: Fitness,
@@ -302,7 +293,7 @@ def _measure(
     with_moments: bool = False,
 ) -> Score:
     """Score[I] of I stacked policies, with the moments of what they observed where `with_moments` is true."""
-    act_for = _act_for(learner, normalizer, state, env.spec)
+    act_for = _act_for(policy, normalizer, state, env.spec)
 
     def one(key: Key, params: Params) -> Score:
         candidate = Candidate(genome=(), params=params, metrics={})

@@ -26,7 +26,7 @@ from hades.errors import ConfigError, offer
 T = TypeVar("T", bound=type)
 
 _COMPONENTS: dict[str, dict[str, type]] = {}
-_ROOMS = ("environments", "policies", "normalizers", "inner", "outer", "fitness", "algorithms", "run")
+_ROOMS = ("environments", "policies", "normalizers", "inner", "outer", "fitness", "algorithms", "runs")
 
 
 def register(interface: str, name: str) -> Callable[[T], T]:
@@ -233,7 +233,7 @@ def build(description: Mapping[str, Any]) -> Any:
         raise ConfigError(f"A component is described by its interface and name, but there is only {dict(description)}.")
     cls = get(description["interface"], description["name"])
     known = {f.name for f in dataclasses.fields(cls)}
-    fields = {k: v for k, v in description.items() if k not in ("interface", "name")}
+    fields = {k: v for k, v in upgraded(description).items() if k not in ("interface", "name")}
     unknown = sorted(set(fields) - known)
     if unknown:
         raise ConfigError(
@@ -244,6 +244,24 @@ def build(description: Mapping[str, Any]) -> Any:
     if lacking:
         raise ConfigError(f"The description of {description['name']} lacks {', '.join(lacking)}.")
     return cls(**{k: _build_value(v) for k, v in fields.items()})
+
+
+def upgraded(value: Any) -> Any:
+    """A JSON value whose component descriptions have fields under today's names.
+
+    A class lists former names of its fields in `renamed`, so that old files load.
+    """
+    discover()
+    if isinstance(value, Mapping):
+        cls = _COMPONENTS.get(value.get("interface", ""), {}).get(value.get("name", ""))
+        today = renamed_fields(cls)
+        return {today.get(key, key): upgraded(part) for key, part in value.items()}
+    return [upgraded(part) for part in value] if isinstance(value, list) else value
+
+
+def renamed_fields(cls: type | None) -> Mapping[str, str]:
+    """Former field names of a component class with today's."""
+    return getattr(cls, "renamed", {})
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

@@ -91,7 +91,7 @@ class Field:
 
 
 def measure_field(policy: Actor, dataset: DistilledDataset, view: View | None = None) -> Field:
-    """A policy's actions over two features, a little beyond the points of the dataset and what the view shows."""
+    """A policy's actions over two features, a little beyond the pairs of the dataset and what the view shows."""
     view = view or View.of(dataset)
     x, y = view.features or telling_features(policy, view.held, view.std)
     points = dataset.observations.astype(np.float64) * dataset.obs_std + dataset.obs_mean
@@ -107,7 +107,7 @@ def measure_field(policy: Actor, dataset: DistilledDataset, view: View | None = 
 
 
 def action_field(field: Field, pairs: Pairs, *, narrow: bool = False, image_format: str = "svg") -> bytes:
-    """The actions as colours, and the points of the dataset at their own values of the two features.
+    """The actions as colours, and the pairs of the dataset at their own values of the two features.
 
     Colours are the shares of actions (Discrete), or one entry of the action: orange below 0, blue above (Box).
     """
@@ -119,7 +119,7 @@ def action_field(field: Field, pairs: Pairs, *, narrow: bool = False, image_form
         ax.grid(False)
         visited = field.view.visited
         ax.plot(visited[:, x], visited[:, y], "o", color=DARK, markersize=2.2, alpha=0.45, markeredgewidth=0)
-        _draw_points(ax, pairs, field)
+        _draw_pairs(ax, pairs, field)
         ax.set(xlabel=pairs.features[x], ylabel=pairs.features[y], xlim=field.extent[:2], ylim=field.extent[2:])
         fig.set_layout_engine("constrained")
         return render(fig, image_format)
@@ -160,15 +160,15 @@ def _mean_actions(policy: Actor, observations: np.ndarray) -> np.ndarray:
 
 
 def _colours(spec: EnvSpec, field: Field) -> np.ndarray:
-    """Of its actions: u8[S, S, 3], light enough to carry points."""
+    """The colours of its actions u8[S, S, 3], light enough to carry discs."""
     if not spec.is_discrete:
         return diverging(0.75 * field.actions[..., field.entry] / field.limit)
     colours = np.array([rgb(c) for c in channel_colours("", field.actions.shape[-1])], np.float64)
     return (255.0 - 0.6 * (255.0 - field.actions @ colours)).round().astype(np.uint8)
 
 
-def _draw_points(ax: "Axes", pairs: Pairs, field: Field) -> None:
-    """The points as discs in the colours of their targets, numbered where they are few."""
+def _draw_pairs(ax: "Axes", pairs: Pairs, field: Field) -> None:
+    """Draw the pairs as discs in the colours of their targets, numbered where they are few."""
     colours, (x, y) = channel_colours("", len(pairs.actions)), field.features
     few = len(pairs) <= _MOST_NUMBERED
     for i, (raw, target) in enumerate(zip(pairs.raw, pairs.targets, strict=True)):

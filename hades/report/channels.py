@@ -5,15 +5,15 @@ import numpy as np
 from hades.pictures.figures import NARROW, WIDE, Sheet, figure, render
 from hades.pictures.pairs import Pairs, names_or_numbers
 from hades.pictures.palette import GRID, MUTED, rgb
-from hades.pictures.text import number
 from hades.report.tables import bar_scale, diverging
+from hades.text import number
 
 _ZOOM = 6  # pixels a cell, so that no viewer smooths the edges away
 _GAP = 3  # pixels between maps
 
 
 def channel_maps(pairs: Pairs, *, narrow: bool = False, image_format: str = "svg") -> bytes:
-    """Rows are points, columns are channels; colours are normalised values, what the policy network is given."""
+    """Rows are pairs, columns are channels; colours are normalised values, what the policy network is given."""
     images = pairs.observations
     count, height, width, channels = images.shape
     page = NARROW if narrow else min(WIDE, 0.45 + 1.05 * channels)

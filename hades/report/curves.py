@@ -7,7 +7,7 @@ import numpy as np
 
 from hades.pictures.figures import NARROW, WIDE, figure, render
 from hades.pictures.palette import BLUE, GREEN, INK, MUTED, VERMILION, mix
-from hades.pictures.text import return_text
+from hades.text import return_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,20 +2,18 @@
 
 import dataclasses
 
-from hades.run.record import RunRecord
+from hades.runs.record import RunRecord
 
 
 def stated_by(run: RunRecord) -> RunRecord:
     """A folder that holds a dataset file alone, with what the file states in the place of a result.json."""
     if run.dataset is None or run.result or run.experiment or run.metrics:
         return run
-    metadata = run.dataset.metadata
-    training = metadata.get("training") or {}
-    is_fixed = metadata["learner"].get("init_scheme", {}).get("name") == "FixedInit"
+    training = run.dataset.metadata.get("training") or {}
     result = {
         "environment": run.dataset.environment.spec.name,
-        "method": training.get("method") or ("HaDES-F" if is_fixed else "HaDES-R"),
-        "num_points": len(run.dataset),
+        "method": training.get("method") or run.dataset.learner.label,
+        "num_pairs": len(run.dataset),
         **{name: training[name] for name in ("generations", "env_steps") if name in training},
         **({"report": dict(run.dataset.returns)} if run.dataset.returns else {}),
     }

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from markupsafe import Markup
+
 from hades.data.files import write_bytes
-from hades.pictures.page import html_page
+from hades.pictures.markup import html_page
 from hades.pictures.scenes.recording import Actor
 from hades.report import illustrations, sections
 from hades.report.dataset_only import is_bare, stated_by
-from hades.run.record import RunRecord, read_run
+from hades.runs.record import read_run
 from hades.studies.inspection.page import influence, nearest_states
 
 
@@ -22,25 +24,20 @@ def write_report(workdir: str | Path, policy: Actor | None = None) -> Path:
         HadesError: when there is no such directory, or it cannot be written to.
     """
     run = stated_by(read_run(workdir))
-    footer = f"Written by hades from the files in {run.workdir.resolve().name}."
-    page = html_page(run.title, _body(run, policy), footer)
-    return write_bytes(run.workdir / "report.html", page.encode("utf-8"))
-
-
-def _body(run: RunRecord, policy: Actor | None) -> list[str]:
-    about_search = [illustrations.search(run)] if not is_bare(run) else []
-    return [
-        sections.headline(run),
+    parts = [
         sections.tasks(run),
         illustrations.dataset(run),
         illustrations.states(run),
         illustrations.policy(run, policy),
         nearest_states(run),
         influence(run),
-        *about_search,
+        Markup() if is_bare(run) else illustrations.search(run),
         illustrations.returns(run),
         sections.plausibility(run),
         sections.cost(run),
         sections.how_to_use(run),
         sections.recipe(run),
     ]
+    footer = f"Written by hades from the files in {run.workdir.resolve().name}."
+    page = html_page(run.title, sections.headline(run), parts, footer)
+    return write_bytes(run.workdir / "report.html", page.encode("utf-8"))

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from markupsafe import Markup
+
 from hades.environments.thresholds import SOLVED
-from hades.pictures.markup import details, escape, paragraph, section, table
-from hades.pictures.text import duration, integer, interval_text, number, return_text
+from hades.pictures.markup import html
 from hades.policy.published import remeasured_text
 from hades.report.dataset_only import is_bare
-from hades.run.record import RunRecord
+from hades.runs.record import RunRecord
+from hades.text import duration, integer, interval, interval_text, number, return_text
 
 _PHASES = {
     "compile": "compilation",
@@ -18,9 +20,9 @@ _PHASES = {
 }
 
 
-def headline(run: RunRecord) -> str:
-    """What was made, what it earns, by which protocol, and against which threshold."""
-    count = run.result.get("num_points", len(run.dataset) if run.dataset else 0)
+def headline(run: RunRecord) -> Markup:
+    """The top of the page: the result of the run, its return, the protocol and the threshold it is compared with."""
+    count = run.result.get("num_pairs", len(run.dataset) if run.dataset else 0)
     if count:
         pairs = "one observation–action pair" if count == 1 else f"{count} observation–action pairs"
         title = f"{run.environment}, distilled into {pairs}"
@@ -28,18 +30,14 @@ def headline(run: RunRecord) -> str:
         title = f"{run.environment}: a policy found by {run.method}"
     else:
         title = f"{run.environment}: an unfinished run"
-    parts = [f'<p class="eyebrow">{escape(run.title)}</p>', f"<h1>{escape(title)}</h1>"]
-    report = run.report
+    report, parts = run.report, []
     if report is None or report.get("mean") is None:
-        parts.append(paragraph("This run has not reported yet: there is no result.json with a measured return."))
+        parts.append("This run has not reported yet: there is no result.json with a measured return.")
     else:
         what = "mean over the tasks, each return as a share of its reference" if report.get("tasks") else "mean return"
-        parts.append(
-            f'<p class="result"><strong>{escape(return_text(report["mean"]))}</strong>'
-            f"<span>{what}, {escape(interval_text(report))}</span></p>"
-        )
-        parts += [paragraph(protocol(run), "note"), _against_threshold(run)]
-    return "<header>\n" + "\n".join(p for p in [*parts, _tiles(run, count)] if p) + "\n</header>"
+        parts.append(html.result(return_text(report["mean"]), f"{what}, {interval_text(report)}"))
+        parts += [html.note(protocol(run)), _against_threshold(run)]
+    return html.header(run.title, title, *parts, html.tiles(_facts(run, count)))
 
 
 def protocol(run: RunRecord) -> str:
@@ -60,39 +58,36 @@ def protocol(run: RunRecord) -> str:
 
 def is_fixed_policy(run: RunRecord) -> bool:
     """Whether the report played one and the same policy throughout: HaDES-F and methods without a dataset."""
-    if run.dataset is not None:
-        return bool(run.dataset.metadata["learner"].get("init_scheme", {}).get("name") == "FixedInit")
-    return run.method != "HaDES-R"
+    return run.dataset.learner.is_fixed if run.dataset is not None else "num_pairs" not in run.result
 
 
-def _against_threshold(run: RunRecord) -> str:
+def _against_threshold(run: RunRecord) -> Markup:
     spec, report = run.spec, run.report or {}
     if spec is None or spec.name not in SOLVED or spec.max_episode_steps != SOLVED[spec.name][1]:
-        return ""
+        return Markup()
     threshold = SOLVED[spec.name][0]
     low = (report.get("ci95") or (None,))[0]
     counts = f"{spec.name} counts as solved at {number(threshold)} (Gymnasium’s threshold): "
     if report["mean"] < threshold:
-        return paragraph(counts + "not reached.", "note")
+        return html.note(counts + "not reached.")
     if low is None or not low >= threshold:
-        return paragraph(counts + "reached by the mean, but not by the lower end of its interval.", "note")
-    return paragraph(counts + "reached, by the lower end of the interval too.", "note good")
+        return html.note(counts + "reached by the mean, but not by the lower end of its interval.")
+    return html.paragraph(counts + "reached, by the lower end of the interval too.", "note good")
 
 
-def _tiles(run: RunRecord, count: int) -> str:
+def _facts(run: RunRecord, count: int) -> dict[str, str]:
     steps, seconds = run.result.get("env_steps", {}), run.result.get("seconds", {})
-    tiles = {
-        "pairs": integer(count) if count else None,
+    facts = {
+        "pairs": integer(count) if count else "",
         "numbers evolved": integer(run.result.get("genome_size")),
         "generations": integer(run.result.get("generations")),
         "steps of the search": integer(steps.get("search")),
         "time of the search": duration(seconds.get("search")),
     }
-    shown = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in tiles.items() if v)
-    return f'<dl class="tiles">{shown}</dl>' if shown else ""
+    return {name: value for name, value in facts.items() if value}
 
 
-def tasks(run: RunRecord) -> str:
+def tasks(run: RunRecord) -> Markup:
     """The returns of each task in its own units; empty where there is one task."""
     report = run.report or {}
     each = report.get("tasks") or {}
@@ -101,12 +96,13 @@ def tasks(run: RunRecord) -> str:
         (
             name,
             return_text(task["mean"]),
-            interval_text(task).removeprefix("95 % interval "),
+            interval(task.get("ci95")),
             return_text(task["worst_init"]),
         )
         for name, task in each.items()
     ]
-    return section("Each task", table(rows, ("task", "return", "95 % interval", worst), "numbers")) if rows else ""
+    head = ("task", "return", "95 % interval", worst)
+    return html.section("Each task", html.table(rows, head) if rows else "")
 
 
 _QUANTITIES = {
@@ -117,41 +113,41 @@ _QUANTITIES = {
 }
 
 
-def plausibility(run: RunRecord) -> str:
+def plausibility(run: RunRecord) -> Markup:
     """The exploit alarm over the episodes of the report; empty where the environment states no bounds."""
     report = run.report or {}
     alarms = report.get("alarms") or {}
     if not alarms:
-        return ""
+        return Markup()
     flagged, episodes = report.get("implausible_episodes", 0), report["num_inits"] * report["num_episodes"]
     if flagged:
-        verdict = paragraph(
+        verdict = html.paragraph(
             f"{flagged} of {episodes} episodes of the report are physically implausible: the policy may exploit a "
             "fault of the simulator. They are part of the return above. Look at the episode, then search again with "
             "EpisodicReturn.implausible = 'mask'.",
             "note bad",
         )
     else:
-        verdict = paragraph(f"None of the {episodes} episodes of the report raised an alarm.", "note good")
+        verdict = html.paragraph(f"None of the {episodes} episodes of the report raised an alarm.", "note good")
     rows = []
     for name, alarm in alarms.items():
         label, form = _QUANTITIES.get(name, (name, "{:g}"))
         rows.append((label, form.format(alarm["largest"]), form.format(alarm["bound"]), alarm["episodes"] or "–"))
     head = ("quantity", "largest met", "plausible up to", "episodes beyond")
-    return section("Exploit alarm", verdict, table(rows, head, "numbers"))
+    return html.section("Exploit alarm", verdict, html.table(rows, head))
 
 
-def cost(run: RunRecord) -> str:
+def cost(run: RunRecord) -> Markup:
     """Environment steps and seconds of each phase."""
     steps, seconds = run.result.get("env_steps", {}), run.result.get("seconds", {})
     if not steps and not seconds:
         if is_bare(run):
-            return ""
-        if not run.timing:
-            return section("What it cost", paragraph("The run has not written what it cost."))
-        last = run.timing[-1]
-        text = f"So far {last['generation']} generations in {duration(last['seconds'])}."
-        return section("What it cost", paragraph(text))
+            return Markup()
+        text = "The run has not written what it cost."
+        if run.timing:
+            last = run.timing[-1]
+            text = f"So far {last['generation']} generations in {duration(last['seconds'])}."
+        return html.section("What it cost", text)
     rows = []
     for name, label in _PHASES.items():
         if name in steps or name in seconds:
@@ -160,22 +156,16 @@ def cost(run: RunRecord) -> str:
             rows.append((label, integer(count) or "–", duration(took) or "–", rate or "–"))
     head = ("phase", "environment steps", "time", "steps a second")
     known = len(head) if seconds else 2  # a dataset file alone states no time
-    return section("What it cost", table([row[:known] for row in rows], head[:known], "numbers"), _device(run))
+    device, devices = run.result.get("device"), run.result.get("num_devices", 1)
+    measured = f"Measured on {f'{devices} × ' if devices != 1 else ''}{device}."
+    table = html.table([row[:known] for row in rows], head[:known])
+    return html.section("What it cost", table, html.note(measured) if device else "")
 
 
-def _device(run: RunRecord) -> str:
-    device, count = run.result.get("device"), run.result.get("num_devices", 1)
-    return (
-        paragraph(f"Measured on {count} × {device}." if count != 1 else f"Measured on {device}.", "note")
-        if device
-        else ""
-    )
-
-
-def how_to_use(run: RunRecord) -> str:
+def how_to_use(run: RunRecord) -> Markup:
     """Three lines of Python."""
     if run.dataset is None:
-        return ""
+        return Markup()
     code = (
         "import hades\n\n"
         'dataset = hades.load_dataset("dataset.safetensors")\n'
@@ -186,34 +176,30 @@ def how_to_use(run: RunRecord) -> str:
         "The file lies beside this page. It holds the pairs, the normaliser, the training recipe, the environment and "
         "its versions, and can be read with numpy alone."
     )
-    return section("How to use it", f"<pre><code>{escape(code)}</code></pre>", paragraph(note, "note"))
+    return html.section("How to use it", html.code(code), html.note(note))
 
 
-def recipe(run: RunRecord) -> str:
+def recipe(run: RunRecord) -> Markup:
     """Environment, training recipe and library versions, and the configuration in full."""
-    parts = []
-    fitness = (run.experiment.get("algorithm") or {}).get("fitness")
-    if fitness:
-        parts += ["<h3>Fitness</h3>", table(flat(fitness), kind="facts")]
+    facts = {}
+    if fitness := (run.experiment.get("algorithm") or {}).get("fitness"):
+        facts["Fitness"] = flat(fitness)
     if run.dataset is not None:
-        for title, name in (
-            ("Environment", "environment"),
-            ("Training recipe", "learner"),
-            ("Normaliser", "normalizer"),
-        ):
-            parts += [f"<h3>{title}</h3>", table(flat(run.dataset.metadata[name]), kind="facts")]
+        parts = (("Environment", "environment"), ("Training recipe", "learner"), ("Normaliser", "normalizer"))
+        facts |= {title: flat(run.dataset.metadata[name]) for title, name in parts}
     elif run.experiment:
-        parts += ["<h3>Experiment</h3>", table(flat(run.experiment), kind="facts")]
-    versions = run.result.get("versions") or (run.dataset.metadata["versions"] if run.dataset else {})
-    if versions:
-        parts += ["<h3>Versions</h3>", table(versions.items(), kind="facts")]
-    config = paragraph("There is no config.gin here: the run was started from Python.", "note")
-    if is_bare(run):
-        config = ""
+        facts["Experiment"] = flat(run.experiment)
+    if versions := run.result.get("versions") or (run.dataset.metadata["versions"] if run.dataset else {}):
+        facts["Versions"] = list(versions.items())
+    shown = [part for title, rows in facts.items() for part in (html.heading(title), html.table(rows, kind="facts"))]
     if run.config:
-        config = details("Operative configuration (config.gin)", f"<pre><code>{escape(run.config)}</code></pre>")
-    folded = details("Environment, recipe and versions", *parts) if parts else ""
-    return section("How it was made", folded, config)
+        config = html.details("Operative configuration (config.gin)", html.code(run.config))
+    elif is_bare(run):
+        config = ""
+    else:
+        config = html.note("There is no config.gin here: the run was started from Python.")
+    folded = html.details("Environment, recipe and versions", *shown) if shown else ""
+    return html.section("How it was made", folded, config)
 
 
 def flat(description: Any, name: str = "") -> list[tuple[str, str]]:

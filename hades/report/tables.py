@@ -8,22 +8,22 @@ import numpy as np
 from hades.pictures.figures import NARROW, WIDE, Sheet, figure, render
 from hades.pictures.pairs import Pairs
 from hades.pictures.palette import BLUE, INK, MUTED, NEGATIVE, POSITIVE, TRACK
-from hades.pictures.text import number, signed
+from hades.text import number, signed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_MOST_POINTS, _MOST_FEATURES, _MOST_ACTIONS = 16, 8, 8
+_MOST_PAIRS, _MOST_FEATURES, _MOST_ACTIONS = 16, 8, 8
 _MOST_COLUMNS, _MOST_ROWS = 6, 20
-"""What a table shows legibly, with a row for each point or, where they have many features, a column; anything larger
-becomes a heat map."""
+"""The most that a table shows legibly, with a row for each pair or, where they have many features, a column; anything
+larger becomes a heat map."""
 
 
 def dataset_table(pairs: Pairs, *, narrow: bool = False, image_format: str = "svg") -> bytes:
-    """Every point with its named features and its target.
+    """Draw every pair with its named features and its target.
 
     A bar is the normalised value, on one scale for the whole picture; the number beside it is the raw value. `narrow`
-    stacks the features of a point, for a phone. Large datasets are drawn by `dataset_heat_map`.
+    stacks the features of a pair, for a phone. Large datasets are drawn by `dataset_heat_map`.
     """
     if not fits_table(pairs):
         return dataset_heat_map(pairs, narrow=narrow, image_format=image_format)
@@ -33,9 +33,9 @@ def dataset_table(pairs: Pairs, *, narrow: bool = False, image_format: str = "sv
 
 def fits_table(pairs: Pairs) -> bool:
     """Whether `dataset_table` draws a table."""
-    points, features = len(pairs), len(pairs.features)
-    in_rows = points <= _MOST_POINTS and features <= _MOST_FEATURES
-    in_columns = points <= _MOST_COLUMNS and features <= _MOST_ROWS
+    count, features = len(pairs), len(pairs.features)
+    in_rows = count <= _MOST_PAIRS and features <= _MOST_FEATURES
+    in_columns = count <= _MOST_COLUMNS and features <= _MOST_ROWS
     return len(pairs.actions) <= _MOST_ACTIONS and (in_rows or in_columns)
 
 
@@ -47,7 +47,7 @@ def bar_scale(values: np.ndarray) -> float:
 
 
 def _table(pairs: Pairs, image_format: str) -> bytes:
-    """Rows are points, columns are features, the target at the right."""
+    """Rows are pairs, columns are features, the target at the right."""
     count, features = len(pairs), pairs.features
     left, target_width, head = 0.45, 2.15, 0.55
     row_height = max(0.56, 0.21 * len(pairs.actions) + 0.16)
@@ -76,7 +76,7 @@ def _table(pairs: Pairs, image_format: str) -> bytes:
 
 
 def _columns(pairs: Pairs, image_format: str) -> bytes:
-    """Columns are points, rows are features, the target below them."""
+    """Columns are pairs, rows are features, the target below them."""
     line, head, gap, left = 0.26, 0.36, 0.44, 2.0
     features, actions = pairs.features, pairs.actions
     pitch = min(1.75, (WIDE - left) / len(pairs))
@@ -106,7 +106,7 @@ def _columns(pairs: Pairs, image_format: str) -> bytes:
 
 
 def _cards(pairs: Pairs, image_format: str) -> bytes:
-    """One block for each point, its features one under another."""
+    """One block for each pair, its features one under another."""
     features, actions = pairs.features, pairs.actions
     line, head, gap = 0.23, 0.34, 0.16
     block = head + line * (len(features) + len(actions)) + 0.12 + gap
@@ -116,7 +116,7 @@ def _cards(pairs: Pairs, image_format: str) -> bytes:
         for i in range(len(pairs)):
             top = i * block
             sheet.rule(0, top + 0.02, NARROW, top + 0.02)
-            sheet.text(0.03, top + 0.19, f"point {i + 1}", 9, weight="bold")
+            sheet.text(0.03, top + 0.19, f"pair {i + 1}", 9, weight="bold")
             for j, name in enumerate(features):
                 y = top + head + (j + 0.5) * line
                 sheet.text(0.03, y, name, 8.5, MUTED)
@@ -189,7 +189,7 @@ def _wrapped(name: str, width: float) -> str:
 
 
 def dataset_heat_map(pairs: Pairs, *, narrow: bool = False, image_format: str = "svg") -> bytes:
-    """Every point as one row of colours: normalised features at the left, the target at the right."""
+    """Draw every pair as one row of colours: normalised features at the left, the target at the right."""
     flat = pairs.observations.reshape(len(pairs), -1)
     targets = pairs.targets
     width = NARROW if narrow else WIDE
@@ -215,7 +215,7 @@ def dataset_heat_map(pairs: Pairs, *, narrow: bool = False, image_format: str = 
 def _panel(
     fig: "Figure", box: tuple[float, float, float, float], values: np.ndarray, names: Sequence[str], *, numbered: bool
 ) -> None:
-    """f[N, columns] in [-1, 1] as colours, with names above and, where `numbered`, points counted at the left."""
+    """f[N, columns] in [-1, 1] as colours, with names above and, where `numbered`, pairs counted at the left."""
     ax = fig.add_axes(box)
     ax.imshow(diverging(values), aspect="auto", interpolation="none", extent=(0, values.shape[1], values.shape[0], 0))
     ax.grid(False)

@@ -9,8 +9,8 @@ from typing import Any
 
 from hades import registry
 from hades.errors import ConfigError
-from hades.run.record import RunRecord, read_run
-from hades.run.workdir import differences
+from hades.runs.record import RunRecord, read_run
+from hades.runs.workdir import differences
 
 PROTOCOL = ("eval_inits", "eval_episodes", "report_inits", "report_episodes")
 BUDGET = ("generations", "max_seconds", "max_env_steps", "target_return")

@@ -15,10 +15,10 @@ import jax
 
 from hades import registry
 from hades.errors import CheckpointError, ConfigError, HadesError, offer
-from hades.run.gin_config import config_names, load_experiment, operative_config
-from hades.run.loop import run
-from hades.run.record import RunRecord, read_run
-from hades.run.workdir import differences
+from hades.runs.gin_config import config_names, load_experiment, operative_config
+from hades.runs.loop import run
+from hades.runs.record import RunRecord, read_run
+from hades.runs.workdir import differences
 from hades.studies.grid_values import Values, check_names, value_for
 
 NO_END = 10**9

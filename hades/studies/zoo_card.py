@@ -18,14 +18,14 @@ from hades.data import zoo
 from hades.data.dataset import DistilledDataset
 from hades.data.files import write_bytes
 from hades.errors import ConfigError
-from hades.run.record import read_run
+from hades.runs.record import read_run
 from hades.studies.generalization.grid import Grid
 from hades.studies.generalization.numbers import Generalization, generalize
 
 CARD_GRID = Grid(widths=(32, 256), depths=(1, 3), activations=("relu",), learning_rates=(1.0,))
 """Four networks that no shipped run trains with: small enough to be measured for every dataset."""
 CARD_INITS, CARD_EPISODES = 8, 4
-_FACTS = ("environment", "method", "num_points", "genome_size", "seed", "generations", "best_generation")
+_FACTS = ("environment", "method", "num_pairs", "genome_size", "seed", "generations", "best_generation")
 _COSTS = ("env_steps", "seconds", "device", "num_devices", "versions")
 
 

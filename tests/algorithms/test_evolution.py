@@ -299,17 +299,17 @@ def test_policies_see_normalised_observations():
 
 def test_a_population_that_the_devices_cannot_share_is_refused():
     mesh = jax.sharding.AbstractMesh((3,), ("population",))
-    with pytest.raises(ConfigError, match="population_size 8 is not divisible by 3 devices: use 9, or fewer devices"):
+    with pytest.raises(ConfigError, match=r"population_size 8.*3 devices.*\b9\b"):
         jax.eval_shape(lambda k: EVOLUTION.step(EVOLUTION.init(k), mesh), KEY)
 
 
 def test_more_steps_than_the_counter_holds_are_refused():
-    with pytest.raises(ConfigError, match=r"could take 3,200,000,000 environment steps, more than its int32 counter"):
+    with pytest.raises(ConfigError, match=r"3,200,000,000.*int32"):
         dataclasses.replace(EVOLUTION, fitness=EpisodicReturn(50_000_000))
 
 
 def test_components_that_do_not_fit_are_refused_at_construction():
-    with pytest.raises(ConfigError, match=r"MSE is a loss for Box actions, but point-discrete has Discrete\(n=3\)"):
+    with pytest.raises(ConfigError, match=r"MSE.*Box.*point-discrete.*Discrete\(n=3\)"):
         dataclasses.replace(EVOLUTION, environment=Point(discrete=True))
 
 

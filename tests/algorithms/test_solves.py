@@ -30,7 +30,7 @@ HADES_R = Evolution(
         policy=MLP(width=16, depth=1, log_std=-2.0, output_scale=1.0),
         init_scheme=RandomInit(2),
         loss=MSE(),
-        num_points=4,
+        num_pairs=4,
         num_updates=20,
         learning_rate=0.02,
         start="gaussian",
@@ -69,7 +69,7 @@ def test_two_points_balance_cartpole(scheme):
     evolution = Evolution(
         environment=Gymnax("CartPole-v1"),
         learner=BehaviourCloning(
-            policy=MLP(width=64), init_scheme=scheme, loss=CrossEntropy(), num_points=2, num_updates=32, targets="fixed"
+            policy=MLP(width=64), init_scheme=scheme, loss=CrossEntropy(), num_pairs=2, num_updates=32, targets="fixed"
         ),
         outer=SNES(population_size=64, sigma=1.0),
         fitness=EpisodicReturn(4),

@@ -70,6 +70,6 @@ def test_an_evaluation_reports_every_task(evolved):
 
 def test_too_many_steps_over_all_tasks_are_refused():
     episodes = dataclasses.replace(EVOLUTION.fitness, num_episodes=2**31 // (8 * 2 * 4 * 2))
-    with pytest.raises(ConfigError, match=r"2,147,483,648 environment steps"):
+    with pytest.raises(ConfigError, match="2,147,483,648"):
         dataclasses.replace(EVOLVED, fitness=episodes)
     jnp.asarray(dataclasses.replace(EVOLUTION, fitness=episodes).max_env_steps, jnp.int32)  # one task alone is allowed

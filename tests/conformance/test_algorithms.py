@@ -1,5 +1,7 @@
 """Every algorithm satisfies the protocol that the host loop drives."""
 
+import dataclasses
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,8 @@ import pytest
 
 from hades import registry
 from hades.algorithms.base import Algorithm, Evaluation, Solution
-from tests.support import example, weak_types
+from hades.inner.identity import Identity
+from tests.support import SMALL, example, weak_types
 
 ALGORITHMS = {name: example("Algorithm", name) for name in registry.names("Algorithm")}
 
@@ -37,3 +40,21 @@ def test_a_solution_is_evaluated_and_acts(name, key):
     assert all(value.shape == (3,) for value in evaluation.metrics.values())
     action = jax.eval_shape(lambda k, s: algorithm.policy(k, s)(k, jnp.zeros(env.spec.obs_shape)), key, solution)
     assert action.shape == (() if env.spec.is_discrete else (env.spec.action_space.size,))
+
+
+@pytest.mark.parametrize(("name", "label"), [("Evolution", "HaDES-R"), ("PPO", "PPO")])
+def test_an_algorithm_knows_its_label_and_what_a_solution_stands_for(name, label, key):
+    algorithm = ALGORITHMS[name]
+    assert algorithm.label == label
+    solution = jax.jit(lambda k: algorithm.solution(algorithm.init(k)))(key)
+    distilled = algorithm.distilled(solution)
+    assert algorithm.evolves_dataset == (distilled is not None) == (name == "Evolution")
+    if distilled is not None:
+        assert (distilled.learner, distilled.normalizer) == (algorithm.learner, algorithm.normalizer)
+        assert distilled.pairs.observations.shape == (3, 2)
+
+
+def test_direct_es_evolves_a_policy(key):
+    direct = dataclasses.replace(ALGORITHMS["Evolution"], learner=Identity(policy=SMALL))
+    assert (direct.label, direct.evolves_dataset) == ("ES", False)
+    assert direct.distilled(jax.jit(lambda k: direct.solution(direct.init(k)))(key)) is None

@@ -94,7 +94,13 @@ def test_every_gymnax_id_compiles(env_id, key):
     check_compiled(Gymnax(env_id), key)
 
 
-@pytest.mark.parametrize("env", [env for env in EVERY if not isinstance(env.spec.action_space, Discrete)], ids=name_of)
+BOX = [env for env in EVERY if not isinstance(env.spec.action_space, Discrete)]
+OTHERS_OF_GYMNAX = [env for env in BOX if isinstance(env, Gymnax) and env not in COMPILED]
+
+
+@pytest.mark.parametrize(
+    "env", [pytest.param(env, marks=[pytest.mark.slow] if env in OTHERS_OF_GYMNAX else []) for env in BOX], ids=name_of
+)
 def test_box_actions_beyond_one_are_clipped(env, key):
     step, (state, _) = jax.jit(env.step), jax.jit(env.reset)(key)
     ones = np.ones(env.spec.action_space.size, np.float32)

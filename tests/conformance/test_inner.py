@@ -5,10 +5,10 @@ import dataclasses
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from hades import registry
-from hades.inner.behaviour_cloning import BehaviourCloning
 from hades.inner.init_scheme import FixedInit
 from hades.policies.distributions import Categorical, DiagonalGaussian
 from hades.types import Dataset
@@ -54,11 +54,39 @@ def test_learning_leads_from_a_genome_to_a_policy_that_acts(name, key):
     assert action.shape == (() if env.spec.is_discrete else (env.spec.action_space.size,))
     assert {leaf.dtype for leaf in jax.tree.leaves(genome)} == {jnp.dtype(jnp.float32)}
     assert all(value.shape == () for value in metrics.values())
-    if isinstance(learner, BehaviourCloning):
-        dataset = jax.eval_shape(lambda g: learner.dataset(g, env.spec), genome)
+    dataset = jax.eval_shape(lambda g: learner.dataset(g, env.spec), genome)
+    assert (dataset is None) == (name == "Identity")
+    if dataset is not None:
         assert isinstance(dataset, Dataset)
-        assert dataset.observations.shape == (learner.num_points, *env.spec.obs_shape)
-        assert dataset.targets.shape == (learner.num_points, env.spec.action_space.size)
+        count = dataset.observations.shape[0]
+        assert dataset.observations.shape == (count, *env.spec.obs_shape)
+        assert dataset.targets.shape == (count, env.spec.action_space.size)
+        assert isinstance(learner.sized(count + 1), type(learner))
+        assert isinstance(learner.randomized(), type(learner))
+        assert not learner.randomized().is_fixed
+
+
+def test_a_genome_trains_what_its_dataset_trains_by_the_constant_learner(key):
+    learner, env = LEARNERS["evolved recipe"]
+    genome = dataclasses.replace(learner.init_genome(key, env, lambda obs: obs), recipe={"learning_rate": jnp.ones(())})
+    params = learner.init_params(key, env.spec)
+    by_genome = learner.learn(key, genome, params, env.spec)[0]
+    constant = learner.constant(genome)
+    by_dataset = constant.clone(key, learner.dataset(genome, env.spec), params, env.spec)[0]
+    assert constant.learning_rate == pytest.approx(learner.learning_rate * jnp.e, rel=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), by_genome, by_dataset)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_the_memory_plan_sees_what_training_holds(name, key):
+    learner, env = LEARNERS[name]
+    trained = jax.eval_shape(lambda k: learner.learn(k, *_start(learner, env, k), env.spec)[0], key)
+    working = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(learner.working_arrays, trained)))
+    assert (working == 0) == (learner.num_updates == 0)
+
+
+def _start(learner, env, key):
+    return learner.init_genome(key, env, lambda obs: obs), learner.init_params(key, env.spec)
 
 
 @pytest.mark.parametrize("name", registry.names("InnerLearner"))

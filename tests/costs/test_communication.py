@@ -39,9 +39,9 @@ from hades.inner.identity import Identity
 from hades.outer.open_es import OpenES
 from hades.policies.mlp import MLP
 from hades.costs.communication import collectives
-from hades.run.compiled_run import CompiledRun
+from hades.runs.compiled_run import CompiledRun
 from hades.types import size_of
-from tests.run.tiny import tiny_experiment
+from tests.runs.tiny import tiny_experiment
 
 def exchanged(population_size=16, width=8, num_updates=2, num_episodes=1, direct=False):
     experiment = tiny_experiment()

@@ -155,16 +155,14 @@ def test_equal_datasets_write_equal_bytes(dataset, path, tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DatasetError, match=r"no dataset file at .*nowhere.safetensors"):
+    with pytest.raises(DatasetError, match=r"nowhere\.safetensors"):
         load_dataset(tmp_path / "nowhere.safetensors")
 
 
 @pytest.mark.parametrize("kept", [0, 5, 200, -1])
 def test_a_truncated_file_is_refused_by_name(path, kept):
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(
-        DatasetError, match=r"point.safetensors is not a complete hades dataset .*copy or export it again"
-    ):
+    with pytest.raises(DatasetError, match=r"point\.safetensors .*complete.*export"):
         load_dataset(path)
 
 
@@ -187,7 +185,7 @@ def edited(**changes):
 )
 def test_a_corrupted_header_is_refused_by_name(path, change):
     with_header(path, change)
-    with pytest.raises(DatasetError, match=r"point.safetensors is not a complete hades dataset"):
+    with pytest.raises(DatasetError, match=r"point\.safetensors .*complete"):
         load_dataset(path)
 
 
@@ -206,15 +204,13 @@ def test_flipped_bytes_of_the_header_never_pass_as_another_error(path):
 
 def test_a_format_that_never_was_is_refused(path):
     with_header(path, edited(format_version=0))
-    with pytest.raises(DatasetError, match=r"format 0; formats begin at 1"):
+    with pytest.raises(DatasetError, match=r"format 0.*\b1\b"):
         load_dataset(path)
 
 
 def test_a_file_of_a_newer_format_says_what_to_install(path):
     with_header(path, edited(format_version=FORMAT_VERSION + 1))
-    with pytest.raises(
-        DatasetError, match=rf"format {FORMAT_VERSION + 1}, but this hades reads up to .*pip install -U"
-    ):
+    with pytest.raises(DatasetError, match=rf"format {FORMAT_VERSION + 1}.*{FORMAT_VERSION}.*pip install -U"):
         load_dataset(path)
 
 
@@ -230,7 +226,7 @@ def test_a_file_written_by_another_program_is_refused(tmp_path):
 @pytest.mark.parametrize("field", ["environment", "spec", "learner", "normalizer", "init", "versions"])
 def test_missing_metadata_are_named(path, field):
     with_header(path, lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k != field}))
-    with pytest.raises(DatasetError, match=rf"metadata lacks {field}; it must hold environment, spec"):
+    with pytest.raises(DatasetError, match=rf"metadata.*{field}.*environment, spec"):
         load_dataset(path)
 
 
@@ -240,16 +236,16 @@ def test_missing_tensors_are_named(dataset, tmp_path):
     header = json.dumps({"format_version": FORMAT_VERSION, **dataset.metadata})
     path = tmp_path / "x.safetensors"
     path.write_bytes(safetensors.numpy.save({"observations": dataset.observations}, metadata={"hades": header}))
-    with pytest.raises(DatasetError, match="lacks targets, normalizer/mean, normalizer/std"):
+    with pytest.raises(DatasetError, match="targets, normalizer/mean, normalizer/std"):
         load_dataset(path)
 
 
 def test_an_unknown_environment_is_answered_with_the_known_ones(path):
     with_header(path, edited(environment={"interface": "Environment", "name": "Pointt"}))
-    with pytest.raises(ConfigError, match=r'no Environment "Pointt". Did you mean "Point"\? Known: .*Gymnax'):
+    with pytest.raises(ConfigError, match=r'Environment "Pointt".*"Point".*Gymnax'):
         load_dataset(path)
     with_header(path, edited(environment={"interface": "Environment", "name": "Gymnax", "env_id": "CartPole-v2"}))
-    with pytest.raises(ConfigError, match=r'no environment "CartPole-v2". Did you mean "CartPole-v1"'):
+    with pytest.raises(ConfigError, match=r'"CartPole-v2".*"CartPole-v1"'):
         load_dataset(path)
 
 
@@ -258,8 +254,8 @@ def test_an_unknown_environment_is_answered_with_the_known_ones(path):
     [
         ({"observations": np.zeros((3, 4), np.float32)}, r"observations have shape \(3, 4\), but point needs \(N, 2\)"),
         ({"observations": np.zeros((0, 2), np.float32)}, r"observations have shape \(0, 2\).* with N >= 1"),
-        ({"targets": np.zeros((3, 2), np.float32)}, r"targets have shape \(3, 2\), but 3 points .*Box.* need \(3, 1\)"),
-        ({"targets": np.zeros((2, 1), np.float32)}, r"targets have shape \(2, 1\), but 3 points"),
+        ({"targets": np.zeros((3, 2), np.float32)}, r"targets have shape \(3, 2\), but 3 pairs .*Box.* need \(3, 1\)"),
+        ({"targets": np.zeros((2, 1), np.float32)}, r"targets have shape \(2, 1\), but 3 pairs"),
         ({"obs_mean": np.zeros(3, np.float32)}, r"obs_mean has shape \(3,\), but an observation of point has \(2,\)"),
         ({"obs_std": np.zeros((), np.float32)}, r"obs_std has shape \(\)"),
         ({"targets": np.full((3, 1), np.nan, np.float32)}, "targets hold 3 non-finite numbers"),
@@ -275,8 +271,6 @@ def test_arrays_that_do_not_fit_are_refused_with_both_shapes(dataset, change, me
 
 def test_targets_for_another_kind_of_action_are_refused(dataset):
     discrete = make(POINT_DISCRETE, CLASSIFYING, 3)
-    with pytest.raises(
-        DatasetError, match=r"targets are for discrete actions, but box has Box.*distilled for point-discr"
-    ):
+    with pytest.raises(DatasetError, match=r"discrete.*box.*Box.*point-discr"):
         discrete.check(dataclasses.replace(POINT.spec, name="box", action_space=type(POINT.spec.action_space)(3)))
     assert (action_kind(POINT.spec), action_kind(POINT_DISCRETE.spec)) == ("box", "discrete")

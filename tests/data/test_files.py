@@ -39,7 +39,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(path, monkeypatch, 
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(module, name, fail)
-    with pytest.raises(HadesError, match=rf"Writing failed at .*file.bin: {reason}. .*run the same command again"):
+    with pytest.raises(HadesError, match=rf"file\.bin: {reason}\. .*same command"):
         write_bytes(path, NEW)
     monkeypatch.undo()
     assert path.read_bytes() == OLD
@@ -76,7 +76,7 @@ def test_a_read_only_folder_is_explained(path):
 
 
 def test_a_parent_that_is_a_file_is_explained(path):
-    with pytest.raises(HadesError, match=r"Writing failed at .*below"):
+    with pytest.raises(HadesError, match="below"):
         write_bytes(path / "below", NEW)
 
 

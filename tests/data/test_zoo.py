@@ -5,7 +5,7 @@ import pytest
 import hades
 from hades import zoo
 from hades.errors import DatasetError
-from hades.run.gin_config import config_names
+from hades.runs.gin_config import config_names
 from hades.studies.zoo_card import retention_of
 
 
@@ -22,7 +22,7 @@ def test_a_dataset_has_its_card_and_config(name: str) -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
-    with pytest.raises(DatasetError, match=r'"cartpole-hades-r".*Did you mean "cartpole-hades-r-d2"'):
+    with pytest.raises(DatasetError, match=r'"cartpole-hades-r".*"cartpole-hades-r-d2"'):
         zoo.load("cartpole-hades-r")
 
 

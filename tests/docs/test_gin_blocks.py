@@ -8,7 +8,7 @@ import pytest
 from hades.algorithms.evolution import Evolution
 from hades.algorithms.ppo import PPO
 from hades.errors import ConfigError
-from hades.run.gin_config import config_names, config_root, load_experiment
+from hades.runs.gin_config import config_names, config_root, load_experiment
 from hades.types import size_of
 from tests.docs.pages import OUTSIDE, Block, blocks
 from tests.support import HAS_PLAYGROUND

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import hades
-from hades.run.experiment import FREE_FIELDS
+from hades.runs.experiment import FREE_FIELDS
 from tests.docs.pages import PAGES, blocks, commands, pages_with_python
 from tests.support import ROOT
 

@@ -8,8 +8,8 @@ import pytest
 
 from hades.errors import ConfigError
 from hades.fitness.regularizers import DatasetL2
-from hades.run.experiment import Experiment
-from tests.run.tiny import tiny_experiment
+from hades.runs.experiment import Experiment
+from tests.runs.tiny import tiny_experiment
 from tests.support import LEARNING, ROOT
 
 sys.path.insert(0, str(ROOT / "docs"))

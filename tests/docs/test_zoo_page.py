@@ -5,7 +5,7 @@ import re
 import pytest
 
 from hades import zoo
-from hades.pictures.text import return_text
+from hades.text import return_text
 from tests.support import ROOT
 
 ROWS = dict(re.findall(r"^\| `([\w-]+)` \| (.*) \|$", (ROOT / "docs/zoo.md").read_text(), re.MULTILINE))

@@ -121,18 +121,16 @@ def test_mnist_is_excluded_with_the_reason():
     import gymnax
 
     assert set(env_ids()) | set(EXCLUDED) == set(gymnax.registered_envs)
-    with pytest.raises(ConfigError, match="its constructor downloads MNIST"):
+    with pytest.raises(ConfigError, match="MNIST"):
         Gymnax("MNISTBandit-bsuite")
 
 
 def test_unknown_names_are_answered_with_known_ones():
-    with pytest.raises(
-        ConfigError, match=r'no environment "Cartpole-v1". Did you mean "CartPole-v1"\? Known: Acrobot-v1'
-    ):
+    with pytest.raises(ConfigError, match=r'"Cartpole-v1".*"CartPole-v1".*Acrobot-v1'):
         _ = Gymnax("Cartpole-v1").spec
-    with pytest.raises(ConfigError, match=r"no parameter 'max_step'. Did you mean .*max_steps_in_episode"):
+    with pytest.raises(ConfigError, match=r"'max_step'.*max_steps_in_episode"):
         _ = Gymnax("CartPole-v1", params={"max_step": 3}).spec
-    with pytest.raises(ConfigError, match=r"does not take make_options {'sizes': 4}: .*unexpected keyword"):
+    with pytest.raises(ConfigError, match=r"make_options.*{'sizes': 4}"):
         _ = Gymnax("DeepSea-bsuite", make_options={"sizes": 4}).spec
 
 

@@ -117,10 +117,10 @@ def test_a_shaped_search_can_mask_too():
 
 def test_masking_without_bounds_is_refused():
     for fitness in (EpisodicReturn(implausible="mask"), ShapedReturn(implausible="penalize")):
-        with pytest.raises(ConfigError, match="point states no bounds"):
+        with pytest.raises(ConfigError, match=r"point.*bounds"):
             fitness.check(POINT.spec)
         fitness.check(Glitch().spec)
-    with pytest.raises(ConfigError, match=r'implausible is "maks".*mask'):
+    with pytest.raises(ConfigError, match=r'implausible.*"maks".*mask'):
         EpisodicReturn(implausible="maks")
 
 

@@ -39,7 +39,7 @@ def short_step():
 
 def test_without_the_package_its_name_is_given(monkeypatch):
     monkeypatch.setitem(sys.modules, "mujoco_playground", None)
-    with pytest.raises(MissingPackageError, match=r"package \"playground\" .*pip install 'hades-rl\[playground\]'"):
+    with pytest.raises(MissingPackageError, match=r"pip install 'hades-rl\[playground\]'"):
         _ = Playground("AnyTask").spec
 
 
@@ -52,7 +52,7 @@ def test_overrides_that_would_do_nothing_or_harm_are_refused_with_the_reason(nam
 
 @pytest.mark.parametrize("length", [0, -1, 2.5, True, "10"])
 def test_a_wrong_episode_length_is_refused(length):
-    with pytest.raises(ConfigError, match=r"Playground.episode_length is .*must be an integer of at least 1"):
+    with pytest.raises(ConfigError, match=r"Playground\.episode_length.*integer.*1"):
         Playground("CartpoleBalance", episode_length=length)
 
 
@@ -66,7 +66,7 @@ def test_a_dictionary_of_observations_is_refused_by_its_entries():
     class TwoViews:
         observation_size = {"state": (3,), "privileged_state": (9,)}  # noqa: RUF012
 
-    with pytest.raises(ConfigError, match=r'"Mine" observes a dictionary \(privileged_state, state\)'):
+    with pytest.raises(ConfigError, match=r'"Mine".*privileged_state, state'):
         playground._observation_shape(TwoViews(), "Mine")
 
 
@@ -79,7 +79,7 @@ def test_every_registered_environment_is_offered_or_excluded_with_a_reason():
 
     assert set(env_names()) | set(excluded()) == set(mujoco_playground.registry.ALL_ENVS)
     assert set(env_names()) == TIME_LIMIT_ONLY
-    with pytest.raises(ConfigError, match='"Go1Handstand" is not offered: it loads robots of mujoco_menagerie'):
+    with pytest.raises(ConfigError, match=r'"Go1Handstand".*mujoco_menagerie'):
         _ = Playground("Go1Handstand").spec
 
 
@@ -178,17 +178,13 @@ def test_overrides_reach_playground():
 
 @installed
 def test_unknown_names_are_answered_with_known_ones():
-    with pytest.raises(
-        ConfigError, match=r'no environment "CartpoleBalanse". Did you mean "CartpoleBalance"\? Known: AcrobotSwingup'
-    ):
+    with pytest.raises(ConfigError, match=r'"CartpoleBalanse".*"CartpoleBalance".*AcrobotSwingup'):
         _ = Playground("CartpoleBalanse").spec
-    with pytest.raises(
-        ConfigError, match=r"has no setting 'ctrl_d'. Did you mean \"ctrl_dt\"\? Known: ctrl_dt, sim_dt"
-    ):
+    with pytest.raises(ConfigError, match=r"'ctrl_d'.*ctrl_dt, sim_dt"):
         _ = Playground("CartpoleBalance", config_overrides={"ctrl_d": 1.0}).spec
-    with pytest.raises(ConfigError, match=r"does not take config_overrides {'ctrl_dt': 'long'}"):
+    with pytest.raises(ConfigError, match=r"config_overrides.*{'ctrl_dt': 'long'}"):
         _ = Playground("CartpoleBalance", config_overrides={"ctrl_dt": "long"}).spec
-    with pytest.raises(ConfigError, match=r"has sim_dt 0.05 and ctrl_dt 0.01; .*sim_dt the smaller one"):
+    with pytest.raises(ConfigError, match=r"sim_dt 0\.05.*ctrl_dt 0\.01"):
         _ = Playground("CartpoleBalance", config_overrides={"sim_dt": 0.05}).spec
 
 

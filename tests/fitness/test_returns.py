@@ -60,7 +60,7 @@ def test_a_window_without_a_completed_episode_measures_nothing():
 
 def test_a_window_that_no_episode_can_complete_is_refused():
     freeway = Gymnax("Freeway-MinAtar").spec
-    with pytest.raises(ConfigError, match=r"num_steps is 1024, but .*Freeway-MinAtar always lasts 2500 steps.*>= 2500"):
+    with pytest.raises(ConfigError, match=r"num_steps.*1024.*Freeway-MinAtar.*>= 2500"):
         WindowedReturn(num_steps=1024).check(freeway)
     WindowedReturn(num_steps=2500).check(freeway)
     WindowedReturn(num_steps=1024).check(Gymnax("Breakout-MinAtar").spec)
@@ -72,5 +72,5 @@ def test_an_episode_that_may_end_early_can_complete_in_a_short_window():
 
 
 def test_a_window_gathers_no_moments():
-    with pytest.raises(ConfigError, match="use ConstantNormalizer or EpisodicReturn"):
+    with pytest.raises(ConfigError, match=r"ConstantNormalizer.*EpisodicReturn"):
         WindowedReturn()(KEY, POINT, stay, CANDIDATE, with_moments=True)

@@ -90,11 +90,11 @@ def test_a_search_hands_its_generation_to_the_fitness():
 def test_what_can_never_work_is_refused():
     with pytest.raises(ConfigError, match="nothing to search for"):
         ShapedReturn(return_weight=0.0)
-    with pytest.raises(ConfigError, match="weights must be finite"):
+    with pytest.raises(ConfigError, match=r"weights.*finite"):
         ShapedReturn(terms={"distance": float("nan")})
     with pytest.raises(ConfigError, match="horizon -1"):
         ShapedReturn(horizon=-1)
-    with pytest.raises(ConfigError, match=r'terms names "distnce".*distance'):
+    with pytest.raises(ConfigError, match=r'terms.*"distnce".*distance'):
         jax.eval_shape(lambda k: ShapedReturn(terms={"distnce": 1.0})(k, POINT, ACT, CANDIDATE), KEY)
     with pytest.raises(ConfigError, match=r"2 stages and .generations \(\)"):
         Curriculum(stages=(SHORT, WHOLE), generations=())

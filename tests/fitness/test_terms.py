@@ -30,7 +30,7 @@ def test_dataset_l2_is_minus_the_mean_square_of_the_genome():
 
 def test_cloning_loss_is_minus_the_final_loss():
     assert CloningLoss()(KEY, POINT, ACT, CANDIDATE).value == -0.25
-    with pytest.raises(ConfigError, match="Identity has no cloning loss"):
+    with pytest.raises(ConfigError, match=r"CloningLoss.*loss"):
         CloningLoss()(KEY, POINT, ACT, CANDIDATE.replace(metrics={}))
 
 
@@ -68,5 +68,5 @@ def test_a_sum_plays_as_many_episodes_in_parallel_as_its_widest_term():
 
 
 def test_a_sum_checks_its_terms():
-    with pytest.raises(ConfigError, match="num_steps is 1024"):
+    with pytest.raises(ConfigError, match=r"num_steps.*1024"):
         WeightedSum((EpisodicReturn(), WindowedReturn()), (1.0, 1.0)).check(Gymnax("Freeway-MinAtar").spec)

@@ -59,5 +59,5 @@ def test_mse_and_huber_look_at_the_mean_action():
     ("loss", "env"), [(MSE(), POINT_DISCRETE), (GaussianNLL(), POINT_DISCRETE), (CrossEntropy(), POINT)]
 )
 def test_a_loss_refuses_the_other_kind_of_action_space(loss, env):
-    with pytest.raises(ConfigError, match=rf"{type(loss).__name__} is a loss for .* but {env.spec.name} has .* Use "):
+    with pytest.raises(ConfigError, match=rf"{type(loss).__name__} .*{env.spec.name} .*Use "):
         loss.check(env.spec)

@@ -178,7 +178,7 @@ def test_bad_settings_are_named(build: Any, said: str) -> None:
 
 def test_a_config_that_includes_a_file_of_this_machine_is_refused() -> None:
     Path("outer.gin").write_text("include 'mine.gin'\n")
-    with pytest.raises(ConfigError, match=r"outer.gin includes mine.gin, a file of this machine"):
+    with pytest.raises(ConfigError, match=r"outer\.gin.*mine\.gin"):
         manifest(Job("outer.gin", "runs/demo"), SLICE)
 
 
@@ -236,7 +236,7 @@ def test_a_finished_run_is_left_alone_and_a_longer_one_continues_it(fake: FakeKu
 @pytest.mark.system
 def test_another_run_of_the_name_is_not_touched(fake: FakeKubectl) -> None:
     start(fake)
-    with pytest.raises(LaunchError, match=r"JobSet demo runs with another manifest.*--name"):
+    with pytest.raises(LaunchError, match=r"demo.*manifest.*--name"):
         start(fake, dataclasses.replace(SLICE, spot=True))
     assert fake.verbs == ["get", "apply", "get"]
 
@@ -267,14 +267,14 @@ def test_a_hanging_kubectl_is_stopped(fake: FakeKubectl, monkeypatch: pytest.Mon
     fake.mode("hang")
     command = kubectl.get_command
     monkeypatch.setattr(kubectl, "get_command", lambda *names: dataclasses.replace(command(*names), timeout=0.3))
-    with pytest.raises(LaunchError, match="kubectl gave no answer within 0 s"):
+    with pytest.raises(LaunchError, match=r"kubectl.*0 s"):
         start(fake)
 
 
 @pytest.mark.system
 def test_without_kubectl_the_error_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(LaunchError, match="kubectl is not on PATH"):
+    with pytest.raises(LaunchError, match=r"kubectl.*PATH"):
         kubectl.start(kubectl.Cluster(), manifest(JOB, SLICE), print)
 
 

@@ -241,7 +241,7 @@ def test_setup_lines_run_before(cluster, run, tmp_path):
 @pytest.mark.system
 def test_what_sbatch_refuses_is_said_with_the_remedy(cluster, run):
     cluster.spoil("sbatch", 1, "sbatch: error: invalid partition specified: gpux")
-    with pytest.raises(LaunchError, match=r"invalid partition specified: gpux\. sinfo lists partitions .*slurm\.sh"):
+    with pytest.raises(LaunchError, match=r"gpux.*sinfo.*slurm\.sh"):
         run.submit()
 
 
@@ -256,14 +256,14 @@ def test_nothing_is_submitted_when_the_queue_is_unknown(cluster, run):
 @pytest.mark.system
 def test_a_hanging_sbatch_is_stopped(cluster, run):
     cluster.spoil("sbatch", None)
-    with pytest.raises(LaunchError, match=r"sbatch gave no answer within 0 s"):
+    with pytest.raises(LaunchError, match=r"sbatch.*0 s"):
         dataclasses.replace(run, timeout=0.3).submit()
 
 
 @pytest.mark.system
 def test_without_slurm(run, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(LaunchError, match="squeue is not on PATH here"):
+    with pytest.raises(LaunchError, match=r"squeue.*PATH"):
         run.submit()
 
 
@@ -287,7 +287,7 @@ def test_what_slurm_would_misread_is_refused(values, reason):
 
 @pytest.mark.parametrize("workdir", ["runs/demo", '/work/a"b', "/work/50%", "/work/a\nb", "/work/$USER"])
 def test_a_work_directory_that_slurm_would_misread_is_refused(workdir):
-    with pytest.raises(LaunchError, match=r"--workdir=.* has to be an absolute path"):
+    with pytest.raises(LaunchError, match=r"--workdir=.*absolute"):
         SlurmRun(Job("smoke", workdir), Allocation())
 
 

@@ -24,7 +24,7 @@ from tests.support import ROOT
 
 GOLDEN = Path(__file__).parent / "golden"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-IMPATIENT = Patience(poll=0.02, queue=30.0, command=30.0, install=30.0, stream=10.0, silence=30.0, peers=30.0)
+IMPATIENT = Patience(poll=0.02, queue=120.0, command=120.0, install=120.0, stream=10.0, silence=120.0, peers=120.0)
 POD = Pod("demo", "us-west4-a", "v5litepod-16", patience=IMPATIENT)
 REQUIREMENT = "hades-rl[tpu] @ git+https://example.com/hades@v1"
 NASTY = ("A.b = 'it\\'s \"quoted\"'", "A.c = '$HOME `id` \\\\ *'", "# two\nA.d = 'lines'", "A.e = 'σ & ; | > #  x'")
@@ -172,13 +172,20 @@ def test_a_dropped_connection_leaves_the_training_alone(cloud, run, said):
 
 @pytest.mark.system
 def test_the_same_command_attaches_to_a_training_that_runs(cloud, run, said):
-    cloud.behave("sleep 0.8")
+    cloud.behave('until [ -e "$FAKES/attached" ]; do sleep 0.02; done')
     first = threading.Thread(target=dataclasses.replace(run, say=lambda line: None).run)
     first.start()
     cloud_has_started(cloud)
-    assert run.run() == 0
+    attaching = "The training is running on demo: attaching to its log."
+
+    def say(line: str) -> None:
+        said.append(line)
+        if line == attaching:
+            (cloud.folder / "attached").touch()
+
+    assert dataclasses.replace(run, say=say).run() == 0
     first.join()
-    assert "The training is running on demo: attaching to its log." in said
+    assert attaching in said
     assert cloud.starts() == 1
     assert cloud.count("queued-resources create") == 1
 
@@ -241,7 +248,7 @@ def test_a_config_file_of_ours_is_copied(cloud, run, tmp_path):
 
 def test_a_config_file_that_includes_another_of_ours_is_refused(run, tmp_path):
     (tmp_path / "mine.gin").write_text("include 'other.gin'\n")
-    with pytest.raises(ConfigError, match=r"mine.gin includes other.gin, a file of this machine"):
+    with pytest.raises(ConfigError, match=r"mine\.gin.*other\.gin"):
         dataclasses.replace(run, job=Job(str(tmp_path / "mine.gin"), "/nfs/demo")).steps()
 
 
@@ -265,9 +272,9 @@ def test_a_revision_of_the_checkout_is_packed_copied_and_installed(cloud, run, t
     noted = dataclasses.replace(run, source=checkout("HEAD", root))
     note = f"{root} has changes that are not committed: the machines get {source.label} without them."
     assert plan_text(noted).endswith(f"\n# {note}")
-    with pytest.raises(LaunchError, match=r'--revision="nothing" is no commit of '):
+    with pytest.raises(LaunchError, match=r'--revision="nothing"'):
         checkout("nothing", root)
-    with pytest.raises(LaunchError, match=r"is no git checkout, .* --package="):
+    with pytest.raises(LaunchError, match=r"git.* --package="):
         checkout("HEAD", tmp_path)
 
 
@@ -284,14 +291,14 @@ def test_what_is_left_of_an_earlier_request_is_replaced(cloud, run, state):
 @pytest.mark.system
 def test_a_request_that_fails_says_why(cloud, run):
     cloud.creations(["PROVISIONING", "FAILED"])
-    with pytest.raises(LaunchError, match=r"v5litepod-16 in us-west4-a failed: no capacity in this zone\. Try another"):
+    with pytest.raises(LaunchError, match=r"v5litepod-16.*us-west4-a.*no capacity in this zone"):
         run.run()
 
 
 @pytest.mark.system
 def test_a_queue_that_takes_too_long_keeps_its_place(cloud, run):
     cloud.creations(["WAITING_FOR_RESOURCES"])
-    with pytest.raises(LaunchError, match=r"still WAITING_FOR_RESOURCES after .* hours\. It keeps its place"):
+    with pytest.raises(LaunchError, match=r"[A-Z_]+ after .* hours.*queue"):
         patient(run, queue=0.2).run()
     assert cloud.count("queued-resources delete") == 0
 
@@ -314,28 +321,28 @@ def test_what_google_cloud_refuses_is_said_with_the_remedy(cloud, run, verb, tex
 @pytest.mark.system
 def test_a_hanging_gcloud_is_stopped(cloud, run):
     cloud.spoil("queued-resources-create", None)
-    with pytest.raises(LaunchError, match=r"gcloud gave no answer within 1 s and was stopped.*queued-resources create"):
+    with pytest.raises(LaunchError, match=r"gcloud.*1 s.*queued-resources create"):
         patient(run, command=1.0).run()
 
 
 @pytest.mark.system
 def test_without_gcloud(run, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(LaunchError, match="gcloud is not on PATH here"):
+    with pytest.raises(LaunchError, match=r"gcloud.*PATH"):
         run.run()
 
 
 @pytest.mark.system
 def test_a_package_that_does_not_install_is_named_with_the_reason(cloud, run):
     (cloud.folder / "spoilt.uv").write_text("error: No solution found when resolving dependencies\n")
-    with pytest.raises(LaunchError, match=r"Only 0 of 2 workers of demo are installed: .*No solution found"):
+    with pytest.raises(LaunchError, match=r"0 of 2 .*demo.*No solution found"):
         run.run()
 
 
 @pytest.mark.system
 def test_workers_that_never_answer_are_given_up(cloud, run):
     cloud.spoil("tpu-vm-ssh", 255, "ssh: connect to host 10.0.0.1 port 22: Connection refused")
-    with pytest.raises(LaunchError, match=r"Only 0 of 2 workers of demo answer: .*Connection refused.*firewall"):
+    with pytest.raises(LaunchError, match=r"0 of 2 .*demo.*Connection refused.*firewall"):
         run.run()
 
 
@@ -343,7 +350,7 @@ def test_workers_that_never_answer_are_given_up(cloud, run):
 def test_workers_that_stop_answering_are_given_up(cloud, run):
     run = patient(run, silence=0.3)
     cloud.behave("""echo '[255, "kex_exchange_identification"]' > $FAKES/spoilt.tpu-vm-ssh""")
-    with pytest.raises(LaunchError, match=r"Only 0 of 2 workers of demo answer"):
+    with pytest.raises(LaunchError, match=r"0 of 2 .*demo"):
         run.run()
 
 
@@ -351,7 +358,8 @@ def test_workers_that_stop_answering_are_given_up(cloud, run):
 def test_a_worker_that_outlives_the_others_costs_the_machines(cloud, run, said):
     run = patient(run, peers=0.2)
     cloud.creations(["ACTIVE"], ["ACTIVE"])
-    cloud.behave("[ $start = 2 ] || [ $WORKER = 0 ] || sleep 1; [ $start = 2 ] || exit 76")
+    outlive = 'while [ -d "$HOME" ]; do sleep 0.05; done'
+    cloud.behave(f"[ $start = 2 ] || [ $WORKER = 0 ] || {outlive}; [ $start = 2 ] || exit 76")
     assert run.run() == 0
     assert "Still running after the other workers ended: t1v-n-1a2b3c-w-1." in said
     assert cloud.count("queued-resources create") == 2
@@ -364,7 +372,7 @@ def test_deleting(cloud):
     (cloud.folder / "machines").mkdir()
     assert delete(POD)
     cloud.spoil("queued-resources-delete", 1, "PERMISSION_DENIED: no")
-    with pytest.raises(LaunchError, match=r"Deleting demo failed .*PERMISSION_DENIED: no\. It goes on costing money"):
+    with pytest.raises(LaunchError, match=r"demo.*PERMISSION_DENIED: no.*cost"):
         delete(POD)
 
 

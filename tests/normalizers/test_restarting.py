@@ -152,7 +152,7 @@ def test_a_recorded_episode_is_a_rollout_of_one():
 
 
 def test_one_observation_alone_is_refused():
-    with pytest.raises(ConfigError, match=r"gathers while it plays.*freeze_statistics"):
+    with pytest.raises(ConfigError, match="freeze_statistics"):
         wrapped()(KEY, jnp.zeros(2))
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from hades.environments.point import Point
 from hades.pictures.pairs import Pairs
-from hades.pictures.text import number, return_text
 from hades.report.action_field import Field, View, action_field, telling_features
 from hades.report.channels import channel_maps
 from hades.report.curves import fitness_curve, report_returns
 from hades.report.tables import bar_scale, dataset_table, fits_table
+from hades.text import number
 from hades.types import Box, Discrete, EnvSpec
 
 SPEC = EnvSpec("toy", (3,), Discrete(2), 10, ("alpha", "beta $x$", "gamma"), ("left", "right"))
@@ -115,11 +115,6 @@ def test_narrow_pictures_are_narrow() -> None:
     report = {"mean": 1.0, "ci95": [0.0, 2.0], "per_init": [0.0, 2.0]}
     for draw in (lambda n: dataset_table(pairs(), narrow=n), lambda n: report_returns(report, narrow=n)):
         assert width(draw(True)) < 300 < 600 < width(draw(False))
-
-
-def test_numbers_in_words() -> None:
-    assert [number(x) for x in (0.0, -0.01234, 1.5, 123456.0)] == ["0", "−0.0123", "1.5", "1.2e+05"]
-    assert [return_text(x) for x in (-1.234, 499.66, 12345.6, float("nan"))] == ["−1.23", "499.7", "12,346", "unknown"]
 
 
 class Rightward:

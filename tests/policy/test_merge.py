@@ -38,7 +38,7 @@ def test_pairs_lie_in_their_own_blocks_and_are_balanced(pair, merged):
 def test_what_it_says_of_itself(pair, merged):
     assert merged.environment.spec.name == "CartPole-v1 + Acrobot-v1"
     assert merged.environment.references == (500.0, round(pair[1].returns["mean"], 4))
-    assert merged.learner.num_points == 12
+    assert merged.learner.num_pairs == 12
     assert merged.learner.num_updates == 2 * pair[0].learner.num_updates
     assert merged.metadata["training"]["env_steps"] == {"search": 0}
     assert merged.returns == {}
@@ -68,20 +68,20 @@ def test_a_policy_cloned_from_the_union_plays_both_tasks(merged):
 
 def test_what_cannot_be_merged_is_refused_with_the_reason(pair):
     cartpole, acrobot = pair
-    with pytest.raises(DatasetError, match="at least two datasets, but there are 1"):
+    with pytest.raises(DatasetError, match=r"two.*\b1\b"):
         merge([cartpole])
-    with pytest.raises(DatasetError, match=r"CartPole-v1 with discrete ones, hopper with continuous ones"):
+    with pytest.raises(DatasetError, match=r"CartPole-v1.*discrete.*hopper.*continuous"):
         merge([cartpole, zoo.load("hopper-hades-r-d4")])
-    with pytest.raises(DatasetError, match=r"CartPole-v1 is among the tasks more than once"):
+    with pytest.raises(DatasetError, match=r"CartPole-v1.*more than once"):
         merge([cartpole, cartpole])
-    with pytest.raises(DatasetError, match=r"Acrobot-v1, which is not above its floor 0"):
+    with pytest.raises(DatasetError, match=r"Acrobot-v1.*floor 0"):
         merge([cartpole, acrobot])
-    with pytest.raises(DatasetError, match=r"Freeway-MinAtar is of HaDES-F"):
+    with pytest.raises(DatasetError, match=r"Freeway-MinAtar.*HaDES-F"):
         merge([cartpole, zoo.load("freeway-hades-f-d6")])
-    with pytest.raises(DatasetError, match=r"CartPole-v1 states no return"):
+    with pytest.raises(DatasetError, match=r"CartPole-v1.*return"):
         merge([dataclasses.replace(cartpole, metadata={**cartpole.metadata, "returns": {}}), acrobot])
     restarting = {**cartpole.metadata, "normalizer": describe(RestartingNormalizer())}
-    with pytest.raises(DatasetError, match=r"CartPole-v1 has no constant statistics: RestartingNormalizer"):
+    with pytest.raises(DatasetError, match=r"CartPole-v1.*RestartingNormalizer"):
         merge([dataclasses.replace(cartpole, metadata=restarting), acrobot])
 
 
@@ -90,11 +90,11 @@ def test_sizes_that_would_blow_up_are_refused(pair):
     many = [np.tile(x, (499, 1))[:997] for x in (cartpole.observations, cartpole.targets)]
     large = dataclasses.replace(cartpole, observations=many[0], targets=many[1])
     more = [np.tile(x, (400, 1))[:991] for x in (acrobot.observations, acrobot.targets)]
-    with pytest.raises(DatasetError, match=r"997, 991 pairs would need 988,027 points a task"):
+    with pytest.raises(DatasetError, match=r"997, 991.*988,027"):
         merge([large, dataclasses.replace(acrobot, observations=more[0], targets=more[1])], floors=(0.0, -500.0))
 
 
 def test_a_recipe_that_does_not_fit_is_refused(pair):
     learner = dataclasses.replace(zoo.load("hopper-hades-r-d4").learner, targets="evolved")
-    with pytest.raises(ConfigError, match="MSE is a loss for Box actions"):
+    with pytest.raises(ConfigError, match=r"MSE.*Box"):
         merge(pair, learner, floors=(0.0, -500.0))

@@ -165,7 +165,7 @@ def test_a_file_is_measured_under_its_own_protocol(folder: Path) -> None:
 
 def test_a_policy_without_a_completed_episode_is_not_averaged_away(folder: Path) -> None:
     dataset = import_published(folder / "constant.npz")
-    with pytest.raises(ConfigError, match=r"2 of 2 policies completed no episode under WindowedReturn.*num_steps=2"):
+    with pytest.raises(ConfigError, match=r"2 of 2.*WindowedReturn.*num_steps=2"):
         evaluate_dataset(dataset, 2, protocol=WindowedReturn(num_envs=2, num_steps=2))
 
 
@@ -203,7 +203,7 @@ def test_weights_of_another_seed_are_made_again_where_the_known_ones_can_be(fold
     assert "seed 421, made again" in dataset.metadata["init"]["source"]
     init = folder / "init_CartPole-v1_hades_f.npz"
     change_arrays(init, **{"Dense_1/kernel": np.load(init)["Dense_1/kernel"] + 0.01})
-    with pytest.raises(DatasetError, match=r"seed 421, which were not released.*misses init_CartPole.* by 0\.01"):
+    with pytest.raises(DatasetError, match=r"seed 421.*init_CartPole.*0\.01"):
         import_published(folder / "fixed_421.npz")
     import_published(folder / "fixed.npz")  # the stored ones are what they are
 
@@ -246,19 +246,19 @@ def test_an_entry_that_cannot_be_followed_is_refused(folder: Path, changes: dict
 
 def test_missing_files_and_entries_are_named(folder: Path) -> None:
     np.savez(folder / "constnt.npz", observations=np.zeros((1, 4)))
-    with pytest.raises(DatasetError, match=r'index.json has no entry "constnt". Did you mean "constant"'):
+    with pytest.raises(DatasetError, match=r'index\.json.*"constnt".*"constant"'):
         import_published(folder / "constnt.npz")
     (folder / "online.npz").unlink()
-    with pytest.raises(DatasetError, match=r"no released file at .*online.npz"):
+    with pytest.raises(DatasetError, match=r"online\.npz"):
         import_published(folder / "online.npz")
     (folder / "init_CartPole-v1_hades_f.npz").unlink()
-    with pytest.raises(DatasetError, match=r"fixed.npz is a HaDES-F dataset.* no init_CartPole-v1_hades_f.npz beside"):
+    with pytest.raises(DatasetError, match=r"fixed\.npz.*HaDES-F.*init_CartPole-v1_hades_f\.npz"):
         import_published(folder / "fixed.npz")
     (folder / "constant.npz").write_bytes(b"PK nothing")
-    with pytest.raises(DatasetError, match=r"constant.npz is not a complete npz file"):
+    with pytest.raises(DatasetError, match=r"constant\.npz.*complete"):
         import_published(folder / "constant.npz")
     (folder / "index.json").unlink()
-    with pytest.raises(DatasetError, match=r"There is no index.json in .*read together with its index"):
+    with pytest.raises(DatasetError, match=r"index\.json"):
         import_published(folder / "fixed.npz")
 
 

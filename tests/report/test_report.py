@@ -24,18 +24,18 @@ from hades.pictures.pairs import pairs_of
 from hades.policies.mlp import MLP
 from hades.report import illustrations, sections
 from hades.report.report import write_report
-from hades.run.record import RunRecord, read_run
+from hades.runs.record import RunRecord, read_run
 from hades.types import EnvSpec
 
 LEARNER = BehaviourCloning(
-    policy=MLP(width=8, depth=1), init_scheme=RandomInit(), loss=CrossEntropy(), num_points=2, num_updates=4
+    policy=MLP(width=8, depth=1), init_scheme=RandomInit(), loss=CrossEntropy(), num_pairs=2, num_updates=4
 )
 RESULT: dict[str, Any] = {
     "environment": "point-discrete",
     "method": "HaDES-R",
     "generations": 7,
     "genome_size": 1234,
-    "num_points": 2,
+    "num_pairs": 2,
     "report": {
         "mean": 487.13,
         "ci95": [471.25, 493.01],
@@ -67,7 +67,7 @@ class Page(html.parser.HTMLParser):
         self.addresses: list[str] = []
         self.text = ""
         self._open: list[str] = []
-        self.feed(text)
+        self.feed(str(text))  # the parts of a page are Markup, which would escape what the parser has read
         assert not self._open, f"never closed: {self._open}"
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -251,7 +251,7 @@ def test_no_report_without_a_directory(tmp_path: Path) -> None:
 
 def test_direct_es_gets_a_report_without_dataset(tmp_path: Path, workdir: Path) -> None:
     path = _copy(workdir, tmp_path, without=("dataset.safetensors",))
-    result = {k: v for k, v in RESULT.items() if k != "num_points"} | {"method": "ES"}
+    result = {k: v for k, v in RESULT.items() if k != "num_pairs"} | {"method": "ES"}
     (path / "result.json").write_text(json.dumps(result))
     page = Page(write_report(path).read_text("utf-8"))
     assert not {"the-dataset", "the-states", "how-to-use-it"} & set(page.ids)
@@ -326,7 +326,7 @@ def test_implausible_episodes_are_shown_with_what_to_do(tmp_path: Path) -> None:
     run = _cart_pole(tmp_path, RESULT["report"] | {"alarms": ALARMS, "implausible_episodes": 2})
     part = sections.plausibility(run)
     assert "2 of 15 episodes of the report are physically implausible" in part
-    assert "EpisodicReturn.implausible = &#x27;mask&#x27;" in part
+    assert "EpisodicReturn.implausible = 'mask'" in Page(part).text
     assert "<td>9.81</td><td>2.70</td><td>2</td>" in part
     assert "physics that broke down" in part
 

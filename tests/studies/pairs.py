@@ -24,7 +24,7 @@ def expert_pairs(
         "policy": MLP(width=8, depth=1, acting="greedy"),
         "init_scheme": init_scheme or RandomInit(num_inits=1),
         "loss": MSE(),
-        "num_points": 16,
+        "num_pairs": 16,
         "num_updates": 40,
         "learning_rate": 0.05,
     }

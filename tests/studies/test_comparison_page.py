@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hades.pictures.text import si
 from hades.studies.comparison.figures import colours, final_returns, learning_curves
 from hades.studies.comparison.measurements import Measurements
 from hades.studies.comparison.numbers import Comparison, compare
-from hades.studies.comparison.page import markdown, write_comparison
+from hades.studies.comparison.page import page, write_comparison
 from tests.report.test_report import Page
 from tests.studies.runs import write_run
 
@@ -74,26 +73,26 @@ def test_numbers_are_those_of_the_runs(files: dict[str, Path]) -> None:
 
 def test_too_many_and_too_few_evaluations_are_said(comparison: Comparison, tmp_path: Path) -> None:
     seconds = {"compile": 1.0, "search": 3.0, "selection": 1.0, "report": 1.0}
-    often = markdown(compare([write_run(tmp_path / "a", returns=range(10), **{"result.seconds": seconds})]))
+    often = page(compare([write_run(tmp_path / "a", returns=range(10), **{"result.seconds": seconds})])).markdown()
     assert "took over 25 % of the seconds of the search: ES on point." in often
     assert "fewer than" not in often
-    seldom = markdown(comparison)
+    seldom = page(comparison).markdown()
     assert "took over" not in seldom
     assert "fewer than 10 times in a run, so that curves are coarse: HaDES-R on point, ES on point" in seldom
 
 
 def test_one_run_has_no_interval(comparison: Comparison, tmp_path: Path) -> None:
-    text = markdown(compare([write_run(tmp_path / "a", final=5.0)], {"point": 4.0}))
+    text = page(compare([write_run(tmp_path / "a", final=5.0)], {"point": 4.0})).markdown()
     assert "| point | ES | 5.00 | – | 5.00 | 1 of 1 |" in text
     assert "With 1 seed nothing is trimmed" in text
-    assert "With 3 seeds nothing is trimmed" in markdown(comparison)
+    assert "With 3 seeds nothing is trimmed" in page(comparison).markdown()
     four = [write_run(tmp_path / f"s{seed}", seed=seed) for seed in range(4)]
-    assert "nothing is trimmed" not in markdown(compare(four))
+    assert "nothing is trimmed" not in page(compare(four)).markdown()
 
 
 def test_runs_of_several_versions_of_other_libraries_are_said_to_be_so(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / v, seed=i, **{"result.versions": {"jax": v}}) for i, v in enumerate(("0.9", "0.10"))]
-    assert "several versions of jax 0.10 and 0.9." in markdown(compare(runs))
+    assert "several versions of jax 0.10 and 0.9." in page(compare(runs)).markdown()
 
 
 def test_csv_files_hold_every_run_and_every_method(files: dict[str, Path]) -> None:
@@ -130,7 +129,3 @@ def test_methods_have_colours_of_their_own() -> None:
     known = colours(["ES", "PPO", "HaDES-R", "HaDES-F", "Mine", "Yours"])
     assert len(set(known.values())) == 6
     assert colours(["ES"])["ES"] == known["ES"]
-
-
-def test_large_numbers_are_short() -> None:
-    assert [si(x) for x in (12.0, 1234.0, 12_345_678.0, 4.1e11)] == ["12", "1.23 k", "12.3 M", "410 G"]

@@ -12,6 +12,7 @@ import safetensors.numpy
 from hades.environments.point import Point
 from hades.errors import ConfigError, DatasetError, HadesError
 from hades.fitness.episodic_return import EpisodicReturn
+from hades.inner.base import InnerLearner
 from hades.inner.init_scheme import FixedInit, RandomInit
 from hades.policies.cnn import CNN
 from hades.policies.mlp import MLP
@@ -121,6 +122,42 @@ def test_optimisers_and_learners_are_those_named() -> None:
     assert [learner.policy.acting for learner in learners] == 2 * (["greedy"] * 3 + ["sample"] * 3)
 
 
+@dataclasses.dataclass(frozen=True)
+class Formula(InnerLearner):
+    """A learner without gradient updates."""
+
+    policy: MLP
+
+    def init_genome(self, key: Any, env: Any, normalize: Any) -> Any:
+        raise NotImplementedError
+
+    def clone(self, key: Any, dataset: Any, params: Any, spec: Any) -> Any:
+        return params, {}
+
+
+def test_a_learner_may_lack_what_an_axis_changes_where_the_axis_leaves_it_alone() -> None:
+    dataset = expert_pairs()
+    vars(dataset)["learner"] = Formula(policy=MLP(width=8, depth=1))  # a cached property: no such class is registered
+    cells = dataclasses.replace(ONE, widths=(8, 4), init_scales=(3.0,)).cells(dataset)
+    assert [cell.learner.policy.width for cell in cells] == [8, 4]  # type: ignore[attr-defined]
+    assert count_programs([cell.learner for cell in cells]) == 2
+
+
+@pytest.mark.parametrize(
+    ("axis", "values", "field"),
+    [
+        ("learning_rates", (0.5,), "learning_rate"),
+        ("num_updates", (1.0, 2.0), "num_updates"),
+        ("optimizers", ("sgd=0.1",), "optimizer"),
+    ],
+)
+def test_an_axis_that_the_learner_has_no_field_for_is_refused(axis: str, values: tuple[Any, ...], field: str) -> None:
+    dataset = expert_pairs()
+    vars(dataset)["learner"] = Formula(policy=MLP(width=8, depth=1))
+    with pytest.raises(ConfigError, match=rf"Grid\.{axis} is .* Formula has no {field} to change"):
+        dataclasses.replace(ONE, **{axis: values}).cells(dataset)
+
+
 def test_words_become_a_grid() -> None:
     grid = parse_grid({"widths": ["32", " 64"], "learning_rates": ["1/3", "3"], "policies": ["CNN(width=8)"]})
     assert grid == Grid(widths=(32, 64), learning_rates=(1 / 3, 3.0), policies=(CNN(width=8),))
@@ -161,20 +198,20 @@ def test_a_grid_that_cannot_work_is_refused_before_anything_is_measured(
     measured: list[str] = []
     monkeypatch.setattr(files, "generalize", lambda *_, name, **__: measured.append(name))
     datasets = {"good": expert_pairs(), "bad": expert_pairs(environment=Point(discrete=False, max_episode_steps=9))}
-    with pytest.raises(ConfigError, match=r'Unknown activation "x"'):
+    with pytest.raises(ConfigError, match=r'activation "x"'):
         generalize_all(datasets, Grid(activations=("x",)), tmp_path)
     assert measured == []
 
 
 @pytest.mark.parametrize("counts", [{"num_inits": 0}, {"num_episodes": 0}])
 def test_no_inits_and_no_episodes_are_refused(counts: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match="must be at least 1"):
+    with pytest.raises(ConfigError, match=r"\b1\b"):
         generalize(expert_pairs(), ONE, **counts)
 
 
 def test_a_dataset_that_teaches_nothing_is_refused() -> None:
     dataset = expert_pairs(learning_rate=1e-9, policy=MLP(width=8, depth=1, acting="greedy", output_scale=9.0))
-    with pytest.raises(DatasetError, match="there is nothing to retain"):
+    with pytest.raises(DatasetError, match="retain"):
         generalize(dataset, ONE, num_inits=1, num_episodes=2)
 
 
@@ -184,7 +221,7 @@ def _result(returns: Any, **changes: Any) -> Generalization:
         "name": "a",
         "environment": "point",
         "method": "HaDES-R",
-        "num_points": 2,
+        "num_pairs": 2,
         "settings": tuple({"width": 8 * (c + 1), "depth": 1} for c in range(len(returns))),
         "returns": returns,
         "original": np.full(4, 200.0),
@@ -226,9 +263,9 @@ def test_a_return_that_is_not_finite_counts_as_nothing() -> None:
 
 def test_unknown_axes_and_values_are_named() -> None:
     result = _result([[1.0], [2.0]])
-    with pytest.raises(ConfigError, match=r'no axis "widht"\. Did you mean "width"'):
+    with pytest.raises(ConfigError, match=r'"widht".*"width"'):
         result.chosen(widht=8)
-    with pytest.raises(ConfigError, match=r"no width 9\..*Known: 8, 16"):
+    with pytest.raises(ConfigError, match=r"width 9.*8, 16"):
         result.chosen(width=9)
 
 
@@ -259,14 +296,14 @@ def test_what_is_measured_is_not_measured_again(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("content", ["{", "{}", '{"results": [{"name": "a"}]}', '{"results": 3}', "[]"])
 def test_a_file_of_another_kind_is_not_overwritten(tmp_path: Path, content: str) -> None:
     (tmp_path / FILE).write_text(content)
-    with pytest.raises(HadesError, match=r"is no result of a generalisation grid.*another work directory"):
+    with pytest.raises(HadesError, match=r"generalisation grid.*work directory"):
         generalize_all({"a": expert_pairs()}, ONE, tmp_path)
     assert (tmp_path / FILE).read_text() == content
 
 
 def test_versions_of_one_environment_are_not_put_together() -> None:
     long = expert_pairs(environment=Point(max_episode_steps=9))
-    with pytest.raises(ConfigError, match=r"a and b are both for point, but its max_episode_steps is 5 and 9"):
+    with pytest.raises(ConfigError, match=r"a and b .*point.*max_episode_steps.*5 and 9"):
         check_together({"a": expert_pairs(), "b": long})
     check_together({"a": expert_pairs(), "b": expert_pairs(FixedInit(seed=3))})
 
@@ -276,7 +313,7 @@ def test_datasets_are_called_by_their_files(tmp_path: Path) -> None:
     for path in paths:
         expert_pairs().save(path)
     assert list(load_datasets([*map(str, paths), "cartpole-hades-r-d2"])) == ["run", "v1.5", "cartpole-hades-r-d2"]
-    with pytest.raises(ConfigError, match=r'would be called "run", as another dataset here is'):
+    with pytest.raises(ConfigError, match='"run"'):
         load_datasets([str(paths[0]), str(paths[0])])
 
 
@@ -292,10 +329,10 @@ def _with_header(path: Path, **changes: Any) -> str:
 
 
 def test_files_of_a_newer_format_and_for_unknown_environments_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"x\.safetensors has dataset format 9, but this hades reads up to 1"):
+    with pytest.raises(DatasetError, match=r"x\.safetensors.*format 9.*\b1\b"):
         load_datasets([_with_header(tmp_path / "x.safetensors", format_version=9)])
     unknown = {"interface": "Environment", "name": "Pointt"}
-    with pytest.raises(HadesError, match=r'no Environment "Pointt"\. Did you mean "Point"'):
+    with pytest.raises(HadesError, match=r'Environment "Pointt".*"Point"'):
         load_datasets([_with_header(tmp_path / "y.safetensors", environment=unknown)])
-    with pytest.raises(DatasetError, match="There is no dataset file at"):
+    with pytest.raises(DatasetError, match=r"z\.safetensors"):
         load_datasets([str(tmp_path / "z.safetensors")])

@@ -14,7 +14,7 @@ import pytest
 from hades.studies.generalization.figures import axis_pairs, heat, heat_maps, retention_profile
 from hades.studies.generalization.files import FILE
 from hades.studies.generalization.numbers import Generalization
-from hades.studies.generalization.page import markdown, write_generalization
+from hades.studies.generalization.page import page, write_generalization
 from hades.studies.retention import Reference
 from tests.report.test_report import Page
 from tests.studies.pairs import expert_pairs
@@ -37,7 +37,7 @@ def _result(name: str, environment: str, scale: float, policies: bool = True) ->
         name=name,
         environment=environment,
         method="HaDES-R",
-        num_points=2,
+        num_pairs=2,
         settings=tuple(settings),
         returns=returns,
         original=np.full(4, 100.0),
@@ -88,7 +88,7 @@ def test_numbers_are_those_of_the_results(files: dict[str, Path], results: list[
         "75 % (66 %)",
     )
     assert not [word for word in shown if word not in text]
-    first = markdown(results).splitlines()[2]
+    first = next(line for line in page(results).markdown().splitlines() if line.startswith("| one |"))
     # IQM of 28 policies; the worst decile is two of them; ten keep 90 %, all but two 50 %
     assert first.startswith("| one | 80 % | 7")
     assert first.endswith("| 48 % | 36 % | 93 % | point <&> | HaDES-R | 2 | 100.0 | 28 | 2 min 5 s |")
@@ -140,7 +140,10 @@ def test_the_program_measures_and_writes(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "pairs: 2 recipes in 1 compilations, 4 policies, at most 20 steps of point" in done.stdout
     assert "| point | HaDES-R | 16 |" in done.stdout
-    assert {path.name for path in folder.iterdir()} == {*(FILE, "generalization.html", "generalization.csv", "figures")}
+    assert {path.name for path in folder.iterdir()} == {
+        *(FILE, "figures"),
+        *(f"generalization.{kind}" for kind in ("html", "md", "csv")),
+    }
     (written,) = json.loads((folder / FILE).read_text())["results"]
     assert len(written["cells"]) == 2
     again = _generalize(f"--dataset={path}", f"--workdir={folder}", "--num_episodes=1", *SMALL)

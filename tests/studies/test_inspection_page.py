@@ -18,7 +18,7 @@ from hades.report.action_field import View, measure_field
 from hades.report.dataset_only import stated_by
 from hades.report.report import write_report
 from hades.report.tables import dataset_table, fits_table
-from hades.run.record import RunRecord, read_run
+from hades.runs.record import RunRecord, read_run
 from hades.studies.inspection import page
 from hades.studies.inspection.figures import distance_bars, influence_bars
 from hades.studies.inspection.influence import Influence

@@ -26,7 +26,7 @@ def dataset(env: Point, returns: float, width: int = 64) -> DistilledDataset:
         policy=MLP(width=width, depth=2),
         init_scheme=RandomInit(1),
         loss=CrossEntropy(),
-        num_points=3,
+        num_pairs=3,
         num_updates=64,
         learning_rate=0.01,
     )
@@ -103,8 +103,8 @@ def test_it_can_be_written(measured):
 
 def test_bad_choices_are_refused_before_anything_is_measured(point):
     seen: list[tuple[int, int]] = []
-    with pytest.raises(ConfigError, match="at least two datasets, but there are 1"):
+    with pytest.raises(ConfigError, match=r"two.*\b1\b"):
         multitask({"one": point})
-    with pytest.raises(DatasetError, match="point-discrete is among the tasks more than once"):
+    with pytest.raises(DatasetError, match=r"point-discrete.*more than once"):
         multitask({"one": point, "two": point}, progress=lambda *count: seen.append(count))
     assert seen == []

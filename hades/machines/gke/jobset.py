@@ -16,7 +16,7 @@ import yaml
 
 from hades.machines.gke.settings import WORKERS, Gpu, Settings, Storage
 from hades.machines.job import Job, own_config
-from hades.run import signals
+from hades.runs import signals
 
 CONTAINER = "hades"
 CONFIG_FOLDER = "/etc/hades"

@@ -18,7 +18,7 @@ from hades.machines.source import Source
 from hades.machines.tpu import worker
 from hades.machines.tpu.resource import Pod, count_workers, delete, is_gone, obtain
 from hades.machines.tpu.worker import Answer
-from hades.run.signals import FINISHED, INTERRUPTED, PROCESS_LOST, RESTARTABLE
+from hades.runs.signals import FINISHED, INTERRUPTED, PROCESS_LOST, RESTARTABLE
 
 _BUCKET = re.compile(r"[a-z0-9][-_.a-z0-9]{1,220}[a-z0-9]")
 _REACH = (

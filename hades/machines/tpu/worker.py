@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Literal, cast
 
 from hades.machines.commands import shell_line
-from hades.run.signals import FINISHED, INTERRUPTED, PROCESS_LOST, RESTARTABLE
+from hades.runs.signals import FINISHED, INTERRUPTED, PROCESS_LOST, RESTARTABLE
 
 PYTHON = "3.12"
 """Python version of the workers' environment: images of TPU VMs ship Python 3.10, which JAX no longer supports."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from hades.pictures.palette import BLUE, GREEN, GRID, INK, MUTED, ORANGE, SKY, SLATE, VERMILION, mix
 from hades.pictures.scenes.canvas import Canvas, Point
+from hades.text import fixed
 
 _GROUND = mix(GRID, SLATE, 0.35)
 _CART, _POLE = 0.5, 2.2  # half a cart's width and a pole's length, drawn longer than it is so that angles show
@@ -111,7 +112,7 @@ def _point(obs: np.ndarray, size: int) -> Canvas:
     canvas.line([(-half, 0.0), (half, 0.0)], _GROUND, 2)
     for mark in (-1.0, 0.0, 1.0):
         canvas.line([(mark, -0.05 * unit), (mark, 0.05 * unit)], _GROUND, 2)
-        canvas.text((mark, -0.22 * unit), f"{mark:.0f}".replace("-", "−"), MUTED)
+        canvas.text((mark, -0.22 * unit), fixed(mark), MUTED)
     _flag(canvas, (goal, 0.0), 1.6 * unit)
     canvas.disc((position, 0.0), 0.09 * unit, BLUE)
     for x, clipped in ((position, far), (goal, goal_far)):

@@ -8,6 +8,7 @@ from hades.pictures.palette import GRID, MUTED, SCENE, SLATE, mix
 from hades.pictures.scenes.bodies import Shape
 from hades.pictures.scenes.cameras import View
 from hades.pictures.scenes.canvas import Canvas, Point
+from hades.text import fixed
 
 _FLOOR = mix(SCENE, GRID, 0.45)
 _LINE, _RULER = mix(GRID, SLATE, 0.12), mix(GRID, SLATE, 0.6)
@@ -93,4 +94,4 @@ def is_table(plane: Shape) -> bool:
 
 def metres(x: float) -> str:
     """ "−2 m", "0.5 m"."""
-    return f"{x:.1f}".removesuffix(".0").replace("-", "−") + " m"
+    return fixed(x, 1).removesuffix(".0") + " m"

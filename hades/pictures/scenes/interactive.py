@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import escape
 
 from hades.data.files import write_bytes
 from hades.errors import HadesError, MissingPackageError
-from hades.pictures.markup import escape
 from hades.pictures.palette import SCENE, rgb
 from hades.pictures.scenes.bodies import Shape
 from hades.pictures.scenes.ground import is_table

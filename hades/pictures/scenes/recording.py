@@ -12,7 +12,7 @@ from hades.environments.base import Environment
 from hades.environments.rollout import record_episode_keeping
 from hades.pictures.scenes.draw import can_draw, draw
 from hades.pictures.scenes.motion import HasBodies, Motion
-from hades.pictures.text import return_text
+from hades.text import fixed, return_text
 from hades.types import EnvSpec, Key
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Episode:
         """The return up to and with step t, without decimals where all rewards are whole numbers."""
         value = float(self.returns[min(t, len(self) - 1)])
         whole = bool((self.rewards == np.round(self.rewards)).all())
-        return f"{value:.0f}".replace("-", "−") if whole else return_text(value)
+        return fixed(value) if whole else return_text(value)
 
     @property
     def can_be_drawn(self) -> bool:
@@ -71,7 +71,7 @@ class Episode:
     def distance(self, t: int) -> str:
         """Forward distance of the robot before step t, as "3.20 m"; empty where moving is not the task."""
         metres = self.motion.distance(t) if self.motion else None
-        return "" if metres is None else f"{metres:.2f} m".replace("-0.00", "0.00").replace("-", "−")
+        return "" if metres is None else f"{fixed(metres, 2)} m"
 
     def draw(self, t: int, size: int) -> "Image.Image":
         """The scene before step t.

@@ -7,8 +7,8 @@ import numpy as np
 
 from hades.pictures.figures import NARROW, WIDE, figure, render
 from hades.pictures.palette import BLUE, GREEN, INDIGO, INK, MUTED, ORANGE, PINK, SLATE, VERMILION
-from hades.pictures.text import return_text
 from hades.studies.comparison.numbers import AXES, Comparison, EnvironmentComparison, sorted_methods
+from hades.text import return_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

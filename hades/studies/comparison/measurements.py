@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from hades import registry
 from hades.data.dataset import DistilledDataset
 from hades.policy.trained_policy import train_policy
-from hades.run.record import RunRecord
+from hades.runs.record import RunRecord
 from hades.studies.comparable import environment_of
 from hades.studies.retention import random_return
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from hades import registry
 from hades.environments.thresholds import SOLVED
-from hades.run.record import RunRecord
+from hades.runs.record import RunRecord
 from hades.studies.aggregate import Estimate, estimate, estimates
 from hades.studies.comparable import budget, check_agreement, environment_of, environment_versions, grouped, protocol
 from hades.studies.comparison.measurements import Measurements

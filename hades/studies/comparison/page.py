@@ -1,12 +1,9 @@
 """A comparison for readers: a page, Markdown, CSV, and figures as files for a paper."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
-from hades.data.files import write_bytes
-from hades.pictures.markup import captioned, paragraph, responsive, section, table
-from hades.pictures.page import header, html_page
-from hades.pictures.text import csv_text, duration, integer, markdown_table, return_text
 from hades.studies.comparison import figures
 from hades.studies.comparison.numbers import Comparison, EnvironmentComparison
 from hades.studies.comparison.tables import (
@@ -19,6 +16,8 @@ from hades.studies.comparison.tables import (
     result_rows,
     run_rows,
 )
+from hades.studies.page import Figure, Section, StudyPage, Table
+from hades.text import csv_text, duration, integer, percent, return_text, versions_text
 
 CROWDED = 0.25
 """Seconds of selection for a second of search from which on a comparison says so."""
@@ -30,42 +29,62 @@ FEW = 10
 
 def write_comparison(comparison: Comparison, folder: Path) -> dict[str, Path]:
     """Write `comparison.html`, `comparison.md`, `runs.csv`, `methods.csv` and `figures/`; their paths by kind."""
-    for kind in ("svg", "png"):
-        curves = figures.learning_curves(comparison.environments, titled=True, image_format=kind)
-        write_bytes(folder / f"figures/curves.{kind}", curves)
-        write_bytes(folder / f"figures/returns.{kind}", figures.final_returns(comparison, image_format=kind))
-    return {
-        "page": write_bytes(folder / "comparison.html", page(comparison).encode()),
-        "markdown": write_bytes(folder / "comparison.md", markdown(comparison).encode()),
-        "runs": write_bytes(folder / "runs.csv", csv_text(run_rows(comparison)).encode()),
-        "methods": write_bytes(folder / "methods.csv", csv_text(method_rows(comparison)).encode()),
-        "figures": folder / "figures",
-    }
+    return page(comparison).write(
+        folder,
+        "comparison",
+        figures={
+            "curves": partial(figures.learning_curves, comparison.environments, titled=True),
+            "returns": partial(figures.final_returns, comparison),
+        },
+        files={
+            "runs": ("runs.csv", csv_text(run_rows(comparison))),
+            "methods": ("methods.csv", csv_text(method_rows(comparison))),
+        },
+    )
 
 
-def page(comparison: Comparison) -> str:
-    """One HTML file that holds everything it shows."""
-    parts = [
-        header(", ".join(comparison.methods), title(comparison), conditions(comparison)),
-        section("What they earn", _returns_figure(comparison)),
-        *(_environment(comparison, env, i) for i, env in enumerate(comparison.environments)),
-    ]
-    if comparison.overall:
-        over = table(overall_rows(comparison), OVERALL_HEAD, "numbers whole")
-        parts.append(section("Over all environments", over, paragraph(_OVERALL_NOTE, "note")))
-    parts.append(section("How to read this", *(paragraph(note) for note in notes(comparison))))
-    footer = "Written by hades from the files of the runs; runs.csv and methods.csv beside this page hold every number."
-    return html_page(title(comparison), parts, footer)
+def page(comparison: Comparison) -> StudyPage:
+    """The page of a comparison; its Markdown has all environments in one table."""
+    environments = comparison.environments
+    returns = Figure(
+        partial(figures.final_returns, comparison),
+        "Final returns of every method and seed",
+        "Report returns: small dots are seeds, a diamond is their interquartile mean, the bar its 95 % bootstrap "
+        "interval, a dotted line what random actions earn.",
+    )
+    earned = [(env.name, *row) for env in environments for row in result_rows(env)]
+    cost = [(env.name, *row) for env in environments for row in cost_rows(env)]
+    overall = (Table(OVERALL_HEAD, overall_rows(comparison)), _OVERALL_NOTE) if comparison.overall else ()
+    return StudyPage(
+        eyebrow=", ".join(comparison.methods),
+        title=title(comparison),
+        conditions=conditions(comparison),
+        sections=[
+            Section("What they earn", [returns]),
+            *(_environment(env, is_first=i == 0) for i, env in enumerate(environments)),
+            Section("Over all environments", overall),
+        ],
+        summary=[
+            Table(("environment", *RESULTS_HEAD), earned),
+            *(Table(("environment", *COST_HEAD), cost), _COST_NOTE),
+            *overall,
+        ],
+        notes=notes(comparison),
+        footer="Written by hades from the files of the runs; runs.csv and methods.csv beside this page hold every "
+        "number.",
+    )
 
 
-def markdown(comparison: Comparison) -> str:
-    """Conditions, tables and notes, with the figures as files beside it."""
-    parts = [f"# {title(comparison)}", "\n".join(f"- {line}" for line in conditions(comparison))]
-    parts += [markdown_table(RESULTS_HEAD, result_rows(comparison))]
-    parts += [markdown_table(COST_HEAD, cost_rows(comparison)), _COST_NOTE]
-    if comparison.overall:
-        parts += [markdown_table(OVERALL_HEAD, overall_rows(comparison)), _OVERALL_NOTE]
-    return "\n\n".join([*parts, *notes(comparison)]) + "\n"
+def _environment(env: EnvironmentComparison, is_first: bool) -> Section:
+    """The returns, curves and costs of the methods on an environment; the first section explains its terms."""
+    caption = f"Dashed: {return_text(env.target)}, {env.target_source}."
+    if env.random is not None:
+        caption += f" Dotted: random actions, {return_text(env.random)}."
+    if is_first:
+        caption = f"{_CURVES_NOTE} {caption}"
+    curves = Figure(partial(figures.learning_curves, [env]), figures.describe(env), caption)
+    tables = Table(RESULTS_HEAD, result_rows(env)), Table(COST_HEAD, cost_rows(env))
+    return Section(env.name, [tables[0], curves, tables[1], *([_COST_NOTE] if is_first else [])])
 
 
 def title(comparison: Comparison) -> str:
@@ -120,7 +139,7 @@ _OVERALL_NOTE = (
 
 
 def notes(comparison: Comparison) -> list[str]:
-    """What the words of the tables mean."""
+    """Explanations of the words of the tables."""
     fewest = min(len(cell.runs) for env in comparison.environments for cell in env.cells)
     targets = "; ".join(f"{e.name} {return_text(e.target)} ({e.target_source})" for e in comparison.environments)
     chance = [f"{e.name} {return_text(e.random)}" for e in comparison.environments if e.random is not None]
@@ -145,37 +164,10 @@ def _advice(comparison: Comparison) -> list[str]:
     cells = [(f"{cell.method} on {env.name}", cell) for env in comparison.environments for cell in env.cells]
     often = [n for n, c in cells if c.total("seconds", "selection") > CROWDED * c.total("seconds", "search")]
     seldom = [n for n, c in cells if min(len(run.returns) for run in c.runs) < FEW]
-    too_often = f"Evaluated so often that it took over {100 * CROWDED:.0f} % of the seconds of the search"
+    too_often = f"Evaluated so often that it took over {percent(CROWDED)} of the seconds of the search"
     too_seldom = f"Evaluated fewer than {FEW} times in a run, so that curves are coarse"
     return [f"{what}: {', '.join(whose)}." for what, whose in ((too_often, often), (too_seldom, seldom)) if whose]
 
 
-def _environment(comparison: Comparison, env: EnvironmentComparison, i: int) -> str:
-    """One environment: what its methods earn, how they got there, and what it cost."""
-    letters = chr(ord("a") + i % 26) * (i // 26 + 1)
-    wide, narrow = figures.learning_curves([env]), figures.learning_curves([env], narrow=True)
-    picture = responsive(wide, narrow, f"curves-{letters}", figures.describe(env))
-    caption = f"Dashed: {return_text(env.target)}, {env.target_source}."
-    if env.random is not None:
-        caption += f" Dotted: random actions, {return_text(env.random)}."
-    earned, cost = ([row[1:] for row in rows(comparison) if row[0] == env.name] for rows in (result_rows, cost_rows))
-    return section(
-        env.name,
-        table(earned, RESULTS_HEAD[1:], "numbers whole"),
-        captioned(picture, f"{_CURVES_NOTE} {caption}" if i == 0 else caption),
-        table(cost, COST_HEAD[1:], "numbers whole"),
-        paragraph(_COST_NOTE, "note") if i == 0 else "",
-    )
-
-
-def _returns_figure(comparison: Comparison) -> str:
-    wide, narrow = figures.final_returns(comparison), figures.final_returns(comparison, narrow=True)
-    caption = (
-        "Report returns: small dots are seeds, a diamond is their interquartile mean, the bar its 95 % bootstrap "
-        "interval, a dotted line what random actions earn."
-    )
-    return captioned(responsive(wide, narrow, "returns", "Final returns of every method and seed"), caption)
-
-
 def _versions(versions: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in versions.items()) or "no package decides it"
+    return versions_text(versions) or "no package decides it"

@@ -9,9 +9,9 @@ import numpy as np
 from hades.pictures.figures import NARROW, WIDE, figure, render
 from hades.pictures.heat import draw_shares
 from hades.pictures.palette import BLUE, GREEN, INDIGO, INK, MUTED, ORANGE, PINK, SLATE, VERMILION
-from hades.pictures.text import percent
 from hades.studies.generalization.grid import axis_text, value_text
 from hades.studies.generalization.numbers import Generalization
+from hades.text import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,8 +1,8 @@
 """The recipes of a generalisation grid: the product of its axes, each applied to the recipe that a dataset names.
 
 Learning rate, number of updates and initialisation scale are factors on the recipe's own values. Width, depth and
-activation are those of an MLP with the rest of the recipe's policy (how it acts, its scales and its log_std); other
-networks are given as policies, and stand beside those of the grid.
+activation are those of the recipe's policy, or of an MLP that acts and is scaled like it where the policy lacks one of
+the three; other networks are given as policies, and stand beside those of the grid.
 """
 
 import dataclasses
@@ -14,9 +14,7 @@ from typing import Any, ClassVar
 from hades import registry
 from hades.data.dataset import DistilledDataset
 from hades.errors import ConfigError, offer
-from hades.inner.behaviour_cloning import BehaviourCloning
-from hades.inner.init_scheme import RandomInit
-from hades.inner.span import SPAN_OPTIMIZERS
+from hades.inner.base import InnerLearner
 from hades.policies.base import Policy
 from hades.policies.mlp import MLP
 from hades.policy.trained_policy import changed_learner, parse_call, parse_policy
@@ -40,7 +38,7 @@ class Cell:
     """One recipe of the grid."""
 
     settings: Settings
-    learner: BehaviourCloning
+    learner: InnerLearner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,17 +87,19 @@ class Grid:
         """The recipes of the grid, in the order of the axes, with fresh initial policies for every training (HaDES-R).
 
         Raises:
-            ConfigError: for an unknown activation, optimiser or learner, and for what does not fit the environment.
+            ConfigError: for an unknown activation, optimiser or learner, for an axis that a learner has no field for,
+                and for what does not fit the environment.
         """
         found = []
         for text in self.learners:
-            learner = _learner(text, changed_learner(dataset, {}))
-            learner = dataclasses.replace(learner, init_scheme=RandomInit(1), num_points=len(dataset), evolve=())
+            learner = _learner(text, changed_learner(dataset, {})).sized(len(dataset)).randomized()
+            self._check_axes(learner)
             for network, policy in self._networks(learner.policy):
-                for choice in itertools.product(*(getattr(self, axis) for axis in _RECIPE.values())):
-                    changed = _changed(learner, policy, *choice)
+                for values in itertools.product(*(getattr(self, axis) for axis in _RECIPE.values())):
+                    choice = dict(zip(_RECIPE, values, strict=True))
+                    changed = _changed(learner, policy, choice)
                     changed.check(dataset.environment.spec)
-                    found.append(Cell({**network, **dict(zip(_RECIPE, choice, strict=True)), "learner": text}, changed))
+                    found.append(Cell({**network, **choice, "learner": text}, changed))
         return tuple(found)
 
     def describe(self) -> dict[str, Any]:
@@ -107,12 +107,24 @@ class Grid:
         described = {field.name: list(getattr(self, field.name)) for field in dataclasses.fields(self)}
         return described | {"policies": [registry.describe(policy) for policy in self.policies]}
 
+    def _check_axes(self, learner: InnerLearner) -> None:
+        """Refuse an axis that would change a field which the learner does not have."""
+        for axis, field in (("learning_rates", "learning_rate"), ("num_updates",) * 2, ("optimizers", "optimizer")):
+            values, same = getattr(self, axis), 1.0 if axis in self.FACTORS else ORIGINAL
+            if values != (same,) and field not in learner.field_names():
+                raise ConfigError(
+                    f"Grid.{axis} is {values}, but {type(learner).__name__} has no {field} to change: give the axis "
+                    f"the one value {same!r}."
+                )
+
     def _networks(self, original: Policy) -> Iterator[tuple[dict[str, Any], Policy]]:
-        shared = {field.name: getattr(original, field.name) for field in dataclasses.fields(Policy)}
-        base = original if isinstance(original, MLP) else MLP(**shared)
+        base: Any = original  # with the three fields, which the type Policy does not have
+        fields = {field.name for field in dataclasses.fields(original)}
+        if not {"width", "depth", "activation"} <= fields:
+            base = MLP(**{field.name: getattr(original, field.name) for field in dataclasses.fields(Policy)})
         for width, depth, activation in itertools.product(self.widths, self.depths, self.activations):
             policy = dataclasses.replace(base, width=width, depth=depth, activation=activation)
-            yield {"width": width, "depth": depth, "activation": activation, "policy": "MLP"}, policy
+            yield {"width": width, "depth": depth, "activation": activation, "policy": type(base).__name__}, policy
         for other in self.policies:
             yield {"width": None, "depth": None, "activation": None, "policy": policy_text(other)}, other
 
@@ -157,50 +169,46 @@ def policy_text(policy: Policy) -> str:
     return f"{type(policy).__name__}({', '.join(changed)})"
 
 
-def _changed(
-    learner: BehaviourCloning, policy: Policy, rate: float, updates: float, optimizer: str, scale: float, acting: str
-) -> BehaviourCloning:
-    """A recipe of the grid; the first layer is trained in the span of the data where that is exact."""
-    name, own_rate = _optimizer(optimizer, learner)
+def _changed(learner: InnerLearner, policy: Policy, choice: Settings) -> InnerLearner:
+    """A recipe of the grid; fields whose axis leaves them alone are not named, so a learner may lack them."""
+    scale, acting = choice["init_scale"], choice["acting"]
     acting = policy.acting if acting == ORIGINAL else acting
-    return dataclasses.replace(
-        learner,
-        policy=dataclasses.replace(policy, hidden_scale=policy.hidden_scale * scale, acting=acting),
-        learning_rate=own_rate * rate,
-        num_updates=max(1, round(learner.num_updates * updates)),
-        optimizer=name,
-        optimizer_options=learner.optimizer_options if name == learner.optimizer else (),
-        span_first_layer=learner.span_first_layer and name in SPAN_OPTIMIZERS and policy.first_layer is not None,
-    )
+    policy = dataclasses.replace(policy, hidden_scale=policy.hidden_scale * scale, acting=acting)
+    fields = _optimizer(choice["optimizer"])
+    if (rate := choice["learning_rate"]) != 1.0:
+        fields["learning_rate"] = fields.get("learning_rate", getattr(learner, "learning_rate", None)) * rate
+    if (updates := choice["num_updates"]) != 1.0:
+        fields["num_updates"] = max(1, round(learner.num_updates * updates))
+    return learner.adapted(policy=policy, **fields)
 
 
-def _optimizer(text: str, learner: BehaviourCloning) -> tuple[str, float]:
-    """Name and learning rate of "sgd=0.1", "sgd" or "original"."""
+def _optimizer(text: str) -> dict[str, Any]:
+    """The fields that "sgd=0.1", "sgd" or "original" change."""
     if text == ORIGINAL:
-        return learner.optimizer, learner.learning_rate
+        return {}
     name, _, rate = text.partition("=")
     try:
-        return name.strip(), float(rate) if rate else learner.learning_rate
+        return {"optimizer": name.strip(), **({"learning_rate": float(rate)} if rate else {})}
     except ValueError:
         raise ConfigError(f'Grid.optimizers has "{text}"; write "sgd" or, with a learning rate, "sgd=0.1".') from None
 
 
-def _learner(text: str, original: BehaviourCloning) -> BehaviourCloning:
+def _learner(text: str, original: InnerLearner) -> InnerLearner:
     """The learner that a text names, with the fields of the original where it says nothing else."""
     if text == ORIGINAL:
         return original
     name, arguments = parse_call(text)
-    kind = registry.get("InnerLearner", name) if name else object
-    if not issubclass(kind, BehaviourCloning):
+    kind: Any = registry.get("InnerLearner", name) if name else InnerLearner
+    if kind.clone is InnerLearner.clone:
         raise ConfigError(
             f'Grid.learners has "{text}", which trains no policy from pairs: write "{ORIGINAL}" or changes such as '
             '"BehaviourCloning(batch_size=1)".'
         )
-    fields = [field.name for field in dataclasses.fields(kind)]
+    fields = kind.field_names()
     for argument in arguments:
         if argument not in fields:
             raise ConfigError(f'Grid.learners has "{text}", but {name} has no "{argument}". {offer(argument, fields)}')
-    kept = {f.name: getattr(original, f.name) for f in dataclasses.fields(original) if f.name in fields}
+    kept = {name: getattr(original, name) for name in original.field_names() if name in fields}
     return kind(**(kept | arguments))
 
 

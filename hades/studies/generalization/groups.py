@@ -1,8 +1,8 @@
 """Train and play many recipes at once: those that differ in numbers alone are rows of one compiled program.
 
-Learning rate, number of updates and initial weights are operands of the program, so that a group of recipes compiles
-once. Two groups are in work at a time: one compiles while the other one runs. Row (recipe, init i) has exactly the keys
-that `evaluate_dataset` gives to init i.
+Initial weights and the numbers that a learner can trace (learning rate and number of updates of behaviour cloning) are
+operands of the program, so that a group of recipes compiles once. Two groups are in work at a time: one compiles while
+the other one runs. Row (recipe, init i) has exactly the keys that `evaluate_dataset` gives to init i.
 """
 
 import concurrent.futures
@@ -24,10 +24,9 @@ from hades.algorithms.playing import map_chunks
 from hades.data.dataset import DistilledDataset
 from hades.environments.base import Environment
 from hades.environments.rollout import rollout
-from hades.inner.behaviour_cloning import BehaviourCloning
+from hades.inner.base import InnerLearner
 from hades.normalizers.base import Normalizer, NormalizerState
 from hades.policies.base import Policy
-from hades.policies.mlp import MLP
 from hades.policy.trained_policy import initial_policies, normalizer_state
 from hades.types import ActFn, Dataset, EnvSpec, Key, Params
 
@@ -40,7 +39,7 @@ THREADS = 2
 class Timing:
     """Seconds of one group."""
 
-    learner: BehaviourCloning
+    learner: InnerLearner
     policies: int
     compiling: float
     running: float
@@ -52,8 +51,7 @@ class _Rows:
 
     init: Array  # i32[B], which init
     scale: Array  # i32[B], which of the stacked initialisation scales
-    learning_rate: Array  # f32[B]
-    num_updates: Array | None  # i32[B]; None where all have the same number
+    numbers: dict[str, Array]  # f32[B] or i32[B] each, fields of the learner
 
 
 @struct.dataclass
@@ -69,7 +67,7 @@ class _Shared:
 
 def measure_cells(
     dataset: DistilledDataset,
-    learners: Sequence[BehaviourCloning],
+    learners: Sequence[InnerLearner],
     num_inits: int,
     num_episodes: int,
     seed: int,
@@ -86,7 +84,7 @@ def measure_cells(
         progress: called after each group with the number of policies measured and their total.
     """
     same_updates = len({learner.num_updates for learner in learners}) == 1
-    groups: dict[BehaviourCloning, list[int]] = {}
+    groups: dict[InnerLearner, list[int]] = {}
     for i, learner in enumerate(learners):
         groups.setdefault(_program(learner, same_updates), []).append(i)
     returns, timing, total = np.empty((len(learners), num_inits)), [], len(learners) * num_inits
@@ -108,17 +106,21 @@ def measure_cells(
     return returns, timing
 
 
-def count_programs(learners: Sequence[BehaviourCloning]) -> int:
+def count_programs(learners: Sequence[InnerLearner]) -> int:
     """How many groups `measure_cells` compiles."""
     same_updates = len({learner.num_updates for learner in learners}) == 1
     return len({_program(learner, same_updates) for learner in learners})
 
 
-def _program(learner: BehaviourCloning, same_updates: bool) -> BehaviourCloning:
+def _operands(learner: InnerLearner, same_updates: bool) -> tuple[str, ...]:
+    """Fields that are operands of a program; a number of updates that all recipes share is a constant of it."""
+    return tuple(name for name in learner.traceable if name != "num_updates" or not same_updates)
+
+
+def _program(learner: InnerLearner, same_updates: bool) -> InnerLearner:
     """What recipes that share one compilation have in common; the numbers that are operands are 1."""
-    updates = learner.num_updates if same_updates else 1
     policy = dataclasses.replace(learner.policy, hidden_scale=1.0)
-    return dataclasses.replace(learner, policy=policy, learning_rate=1.0, num_updates=updates)
+    return learner.changed(policy=policy, **dict.fromkeys(_operands(learner, same_updates), 1))
 
 
 class _Measurement:
@@ -127,11 +129,11 @@ class _Measurement:
     def __init__(self, dataset: DistilledDataset, num_inits: int, num_episodes: int, seed: int):
         self._dataset, self._num_inits, self._num_episodes = dataset, num_inits, num_episodes
         self._key = stream_key(jax.random.key(seed), Stream.REPORT)
-        self._known: dict[Policy, Params] = {}
+        self._known: dict[tuple[type, Policy], Params] = {}
         self._lock = threading.Lock()
 
     def measure(
-        self, program: BehaviourCloning, learners: Sequence[BehaviourCloning], same_updates: bool
+        self, program: InnerLearner, learners: Sequence[InnerLearner], same_updates: bool
     ) -> tuple[np.ndarray, Timing]:
         """Mean returns f64[C, I] of the recipes of one group."""
         operands = self._shared(learners), self._rows(learners, same_updates)
@@ -143,20 +145,17 @@ class _Measurement:
         took = Timing(program, len(returns), done - began, time.monotonic() - done)
         return returns.reshape(len(learners), self._num_inits), took
 
-    def _inits(self, learner: BehaviourCloning) -> Params:
-        """Initial policies, made once for all MLPs of one shape: they do not depend on the activation."""
-        policy = learner.policy
-        if isinstance(policy, MLP):
-            policy = dataclasses.replace(policy, activation="tanh")
+    def _inits(self, learner: InnerLearner) -> Params:
+        """Initial policies, made once for all recipes that begin at the same ones."""
+        like = learner.changed(policy=learner.policy.same_init)
+        known = (type(learner), like.policy)
         with self._lock:
-            if policy not in self._known:
-                like = dataclasses.replace(learner, policy=policy)
-                self._known[policy] = initial_policies(
-                    self._dataset, like, step_key(self._key, Step.INITS), self._num_inits
-                )
-            return self._known[policy]
+            if known not in self._known:
+                k_inits = step_key(self._key, Step.INITS)
+                self._known[known] = initial_policies(self._dataset, like, k_inits, self._num_inits)
+            return self._known[known]
 
-    def _shared(self, learners: Sequence[BehaviourCloning]) -> _Shared:
+    def _shared(self, learners: Sequence[InnerLearner]) -> _Shared:
         scales = {learner.policy.hidden_scale: learner for learner in learners}
         return _Shared(
             inits=jax.tree.map(lambda *x: jnp.stack(x), *map(self._inits, scales.values())),
@@ -166,21 +165,23 @@ class _Measurement:
             k_play=step_key(self._key, Step.EPISODES),
         )
 
-    def _rows(self, learners: Sequence[BehaviourCloning], same_updates: bool) -> _Rows:
+    def _rows(self, learners: Sequence[InnerLearner], same_updates: bool) -> _Rows:
         """One for each recipe and init, the inits of a recipe together."""
         scales = list(dict.fromkeys(learner.policy.hidden_scale for learner in learners))
         each = functools.partial(np.repeat, repeats=self._num_inits)
         return _Rows(
             init=jnp.tile(jnp.arange(self._num_inits), len(learners)),
             scale=jnp.asarray(each([scales.index(learner.policy.hidden_scale) for learner in learners])),
-            learning_rate=jnp.asarray(each([learner.learning_rate for learner in learners]), jnp.float32),
-            num_updates=None if same_updates else jnp.asarray(each([learner.num_updates for learner in learners])),
+            numbers={
+                name: jnp.asarray(each([getattr(learner, name) for learner in learners]))
+                for name in _operands(learners[0], same_updates)
+            },
         )
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _clone_and_play(
-    learner: BehaviourCloning,
+    learner: InnerLearner,
     normalizer: Normalizer,
     env: Environment,
     num_episodes: int,
@@ -191,8 +192,8 @@ def _clone_and_play(
 
     def clone(row: _Rows) -> Params:
         start = jax.tree.map(lambda x: x[row.scale, row.init], shared.inits)
-        key, recipe = jax.random.fold_in(shared.k_learn, row.init), {"learning_rate": row.learning_rate}
-        return learner.clone(key, shared.pairs, start, env.spec, recipe, row.num_updates)[0]
+        clone: Any = learner.clone  # takes what `traceable` names as keywords
+        return clone(jax.random.fold_in(shared.k_learn, row.init), shared.pairs, start, env.spec, **row.numbers)[0]
 
     def act_for(params: Params, spec: EnvSpec) -> ActFn:
         return normalizer.wrap(shared.state, lambda key, obs: learner.policy.act(key, params, obs, spec))

@@ -45,8 +45,8 @@ class Generalization:
     Attributes:
         name: of the dataset, for tables.
         environment: its name.
-        method: "HaDES-R" or "HaDES-F", or what else the file says.
-        num_points: pairs in the dataset.
+        method: label of its learner, such as "HaDES-R".
+        num_pairs: pairs in the dataset.
         settings: value of each axis for each of the C recipes.
         returns: f64[C, I], mean return of each trained policy over whole episodes.
         original: f64[K], of policies trained by the original recipe.
@@ -58,7 +58,7 @@ class Generalization:
     name: str
     environment: str
     method: str
-    num_points: int
+    num_pairs: int
     settings: tuple[Settings, ...]
     returns: np.ndarray
     original: np.ndarray
@@ -128,7 +128,7 @@ class Generalization:
         }
         cells = [{**s, "returns": _floats(row)} for s, row in zip(self.settings, self.returns, strict=True)]
         return {
-            **{f: getattr(self, f) for f in ("name", "environment", "method", "num_points")},
+            **{f: getattr(self, f) for f in ("name", "environment", "method", "num_pairs")},
             "summary": summary,
             "original": _floats(self.original),
             "reference": dataclasses.asdict(self.reference),
@@ -176,8 +176,8 @@ def generalize(
     return Generalization(
         name=name,
         environment=dataset.environment.spec.name,
-        method=method_of(dataset),
-        num_points=len(dataset),
+        method=dataset.learner.label,
+        num_pairs=len(dataset),
         settings=tuple(cell.settings for cell in cells),
         returns=returns,
         original=original,
@@ -193,10 +193,11 @@ def restored(description: Mapping[str, Any]) -> Generalization:
     Raises:
         KeyError, TypeError: where it is none.
     """
+    description = {"num_pairs": description.get("num_points"), **description}  # its name in older files
     cells = [dict(cell) for cell in description["cells"]]
     returns = np.array([[np.nan if x is None else x for x in cell.pop("returns")] for cell in cells], np.float64)
     return Generalization(
-        **{f: description[f] for f in ("name", "environment", "method", "num_points", "protocol", "seconds")},
+        **{f: description[f] for f in ("name", "environment", "method", "num_pairs", "protocol", "seconds")},
         settings=tuple(cells),
         returns=returns,
         original=np.array(description["original"], np.float64),
@@ -218,12 +219,6 @@ def protocol_of(dataset: DistilledDataset, grid: Grid, num_inits: int, num_episo
         "seed": seed,
         "versions": library_versions(dataset.environment.versions),
     }
-
-
-def method_of(dataset: DistilledDataset) -> str:
-    """ "HaDES-F" where the recipe has a fixed initialisation."""
-    scheme = getattr(dataset.learner, "init_scheme", None)
-    return "HaDES-F" if scheme is not None and scheme.is_fixed else "HaDES-R"
 
 
 def worst_decile(retention: np.ndarray) -> float:

@@ -1,52 +1,86 @@
-"""A generalisation grid for readers: a page, CSV, and figures as files for a paper."""
+"""A generalisation grid for readers: a page, Markdown, CSV, and figures as files for a paper."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from hades.data.files import write_bytes
-from hades.pictures.markup import captioned, details, paragraph, responsive, section, table
-from hades.pictures.page import header, html_page
-from hades.pictures.text import csv_text, duration, integer, markdown_table, percent, return_text
 from hades.studies.aggregate import interquartile_mean
 from hades.studies.generalization import figures
 from hades.studies.generalization.figures import by_environment
 from hades.studies.generalization.grid import axis_text, value_text
 from hades.studies.generalization.numbers import Generalization, worst_decile
+from hades.studies.page import Figure, Section, StudyPage, Table
+from hades.text import csv_text, duration, integer, interval, percent, return_text, versions_text
 
 KEPT_HEAD = ("dataset", "IQM", "95 % interval", "worst decile", "keep ≥ 90 %", "keep ≥ 50 %")
 SUMMARY_HEAD = (*KEPT_HEAD, "environment", "method", "pairs", "100 % is", "policies", "measured in")
-_CELL_HEAD = ("mean return", "mean retention", "worst init", "best init")
 
 
 def write_generalization(results: Sequence[Generalization], folder: Path) -> dict[str, Path]:
-    """Write `generalization.html`, `generalization.csv` (a row a policy) and `figures/`; their paths by kind."""
-    for kind in ("svg", "png"):
-        write_bytes(folder / f"figures/retention.{kind}", figures.retention_profile(results, image_format=kind))
-        for result in results:
-            if figures.axis_pairs(result):
-                maps = figures.heat_maps(result, image_format=kind)
-                write_bytes(folder / f"figures/heat_maps_{result.name}.{kind}", maps)
+    """Write `generalization.html`, `.md` and `.csv` (a row for each policy) and `figures/`; their paths by kind."""
+    maps = {f"heat_maps_{r.name}": partial(figures.heat_maps, r) for r in results if figures.axis_pairs(r)}
     rows = [row for result in results for row in policy_rows(result)]
-    return {
-        "page": write_bytes(folder / "generalization.html", page(results).encode()),
-        "policies": write_bytes(folder / "generalization.csv", csv_text(rows).encode()),
-        "figures": folder / "figures",
-    }
+    return page(results).write(
+        folder,
+        "generalization",
+        figures={"retention": partial(figures.retention_profile, results), **maps},
+        files={"policies": ("generalization.csv", csv_text(rows))},
+    )
 
 
-def page(results: Sequence[Generalization]) -> str:
-    """One HTML file that holds everything it shows."""
-    parts = [
-        header("Generalisation grid", title(results), conditions(results)),
-        section("Retention", table(kept_rows(results), KEPT_HEAD, "numbers whole"), _profile(results)),
-        *(_axes(name, group) for name, group in by_environment(results).items()),
-        *(_dataset(result, i) for i, result in enumerate(results)),
-        section("How to read this", *(paragraph(note) for note in notes(results))),
+def page(results: Sequence[Generalization]) -> StudyPage:
+    """The page of a grid; its Markdown has one table that also describes the datasets."""
+    environments = by_environment(results)
+    profile = Figure(
+        partial(figures.retention_profile, results, titled=len(environments) > 1),
+        figures.describe(results),
+        "Above: interquartile mean retention (diamond) with its 95 % interval and the worst decile (triangle) of each "
+        "dataset. Below: the share of its policies that keep at least so much; dotted at 50 and 90 %.",
+    )
+    return StudyPage(
+        eyebrow="Generalisation grid",
+        title=title(results),
+        conditions=conditions(results),
+        sections=[
+            Section("Retention", [Table(KEPT_HEAD, kept_rows(results)), profile]),
+            *(_axes(name, group) for name, group in environments.items()),
+            *map(_dataset, results),
+        ],
+        summary=[Table(SUMMARY_HEAD, summary_rows(results))],
+        notes=notes(results),
+        footer="Written by hades; generalization.csv beside this page has every policy, generalization.json the "
+        "protocol.",
+    )
+
+
+def _axes(name: str, group: Sequence[Generalization]) -> Section:
+    """The retention of the datasets of an environment for each value of each axis; empty where none varies."""
+    table = Table(("", *(result.name for result in group)), axis_rows(group))
+    caption = "Interquartile mean, in brackets worst decile, over all other axes and inits."
+    return Section(f"By axis, {name}", [table, caption] if table.rows else [])
+
+
+def _dataset(result: Generalization) -> Section:
+    """The heat maps of one dataset and, folded away, every recipe."""
+    maps = Figure(
+        partial(figures.heat_maps, result),
+        f"Mean retention of {result.name} for each pair of axes",
+        "Mean retention in percent for each pair of axes, over all other axes and inits.",
+    )
+    axes = list(result.axes) or ["width"]
+    head = (*map(axis_text, axes), "mean return", "mean retention", "worst init", "best init")
+    rows = [
+        (
+            *(value_text(axis, settings[axis]) for axis in axes),
+            return_text(float(returns.mean())),
+            *(percent(float(share)) for share in (kept.mean(), kept.min(), kept.max())),
+        )
+        for settings, returns, kept in zip(result.settings, result.returns, result.retention, strict=True)
     ]
-    footer = "Written by hades; generalization.csv beside this page has every policy, generalization.json the protocol."
-    return html_page(title(results), parts, footer)
+    every = Table(head, rows, folded=f"Every recipe ({len(rows)})")
+    return Section(result.name, [maps, every] if figures.axis_pairs(result) else [every])
 
 
 def title(results: Sequence[Generalization]) -> str:
@@ -55,7 +89,7 @@ def title(results: Sequence[Generalization]) -> str:
 
 
 def conditions(results: Sequence[Generalization]) -> list[str]:
-    """What is equal for every number."""
+    """Lines on what is equal for every number."""
     lines = []
     for result in results:
         protocol, (recipes, inits) = result.protocol, result.returns.shape
@@ -65,15 +99,14 @@ def conditions(results: Sequence[Generalization]) -> list[str]:
             f"{result.reference.describe()} The original recipe: {len(result.original)} policies. "
             f"Measured in {duration(result.seconds['total'])}."
         )
-    versions = results[0].protocol["versions"]
-    return [*lines, ", ".join(f"{name} {version}" for name, version in versions.items()) + "."]
+    return [*lines, f"{versions_text(results[0].protocol['versions'])}."]
 
 
 def kept_rows(results: Sequence[Generalization]) -> list[tuple[str, ...]]:
-    """What the policies of each dataset keep."""
+    """The retention of each dataset."""
     return [
         (
-            *(r.name, percent(r.iqm.value), f"{percent(r.iqm.low)} to {percent(r.iqm.high)}"),
+            *(r.name, percent(r.iqm.value), interval((r.iqm.low, r.iqm.high), percent)),
             *(percent(r.worst_decile), percent(r.share(0.9)), percent(r.share(0.5))),
         )
         for r in results
@@ -81,10 +114,10 @@ def kept_rows(results: Sequence[Generalization]) -> list[tuple[str, ...]]:
 
 
 def summary_rows(results: Sequence[Generalization]) -> list[tuple[str, ...]]:
-    """The same with what each dataset is."""
+    """The retention of each dataset with what it is and what measuring took."""
     return [
         (
-            *(*kept, r.environment, r.method, str(r.num_points), return_text(r.reference.original)),
+            *(*kept, r.environment, r.method, str(r.num_pairs), return_text(r.reference.original)),
             *(integer(r.returns.size), duration(r.seconds["total"])),
         )
         for kept, r in zip(kept_rows(results), results, strict=True)
@@ -92,7 +125,7 @@ def summary_rows(results: Sequence[Generalization]) -> list[tuple[str, ...]]:
 
 
 def axis_rows(group: Sequence[Generalization]) -> list[tuple[str, ...]]:
-    """One row a value of each axis that varies: IQM and, in brackets, worst decile of each dataset over all else."""
+    """A row for each value of each axis that varies: IQM and, in brackets, worst decile of each dataset."""
     rows = []
     for axis, values in group[0].axes.items():
         for value in values:
@@ -108,7 +141,7 @@ def _kept(retention: np.ndarray) -> str:
 
 
 def policy_rows(result: Generalization) -> list[dict[str, object]]:
-    """One row a trained policy, in raw numbers; empty cells stand for what does not exist."""
+    """Raw numbers, a row for each trained policy; None stands for what does not exist."""
     return [
         {
             "dataset": result.name,
@@ -124,13 +157,8 @@ def policy_rows(result: Generalization) -> list[dict[str, object]]:
     ]
 
 
-def markdown(results: Sequence[Generalization]) -> str:
-    """The summary table."""
-    return markdown_table(SUMMARY_HEAD, summary_rows(results))
-
-
 def notes(results: Sequence[Generalization]) -> list[str]:
-    """What the words of the page mean."""
+    """Explanations of the words of the page."""
     lost = sum(int((~np.isfinite(result.returns)).sum()) for result in results)
     return [
         "Retention: the mean return of a policy over its episodes, as a share of what the original recipe earns, "
@@ -141,52 +169,4 @@ def notes(results: Sequence[Generalization]) -> list[str]:
         "has the initial weights that the dataset was made for.",
         "Learning rate, updates and init scale are factors on the recipe's own values.",
         *([f"{lost} policies have a return that is not finite; they count as 0 %."] if lost else []),
-    ]
-
-
-def _profile(results: Sequence[Generalization]) -> str:
-    titled = len(by_environment(results)) > 1
-    wide = figures.retention_profile(results, titled=titled)
-    narrow = figures.retention_profile(results, titled=titled, narrow=True)
-    caption = (
-        "Above: interquartile mean retention (diamond) with its 95 % interval and the worst decile (triangle) of each "
-        "dataset. Below: the share of its policies that keep at least so much; dotted at 50 and 90 %."
-    )
-    return captioned(responsive(wide, narrow, "retention", figures.describe(results)), caption)
-
-
-def _axes(name: str, group: Sequence[Generalization]) -> str:
-    rows = axis_rows(group)
-    caption = paragraph("Interquartile mean, in brackets worst decile, over all other axes and inits.", "note")
-    heads = ("", *(result.name for result in group))
-    return section(f"By axis, {name}", *((table(rows, heads, "numbers whole"), caption) if rows else ()))
-
-
-def _dataset(result: Generalization, i: int) -> str:
-    """The heat maps of one dataset and, folded away, every recipe."""
-    pairs = figures.axis_pairs(result)
-    letters = chr(ord("a") + i % 26) * (i // 26 + 1)
-    picture = ""
-    if pairs:
-        wide, narrow = figures.heat_maps(result), figures.heat_maps(result, narrow=True)
-        label = f"Mean retention of {result.name} for each pair of axes"
-        caption = "Mean retention in percent for each pair of axes, over all other axes and inits."
-        picture = captioned(responsive(wide, narrow, f"maps-{letters}", label), caption)
-    every = table(_cell_rows(result), (*map(axis_text, _shown(result)), *_CELL_HEAD), "numbers whole")
-    return section(result.name, picture, details(f"Every recipe ({len(result.settings)})", every))
-
-
-def _shown(result: Generalization) -> list[str]:
-    """The axes that vary, or the first one where none does."""
-    return list(result.axes) or ["width"]
-
-
-def _cell_rows(result: Generalization) -> list[tuple[str, ...]]:
-    return [
-        (
-            *(value_text(axis, settings[axis]) for axis in _shown(result)),
-            return_text(float(returns.mean())),
-            *(percent(float(share)) for share in (kept.mean(), kept.min(), kept.max())),
-        )
-        for settings, returns, kept in zip(result.settings, result.returns, result.retention, strict=True)
     ]

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 from hades.pictures.figures import NARROW, WIDE, figure, render
 from hades.pictures.palette import BLUE, GREEN, GRID, INK, MUTED, SLATE, VERMILION, mix
-from hades.pictures.text import number, return_text
 from hades.studies.inspection.influence import Influence, PairInfluence
 from hades.studies.inspection.nearest import Nearest
+from hades.text import number, return_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

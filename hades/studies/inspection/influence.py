@@ -87,10 +87,8 @@ def measure_influence(
         )
 
     def returns(pairs: DistilledDataset) -> np.ndarray:
-        # With full batches the recipe does not depend on the number of pairs; one number is one compilation.
-        size = {} if learner.batch_size else {"num_points": max(count - 1, 1)}
         protocol = EpisodicReturn(num_episodes)
-        return np.array(evaluate_dataset(pairs, num_inits, num_episodes, seed, protocol, **size).per_init)
+        return np.array(evaluate_dataset(pairs, num_inits, num_episodes, seed, protocol).per_init)
 
     say(f"{num_inits} policies from all {count} pairs")
     whole, found = returns(dataset), []
@@ -102,7 +100,7 @@ def measure_influence(
         pairs=tuple(found),
         num_inits=num_inits,
         num_episodes=num_episodes,
-        one_policy=learner.init_scheme.is_fixed,
+        one_policy=learner.is_fixed,
         num_updates=learner.num_updates,
         batch_size=learner.batch_size,
     )

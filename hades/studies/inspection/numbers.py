@@ -12,7 +12,6 @@ import numpy as np
 from hades.data.dataset import DistilledDataset
 from hades.data.files import write_bytes
 from hades.errors import ConfigError, DatasetError, offer
-from hades.normalizers.restarting import RestartingNormalizer
 from hades.policy.trained_policy import freeze_statistics
 from hades.studies.inspection.influence import Influence, measure_influence
 from hades.studies.inspection.nearest import Nearest, measure_nearest
@@ -76,7 +75,7 @@ def measure_reading(
         )
     chosen = check_features(features, dataset.environment.spec)
     measured = dataset
-    if isinstance(dataset.normalizer, RestartingNormalizer):
+    if dataset.normalizer.has_memory:
         say("constant statistics, in the place of those that restart at every evaluation")
         measured = freeze_statistics(dataset, seed=seed)
     say(f"states that {num_inits} policies and random actions visit in {num_episodes} episodes each")

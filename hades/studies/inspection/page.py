@@ -1,17 +1,20 @@
 """The report's sections on what `hades-inspect` measured: nearest visited states, and the influence of each pair."""
 
+from functools import partial
+
 import numpy as np
+from markupsafe import Markup
 
 from hades.errors import DatasetError
-from hades.pictures.markup import details, escape, paragraph, png, responsive, section, table
+from hades.pictures.markup import html, png, responsive
 from hades.pictures.pairs import Pairs, pairs_of
 from hades.pictures.scenes.draw import can_draw, draw
-from hades.pictures.text import number, return_text, signed
-from hades.run.record import RunRecord
+from hades.runs.record import RunRecord
 from hades.studies.inspection.figures import distance_bars, influence_bars
 from hades.studies.inspection.influence import Influence
 from hades.studies.inspection.nearest import Nearest, NearestState
 from hades.studies.inspection.numbers import Reading, dataset_fingerprint, read_reading
+from hades.text import integer, interval, number, return_text, signed
 
 MOST_TWINS = 32
 _MOST_ROWS = 12  # features of a pair in the table; those that differ most
@@ -34,23 +37,22 @@ def reading_of(run: RunRecord) -> tuple[Reading | None, str]:
     return reading, ""
 
 
-def nearest_states(run: RunRecord) -> str:
+def nearest_states(run: RunRecord) -> Markup:
     """Each synthetic observation beside the nearest visited one; one line where nothing has been measured."""
     reading, problem = reading_of(run)
     if run.dataset is None or reading is None:
-        return f'<section class="hint">{paragraph(problem, "note")}</section>' if problem else ""
+        return html.hint(problem) if problem else Markup()
     nearest, pairs = reading.nearest, pairs_of(run.dataset)
     labels = [pairs.label(i) for i in range(len(pairs))]
-    wide, narrow = (distance_bars(nearest, labels, narrow=n) for n in (False, True))
     what = "Distance of each synthetic observation from the nearest visited state"
-    return section(
+    return html.section(
         "Nearest visited states",
-        paragraph(f"{verdict(nearest)} {beside_random(nearest)}"),
-        responsive(wide, narrow, "distance", what),
-        paragraph(_how_distances_are_read(nearest, pairs), "note"),
+        f"{verdict(nearest)} {beside_random(nearest)}",
+        responsive(partial(distance_bars, nearest, labels), "distance", what),
+        html.note(_how_distances_are_read(nearest, pairs)),
         _twins(nearest, pairs),
         _features(nearest, pairs),
-        paragraph(_who_visited(reading), "note"),
+        html.note(_who_visited(reading)),
     )
 
 
@@ -112,30 +114,25 @@ def _how_distances_are_read(nearest: Nearest, pairs: Pairs) -> str:
     return text
 
 
-def _twins(nearest: Nearest, pairs: Pairs) -> str:
+def _twins(nearest: Nearest, pairs: Pairs) -> Markup:
     """Synthetic and visited state side by side, where they can be drawn."""
     if not can_draw(pairs.spec.name, pairs.spec.obs_shape):
-        return ""
+        return Markup()
     cards = []
     for i, near in enumerate(nearest.pairs[:MOST_TWINS]):
-        visited = np.array(near.observation).reshape(pairs.spec.obs_shape)
-        shown = [draw(pairs.spec.name, observation, 240) for observation in (pairs.raw[i], visited)]
-        names = (f"Synthetic state {i + 1}", f"The visited state nearest to synthetic state {i + 1}")
-        images = [png(picture, name) for picture, name in zip(shown, names, strict=True) if picture is not None]
-        both = "".join(
-            f"<div>{image}<span>{what}</span></div>"
-            for image, what in zip(images, ("synthetic", "nearest visited"), strict=True)
+        states = (
+            (pairs.raw[i], f"Synthetic state {i + 1}", "synthetic"),
+            (np.array(near.observation), f"The visited state nearest to synthetic state {i + 1}", "nearest visited"),
         )
+        drawn = [(draw(pairs.spec.name, x.reshape(pairs.spec.obs_shape), 240), alt, what) for x, alt, what in states]
+        images = [(png(picture, alt), what) for picture, alt, what in drawn if picture is not None]
         where = "among the visited states" if nearest.is_visited(i) else "off the visited states"
-        text = f"{number(near.distance)} s.d. apart, {where}. {_furthest(near, pairs)}{_met(near)}"
-        label = f"<b>{i + 1}</b>{escape(pairs.label(i))}"
-        cards.append(
-            f'<figure><div class="pair">{both}</div><figcaption>{label}<br>'
-            f'<span class="note">{escape(text)}</span></figcaption></figure>'
-        )
+        met = f"Met by policy {near.policy + 1} in episode {near.episode + 1}, step {near.step}."
+        text = f"{number(near.distance)} s.d. apart, {where}. {_furthest(near, pairs)}{met}"
+        cards.append((images, pairs.label(i), text))
     more = len(nearest.pairs) - len(cards)
-    rest = paragraph(f"The first {len(cards)} points; the chart above has all of them.", "note") if more else ""
-    return f'<div class="twins">{"".join(cards)}</div>{rest}'
+    rest = html.note(f"The first {len(cards)} pairs; the chart above has all of them.") if more else Markup()
+    return html.twins(cards) + rest
 
 
 def _furthest(near: NearestState, pairs: Pairs) -> str:
@@ -146,36 +143,32 @@ def _furthest(near: NearestState, pairs: Pairs) -> str:
     return f"Furthest in {pairs.features[worst]} ({_apart(near.by_feature[worst])}). "
 
 
-def _met(near: NearestState) -> str:
-    return f"Met by policy {near.policy + 1} in episode {near.episode + 1}, step {near.step}."
-
-
 def _apart(deviation: float) -> str:
     return f"{signed(deviation) if abs(deviation) < 10 else number(deviation)} s.d."
 
 
-def _features(nearest: Nearest, pairs: Pairs) -> str:
+def _features(nearest: Nearest, pairs: Pairs) -> Markup:
     """Vectors feature by feature: folded away below pictures, open where there are none."""
     if pairs.spec.is_image:
-        return ""
+        return Markup()
     rows: list[tuple[str, ...]] = []
     for i, near in enumerate(nearest.pairs[:MOST_TWINS]):
         ranked = np.argsort(-np.abs(near.by_feature), kind="stable")[:_MOST_ROWS]
         for j in ranked:
             values = (pairs.raw[i, j], near.observation[j])
             rows.append((f"{i + 1} · {pairs.features[j]}", *map(number, values), _apart(near.by_feature[j])))
-    head = ("point and feature", "synthetic", "nearest visited", "apart")
-    shown = table(rows, head, "numbers")
+    head = ("pair and feature", "synthetic", "nearest visited", "apart")
+    shown = html.table(rows, head)
     if not can_draw(pairs.spec.name, pairs.spec.obs_shape):
         return shown
-    return details("Feature by feature, those that differ most first", shown)
+    return html.details("Feature by feature, those that differ most first", shown)
 
 
 def _who_visited(reading: Reading) -> str:
     nearest = reading.nearest
     many = nearest.num_policies != 1
     text = (
-        f"Visited: {nearest.num_states:,} states, drawn evenly from the {nearest.num_steps:,} of "
+        f"Visited: {integer(nearest.num_states)} states, drawn evenly from the {integer(nearest.num_steps)} of "
         f"{nearest.num_policies} {'policies' if many else 'policy'} trained on the dataset, {nearest.num_episodes} "
         f"whole episode{'s' if nearest.num_episodes != 1 else ''} {'each ' if many else ''}on report keys."
     )
@@ -184,33 +177,29 @@ def _who_visited(reading: Reading) -> str:
     return text
 
 
-def influence(run: RunRecord) -> str:
-    """What each pair is worth; empty where nothing has been measured."""
+def influence(run: RunRecord) -> Markup:
+    """The influence of each pair; empty where nothing has been measured."""
     reading, _ = reading_of(run)
     if run.dataset is None or reading is None:
-        return ""
+        return Markup()
     measured, pairs = reading.influence, pairs_of(run.dataset)
     title = "Influence of each pair"
     if not measured.pairs:
         text = "The dataset is one pair: without it nothing is left to train on, so there is no influence to measure."
-        return section(title, paragraph(text))
+        return html.section(title, text)
     labels = [pairs.label(i) for i in range(len(pairs))]
-    wide, narrow = (influence_bars(measured, labels, narrow=n) for n in (False, True))
     head = ("pair", "return without it", "difference", "95 % interval")
-    rows = [(f"{i + 1} · {labels[i]}", *_influence_cells(measured, i)) for i in range(len(labels))]
-    return section(
+    rows = [
+        (f"{i + 1} · {label}", return_text(one.without), return_text(one.influence), interval((one.low, one.high)))
+        for i, (label, one) in enumerate(zip(labels, measured.pairs, strict=True))
+    ]
+    return html.section(
         title,
-        paragraph(_what_was_left_out(measured)),
-        responsive(wide, narrow, "influence", "What leaving out each pair costs"),
-        details("In numbers", table(rows, head, "numbers")),
-        paragraph(_how_influence_is_read(measured), "note"),
+        _what_was_left_out(measured),
+        responsive(partial(influence_bars, measured, labels), "influence", "The return lost without each pair"),
+        html.details("In numbers", html.table(rows, head)),
+        html.note(_how_influence_is_read(measured)),
     )
-
-
-def _influence_cells(measured: Influence, i: int) -> tuple[str, str, str]:
-    pair = measured.pairs[i]
-    interval = "–" if pair.low is None or pair.high is None else f"{return_text(pair.low)} to {return_text(pair.high)}"
-    return return_text(pair.without), return_text(pair.influence), interval
 
 
 def _what_was_left_out(measured: Influence) -> str:
@@ -247,8 +236,9 @@ def _how_influence_is_read(measured: Influence) -> str:
     )
     with_interval = ", and lines are 95 % intervals of the paired difference" if measured.num_inits > 1 else ""
     batch = f" in mini-batches of {measured.batch_size}" if measured.batch_size else ""
+    updates = f": {measured.num_updates} updates{batch}" if measured.num_updates else ""
     return (
         f"{unit}; the same initial weights and the same episodes with and without the pair{with_interval}. Blue: the "
-        f"pair helps; orange: it harms; grey: the interval holds 0. The recipe stays the same: {measured.num_updates} "
-        f"updates{batch}. Influences need not add up: each is of one pair beside all the others."
+        f"pair helps; orange: it harms; grey: the interval holds 0. The recipe stays the same{updates}. "
+        "Influences need not add up: each is of one pair beside all the others."
     )

@@ -6,8 +6,8 @@ from hades.data import zoo
 from hades.data.dataset import DistilledDataset, load_dataset
 from hades.errors import CheckpointError, DatasetError
 from hades.policy.published import load_any_dataset
-from hades.run.record import read_run
-from hades.run.workdir import WorkDir
+from hades.runs.record import read_run
+from hades.runs.workdir import WorkDir
 from hades.studies.inspection.numbers import dataset_fingerprint
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from hades.errors import ConfigError
 from hades.registry import build
-from hades.run.record import RunRecord
+from hades.runs.record import RunRecord
 from hades.studies.aggregate import Estimate, estimate
 from hades.studies.comparable import budget, check_agreement, environment_of, protocol
 from hades.studies.retention import random_return
@@ -66,7 +66,7 @@ def size_sweep(records: Sequence[RunRecord]) -> SizeSweep:
     check_agreement([_without_size(record, i) for i, record in enumerate(records)])
     sizes: dict[int, list[RunRecord]] = {}
     for record in records:
-        sizes.setdefault(record.result["num_points"], []).append(record)
+        sizes.setdefault(record.result["num_pairs"], []).append(record)
     first = records[0].result
     return SizeSweep(
         environment=records[0].environment,
@@ -94,7 +94,7 @@ def _point(size: int, records: Sequence[RunRecord]) -> SizePoint:
 def _without_size(record: RunRecord, index: int) -> RunRecord:
     """A record whose recipe says no size and whose seed is its own, so that all sizes can be asked to agree."""
     algorithm = dict(record.experiment["algorithm"])
-    algorithm["learner"] = {**algorithm["learner"], "num_points": 0}
+    algorithm["learner"] = {**algorithm["learner"], "num_pairs": 0}
     return dataclasses.replace(
         record,
         experiment={**record.experiment, "algorithm": algorithm},

@@ -2,25 +2,22 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from hades.data.files import write_bytes
 from hades.pictures.figures import NARROW, WIDE, figure, render
-from hades.pictures.markup import captioned, responsive, section, table
-from hades.pictures.page import header, html_page
 from hades.pictures.palette import BLUE, INK, MUTED
-from hades.pictures.text import csv_text, duration, integer, markdown_table, return_text
+from hades.studies.page import Figure, Section, StudyPage, Table
 from hades.studies.size.numbers import SizePoint, SizeSweep
+from hades.text import csv_text, duration, integer, interval, return_text, versions_text
 
 HEAD = ("pairs", "numbers evolved", "return", "95 % interval", "each seed", "steps", "search")
 
 
 def write_size_sweeps(sweeps: Sequence[SizeSweep], folder: Path) -> dict[str, Path]:
-    """Write numbers, table, figure and page; their paths by kind."""
-    for kind in ("svg", "png"):
-        write_bytes(folder / f"figures/size.{kind}", curves(sweeps, image_format=kind))
+    """Write page, numbers, table and figure; their paths by kind."""
     rows = [
         {"environment": s.environment, "method": s.method, "size": p.size, "return": final, "env_steps": p.env_steps}
         for s in sweeps
@@ -30,16 +27,35 @@ def write_size_sweeps(sweeps: Sequence[SizeSweep], folder: Path) -> dict[str, Pa
     numbers = [
         {"environment": s.environment, "method": s.method, "points": [_describe(p) for p in s.points]} for s in sweeps
     ]
-    return {
-        "page": write_bytes(folder / "size.html", page(sweeps).encode()),
-        "numbers": write_bytes(folder / "size.json", json.dumps(numbers, indent=1).encode()),
-        "table": write_bytes(folder / "size.csv", csv_text(rows).encode()),
-        "figures": folder / "figures",
-    }
+    return page(sweeps).write(
+        folder,
+        "size",
+        figures={"size": partial(curves, sweeps)},
+        files={"numbers": ("size.json", json.dumps(numbers, indent=1)), "table": ("size.csv", csv_text(rows))},
+    )
+
+
+def page(sweeps: Sequence[SizeSweep]) -> StudyPage:
+    """The page of a sweep over sizes, with a table for each environment."""
+    picture = Figure(
+        partial(curves, sweeps),
+        "Return over the number of pairs: " + "; ".join(map(_in_words, sweeps)),
+        "Diamonds: interquartile mean over seeds; band: its 95 % interval; dots: single seeds; dotted: random actions.",
+    )
+    tables = [(f"{sweep.environment}, {sweep.method}", Table(HEAD, rows(sweep))) for sweep in sweeps]
+    return StudyPage(
+        eyebrow="Size of the dataset",
+        title="Return over the size of the dataset",
+        conditions=conditions(sweeps),
+        sections=[Section("Curves", [picture]), *(Section(name, [table]) for name, table in tables)],
+        summary=[part for name, table in tables for part in (f"{name}:", table)],
+        notes=(),
+        footer="Written by hades; size.csv and size.json beside this page hold the numbers.",
+    )
 
 
 def curves(sweeps: Sequence[SizeSweep], *, narrow: bool = False, image_format: str = "svg") -> bytes:
-    """One panel an environment: every seed as a dot, the interquartile mean and its interval over D."""
+    """Draw a panel for each environment: every seed as a dot, the interquartile mean and its interval over D."""
     columns = 1 if narrow else min(len(sweeps), 2)
     rows = -(-len(sweeps) // columns)
     with figure(NARROW if narrow else WIDE, 2.7 * rows + 0.1) as fig:
@@ -65,51 +81,25 @@ def curves(sweeps: Sequence[SizeSweep], *, narrow: bool = False, image_format: s
         return render(fig, image_format)
 
 
-def page(sweeps: Sequence[SizeSweep]) -> str:
-    """One HTML file that holds everything it shows."""
-    label = "Return over the number of pairs: " + "; ".join(map(_in_words, sweeps))
-    caption = (
-        "Diamonds: interquartile mean over seeds; band: its 95 % interval; dots: single seeds; dotted: random actions."
-    )
-    picture = captioned(responsive(curves(sweeps), curves(sweeps, narrow=True), "size", label), caption)
-    title = "Return over the size of the dataset"
-    parts = [
-        header("Size of the dataset", title, conditions(sweeps)),
-        section("Curves", picture),
-        *(section(f"{s.environment}, {s.method}", table(rows(s), HEAD, "numbers whole")) for s in sweeps),
-    ]
-    footer = "Written by hades; size.csv and size.json beside this page hold the numbers."
-    return html_page(title, parts, footer)
-
-
 def conditions(sweeps: Sequence[SizeSweep]) -> list[str]:
-    """What is equal for every number."""
+    """Lines on what is equal for every number."""
     first = sweeps[0]
     lines = [f"{s.environment}: {_budget(s)}, equal for every size." for s in sweeps]
     report = f"{first.protocol['report_inits']} policies × {first.protocol['report_episodes']} episodes"
-    versions = ", ".join(f"{name} {version}" for name, version in first.versions.items())
+    versions = versions_text(first.versions)
     return [*lines, f"Returns: {report} on report keys, over seeds. {first.device}; {versions}."]
 
 
 def rows(sweep: SizeSweep) -> list[tuple[str, ...]]:
-    """One row a size."""
+    """A row for each size."""
     found: list[tuple[str, ...]] = []
     for point in sweep.points:
         value = point.estimate
-        interval = f"{return_text(value.low)} to {return_text(value.high)}" if len(point.finals) > 1 else "–"
+        ends = interval((value.low, value.high)) if len(point.finals) > 1 else "–"
         each = ", ".join(return_text(final) for final in point.finals)
         cost = integer(round(point.env_steps)), duration(point.seconds)
-        found.append((str(point.size), integer(point.genome_size), return_text(value.value), interval, each, *cost))
+        found.append((str(point.size), integer(point.genome_size), return_text(value.value), ends, each, *cost))
     return found
-
-
-def markdown(sweeps: Sequence[SizeSweep]) -> str:
-    """A table for each environment."""
-    tables = []
-    for sweep in sweeps:
-        body = markdown_table(HEAD, rows(sweep))
-        tables.append(f"{sweep.environment}, {sweep.method}, {_budget(sweep)} a run:\n\n{body}")
-    return "\n\n".join(tables)
 
 
 def _budget(sweep: SizeSweep) -> str:

@@ -99,7 +99,7 @@ class Multitask:
             "mergers": [
                 {
                     "names": list(merger.names),
-                    "num_points": len(merger.dataset),
+                    "num_pairs": len(merger.dataset),
                     "learner": merger.dataset.metadata["learner"],
                     "returns": {name: merger.returns[name].describe() for name in merger.names},
                     "retention": {name: self.retention(merger, name) for name in merger.names},
@@ -202,7 +202,7 @@ def _merge(
 ) -> DistilledDataset:
     chosen = [datasets[name] for name in group]
     recipe = shared_recipe(chosen)
-    recipe = recipe if policy is None else dataclasses.replace(recipe, policy=policy)
+    recipe = recipe if policy is None else recipe.changed(policy=policy)
     return merge(chosen, recipe, floors=[floors[name] for name in group], **options)
 
 
@@ -213,8 +213,7 @@ def _common_policy(datasets: Mapping[str, DistilledDataset]) -> Policy | None:
     """
     if len({_size(dataset.learner.policy) for dataset in datasets.values()}) == 1:
         return None
-    policy: Policy = shared_recipe(list(datasets.values())).policy
-    return policy
+    return shared_recipe(list(datasets.values())).policy
 
 
 def _size(policy: Policy) -> str:

@@ -1,49 +1,64 @@
-"""Merged datasets for readers: the retention matrix as a picture, a page, CSV and the merged files themselves."""
+"""Merged datasets for readers: the retention matrix as a picture, a page, Markdown, CSV, and the merged datasets."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from hades.data.files import write_bytes
 from hades.pictures.figures import NARROW, WIDE, figure, render
 from hades.pictures.heat import draw_shares
-from hades.pictures.markup import captioned, paragraph, responsive, section, table
-from hades.pictures.page import header, html_page
-from hades.pictures.text import csv_text, duration, interval_text, markdown_table, percent, return_text
+from hades.studies.page import Figure, Section, StudyPage, Table
 from hades.studies.tasks.numbers import Multitask
+from hades.text import csv_text, duration, interval, percent, return_text, versions_text
 
 SINGLE_HEAD = ("dataset", "environment", "pairs", "single-task return", "95 % interval", "0 % is")
-MERGER_HEAD = ("merged", "points", "task", "return", "retention", "single-task")
+MERGER_HEAD = ("merged", "pairs", "task", "return", "retention", "single-task")
 
 
 def write_multitask(result: Multitask, folder: Path) -> dict[str, Path]:
-    """Write numbers, page, matrix and every merged dataset; their paths by kind."""
+    """Write page, numbers, matrix and every merged dataset; their paths by kind."""
     for merger in result.mergers:
         merger.dataset.save(folder / "datasets" / f"{'+'.join(merger.names)}.safetensors")
-    for kind in ("svg", "png"):
-        write_bytes(folder / f"figures/matrix.{kind}", matrix(result, image_format=kind))
     rows = [
         {"merged": "+".join(m.names), "dataset": n, "return": m.returns[n].mean, "retention": result.retention(m, n)}
         for m in result.mergers
         for n in m.names
     ]
-    return {
-        "page": write_bytes(folder / "multitask.html", page(result).encode()),
-        "numbers": write_bytes(folder / "multitask.json", json.dumps(result.describe(), indent=1).encode()),
-        "table": write_bytes(folder / "multitask.csv", csv_text(rows).encode()),
-        "figures": folder / "figures",
-        "datasets": folder / "datasets",
-    }
+    written = page(result).write(
+        folder,
+        "multitask",
+        figures={"matrix": partial(matrix, result)},
+        files={
+            "numbers": ("multitask.json", json.dumps(result.describe(), indent=1)),
+            "table": ("multitask.csv", csv_text(rows)),
+        },
+    )
+    return {**written, "datasets": folder / "datasets"}
+
+
+def page(result: Multitask) -> StudyPage:
+    """The page of merged datasets; its Markdown has the matrix as a table."""
+    caption = "Retention in percent of the task of a row, in a policy cloned from its pairs and those of a column."
+    return StudyPage(
+        eyebrow="Merged datasets",
+        title=title(result),
+        conditions=conditions(result),
+        sections=[
+            Section("Retention matrix", [Figure(partial(matrix, result), title(result), caption)]),
+            Section("Single-task policies", [Table(SINGLE_HEAD, single_rows(result))]),
+            Section("Mergers", [Table(MERGER_HEAD, merger_rows(result))]),
+        ],
+        summary=[matrix_table(result)],
+        notes=_NOTES,
+        footer="Written by hades; the merged datasets lie in datasets/ beside this page, all numbers in "
+        "multitask.json.",
+    )
 
 
 def matrix(result: Multitask, *, narrow: bool = False, image_format: str = "svg") -> bytes:
-    """What the task of each row keeps, in percent, when it is merged with that of a column; last, with all."""
-    values, columns = result.matrix, [_short(name) for name in result.names]
-    if result.union is not None:
-        union = result.union
-        values = np.column_stack([values, [result.retention(union, name) for name in result.names]])
-        columns.append("all")
+    """Draw the retention of the task of each row, merged with that of each column and, in the last, with all."""
+    values, columns = _matrix(result)
     with figure(NARROW if narrow else min(WIDE, 2.6 + 0.75 * len(columns)), 1.6 + 0.38 * len(values)) as fig:
         ax = fig.subplots()
         draw_shares(ax, values, [_short(name) for name in result.names], columns)
@@ -54,21 +69,6 @@ def matrix(result: Multitask, *, narrow: bool = False, image_format: str = "svg"
         return render(fig, image_format)
 
 
-def page(result: Multitask) -> str:
-    """One HTML file that holds everything it shows."""
-    wide, narrow = matrix(result), matrix(result, narrow=True)
-    caption = "Retention in percent of the task of a row, in a policy cloned from its pairs and those of a column."
-    parts = [
-        header("Merged datasets", title(result), conditions(result)),
-        section("Retention matrix", captioned(responsive(wide, narrow, "matrix", title(result)), caption)),
-        section("Single-task policies", table(single_rows(result), SINGLE_HEAD, "numbers whole")),
-        section("Mergers", table(merger_rows(result), MERGER_HEAD, "numbers whole")),
-        section("How to read this", *(paragraph(note) for note in notes())),
-    ]
-    footer = "Written by hades; the merged datasets lie in datasets/ beside this page, all numbers in multitask.json."
-    return html_page(title(result), parts, footer)
-
-
 def title(result: Multitask) -> str:
     count = len(result.pairs)
     pairs = "Two tasks in one policy" if count == 1 else f"{count} pairs of tasks, each in one policy"
@@ -76,7 +76,7 @@ def title(result: Multitask) -> str:
 
 
 def conditions(result: Multitask) -> list[str]:
-    """What is equal for every number."""
+    """Lines on what is equal for every number."""
     protocol = result.protocol
     return [
         f"{protocol['num_inits']} freshly initialised policies from each dataset and from each merger, "
@@ -84,24 +84,23 @@ def conditions(result: Multitask) -> list[str]:
         f"Network: {protocol['policy']}; layout: {protocol['layout']}"
         f"{', with a task token' if protocol['task_token'] else ''}.",
         f"Environment steps taken to train the policies: 0. Everything took {duration(result.seconds)}.",
-        ", ".join(f"{name} {version}" for name, version in protocol["versions"].items()) + ".",
+        f"{versions_text(protocol['versions'])}.",
     ]
 
 
 def single_rows(result: Multitask) -> list[tuple[str, ...]]:
-    """One row a dataset."""
+    """A row for each dataset."""
     rows: list[tuple[str, ...]] = []
     for name in result.names:
         summary, floor = result.singles[name], result.references[name].floor
         environment, count = _facts(result, name)
         what = "0" if floor == 0 else f"{return_text(floor)} (random actions)"
-        interval = interval_text(summary.describe()).removeprefix("95 % interval ")
-        rows.append((name, environment, str(count), return_text(summary.mean), interval, what))
+        rows.append((name, environment, str(count), return_text(summary.mean), interval(summary.ci95), what))
     return rows
 
 
 def merger_rows(result: Multitask) -> list[tuple[str, ...]]:
-    """One row a task of a merger."""
+    """A row for each task of each merger."""
     return [
         (
             *(" + ".join(_short(n) for n in merger.names), str(len(merger.dataset)), _short(name)),
@@ -113,28 +112,33 @@ def merger_rows(result: Multitask) -> list[tuple[str, ...]]:
     ]
 
 
-def markdown(result: Multitask) -> str:
-    """The matrix, and its median."""
-    names = [_short(name) for name in result.names]
-    union = result.union
-    head = ["retention of", *(f"with {name}" for name in names), *(["with all"] if union else [])]
-    rows = []
-    for name, short, row in zip(result.names, names, result.matrix, strict=True):
-        cells = ["–" if np.isnan(share) else percent(share) for share in row]
-        rows.append([short, *cells, *([percent(result.retention(union, name))] if union else [])])
-    return f"{markdown_table(head, rows)}\n\n{title(result)}"
-
-
-def notes() -> list[str]:
-    """What the words of the page mean."""
-    return [
-        "Retention: the mean return of the merged policies in a task, as a share of what single-task policies of the "
-        "same size earn that are cloned from its dataset alone, measured anew on the same keys. Where that return is "
-        "not positive, 0 % is what random actions earn.",
-        "A merger holds the pairs of its datasets, padded with zeros to common observations and actions and repeated "
-        "until every task has equally many. In the layout “blocks” every task has entries of its own; in “overlap” all "
-        "tasks share the first ones. A policy acts in a task on that task's actions only.",
+def matrix_table(result: Multitask) -> Table:
+    """The matrix as text."""
+    values, columns = _matrix(result)
+    rows = [
+        (_short(name), *("–" if np.isnan(share) else percent(share) for share in row))
+        for name, row in zip(result.names, values, strict=True)
     ]
+    return Table(("retention of", *(f"with {column}" for column in columns)), rows)
+
+
+_NOTES = (
+    "Retention: the mean return of the merged policies in a task, as a share of what single-task policies of the "
+    "same size earn that are cloned from its dataset alone, measured anew on the same keys. Where that return is "
+    "not positive, 0 % is what random actions earn.",
+    "A merger holds the pairs of its datasets, padded with zeros to common observations and actions and repeated "
+    "until every task has equally many. In the layout “blocks” every task has entries of its own; in “overlap” all "
+    "tasks share the first ones. A policy acts in a task on that task's actions only.",
+)
+
+
+def _matrix(result: Multitask) -> tuple[np.ndarray, list[str]]:
+    """Retention f64[tasks, columns] and the names of its columns: every task and, where all are merged, "all"."""
+    values, columns = result.matrix, [_short(name) for name in result.names]
+    if result.union is None:
+        return values, columns
+    union = [result.retention(result.union, name) for name in result.names]
+    return np.column_stack([values, union]), [*columns, "all"]
 
 
 def _facts(result: Multitask, name: str) -> tuple[str, int]:
@@ -145,5 +149,5 @@ def _facts(result: Multitask, name: str) -> tuple[str, int]:
 
 
 def _short(name: str) -> str:
-    """Without what a name of the zoo says of the method."""
+    """The name of a dataset of the zoo up to its method."""
     return name.split("-hades-")[0]

@@ -1,0 +1,117 @@
+"""Metric files: JSON lines without clock times (equal runs write equal bytes), times beside them, and TensorBoard."""
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hades.data.files import explained, write_bytes
+from hades.runs.workdir import WorkDir
+
+
+class JsonLines:
+    """One JSON object a line, each with its `generation`."""
+
+    def __init__(self, path: Path, resume_at: int):
+        """Open for appending; rows behind generation `resume_at` are dropped, they will be written again."""
+        self._path = path
+        kept = [line for line, row in _rows(path) if row["generation"] <= resume_at]
+        write_bytes(path, "".join(f"{line}\n" for line in kept).encode())
+
+    def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        text = "".join(json.dumps({k: plain(v) for k, v in row.items()}) + "\n" for row in rows)
+        with explained(self._path, "Writing metrics"), self._path.open("a") as file:
+            file.write(text)
+
+
+class TensorBoard:
+    """Scalars by generation, as event files.
+
+    Through the file format of tensorboardX, not its SummaryWriter: that one writes from a thread of its own, which a
+    full disk ends without an error, and then waits for it forever.
+    """
+
+    def __init__(self, directory: Path, resume_at: int):
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+        self._directory = directory
+        with explained(directory, "Writing TensorBoard files"):
+            directory.mkdir(parents=True, exist_ok=True)
+            # The name ends in seconds of the wall clock, and an existing file would be overwritten.
+            count = len(list(directory.iterdir()))
+            self._writer = EventsWriter(str(directory / "events"), f".{count}")
+            self._writer.write_event(Event(step=resume_at + 1, session_log=SessionLog(status=SessionLog.START)))
+            self._writer.flush()
+
+    def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Every number of the rows, at their `generation`; on disk when it returns."""
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        with explained(self._directory, "Writing TensorBoard files"):
+            for row in rows:
+                numbers = {name: plain(value) for name, value in row.items() if name != "generation"}
+                scalars = [
+                    Summary.Value(tag=name, simple_value=value)
+                    for name, value in numbers.items()
+                    if isinstance(value, int | float)
+                ]
+                step = int(row["generation"])
+                self._writer.write_event(Event(wall_time=time.time(), step=step, summary=Summary(value=scalars)))
+            self._writer.flush()
+
+    def close(self) -> None:
+        with explained(self._directory, "Writing TensorBoard files"):
+            self._writer.close()
+
+
+class RunLog:
+    """Metric files of a running experiment; processes other than the first write nothing."""
+
+    def __init__(self, directory: WorkDir, resume_at: int, enabled: bool = True):
+        """Open for appending; what lies behind generation `resume_at` is dropped, it will be written again."""
+        self._enabled = enabled
+        if enabled:
+            self._metrics = JsonLines(directory.metrics, resume_at)
+            self._evaluations = JsonLines(directory.evaluations, resume_at)
+            self._timing = JsonLines(directory.timing, resume_at)
+            self._tensorboard = TensorBoard(directory.tensorboard, resume_at)
+
+    def generations(self, rows: Sequence[Mapping[str, Any]], seconds: float) -> None:
+        """Rows of consecutive generations, and the seconds of search up to the last of them."""
+        if self._enabled:
+            self._metrics.write(rows)
+            self._timing.write([{"generation": rows[-1]["generation"], "seconds": round(seconds, 3)}])
+            self._tensorboard.write(rows)
+
+    def evaluation(self, row: Mapping[str, Any]) -> None:
+        """One evaluation on selection keys."""
+        if self._enabled:
+            self._evaluations.write([row])
+            self._tensorboard.write([{"generation": row["generation"], "solution/return": row["return_mean"]}])
+
+    def close(self) -> None:
+        if self._enabled:
+            self._tensorboard.close()
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """All complete rows of a JSON lines file; none where it is missing."""
+    return [row for _, row in _rows(path)]
+
+
+def plain(value: Any) -> Any:
+    """A JSON-ready scalar: non-finite numbers become null."""
+    scalar = value.item() if hasattr(value, "item") else value
+    return None if isinstance(scalar, float) and not math.isfinite(scalar) else scalar
+
+
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Complete lines with their content; one that was cut off by a kill or a full disk is left out."""
+    for line in path.read_text(errors="replace").split("\n")[:-1] if path.exists() else ():
+        with contextlib.suppress(json.JSONDecodeError):
+            yield line, json.loads(line)

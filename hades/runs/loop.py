@@ -1,0 +1,289 @@
+"""The host loop: drives any Algorithm, a block of generations at a time inside one compiled function.
+
+Nothing the host decides (block length, logging, checkpoints, evaluations) touches a key or a state, so a run that is
+interrupted and resumed is the uninterrupted run, bit for bit on the same kind of device.
+"""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from hades import registry
+from hades.algorithms.base import Solution, State
+from hades.algorithms.keys import Stream
+from hades.errors import NonFiniteFitnessError
+from hades.policy.statistics import ReturnSummary, summarize_evaluation
+from hades.policy.versions import library_versions
+from hades.runs import processes
+from hades.runs.checkpoint import opened
+from hades.runs.compiled_run import BLOCK, MAX_FAILURES, CompiledRun
+from hades.runs.experiment import Experiment
+from hades.runs.log import RunLog
+from hades.runs.progress import ProgressReport, generation_text
+from hades.runs.result import RunResult, finished, write_result
+from hades.runs.signals import stop_requests
+from hades.runs.state import Progress
+from hades.runs.workdir import WorkDir
+
+BLOCK_SECONDS = 2.0
+"""About how long a block should take: how often progress moves and a signal is noticed."""
+LONG_BLOCK_SECONDS = 5.0
+"""A block that takes longer is followed by a checkpoint, so that a stop never has to wait for one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Order:
+    """The next action of all processes."""
+
+    generations: int
+    save: bool
+    done: bool
+    stop: bool
+
+
+def run(experiment: Experiment, workdir: str | Path, *, progress: bool = True, config: str = "") -> RunResult:
+    """Run an experiment in a work directory, or continue the one that lives there.
+
+    Args:
+        experiment: what to run.
+        workdir: receives checkpoints, metrics, the dataset file and `result.json`.
+        progress: show a progress bar on stderr.
+        config: the gin text that the experiment came from, kept beside the run as `config.gin`.
+
+    Returns:
+        The result; `interrupted` where a signal ended it early, after a checkpoint.
+
+    Raises:
+        ConfigError: when the devices cannot share a generation evenly.
+        CheckpointError: when the directory is in use or holds another configuration, or no checkpoint in it is usable.
+        ProcessError: when the processes of the run differ in their configuration or do not share the directory.
+        NonFiniteFitnessError: when three generations in a row had no finite fitness.
+    """
+    processes.compare([registry.describe(experiment), library_versions()])
+    experiment.algorithm.check_devices(jax.device_count())
+    directory = WorkDir(workdir)
+    with contextlib.ExitStack() as stack:
+        report = stack.enter_context(ProgressReport(progress and processes.is_first()))
+        _open(directory, experiment, config, stack, report)
+        return _Session(experiment, directory, report).run()
+
+
+def _open(
+    directory: WorkDir, experiment: Experiment, config: str, stack: contextlib.ExitStack, report: ProgressReport
+) -> None:
+    """Lock and claim the directory, for all processes."""
+    stale = processes.first_does(lambda: stack.enter_context(directory.locked()))
+    if stale:
+        report.say(stale)
+    processes.first_does(lambda: directory.claim(experiment, config))
+    processes.check_shared(lambda: directory.lock_token, directory.path)
+
+
+class _Session:
+    """One start of a run, from the newest checkpoint to the end or a signal."""
+
+    def __init__(self, experiment: Experiment, directory: WorkDir, report: ProgressReport):
+        self._experiment, self._directory, self._report = experiment, directory, report
+        self._compiled = CompiledRun(experiment)
+        self._host = Progress()
+        self._state: State = None
+        self._best: Solution = None  # type: ignore[assignment]  # set by _start_or_resume
+
+    def run(self) -> RunResult:
+        with (
+            opened(self._directory.checkpoints) as self._checkpoints,
+            stop_requests(self._is_saved) as stop_requested,
+        ):
+            return self._run(stop_requested)
+
+    def _run(self, stop_requested: Callable[[], bool]) -> RunResult:
+        self._start_or_resume()
+        if int(self._state.failures) >= MAX_FAILURES:  # an earlier start has stopped here, and another would too
+            raise self._no_finite_fitness()
+        self._began = time.monotonic() - self._host.seconds["total"]
+        order = self._order(stop_requested)
+        if not order.done:
+            self._report.say("Compiling one generation …")
+            self._host.seconds["compile"] += self._compiled.compile(self._state)
+        self._log = RunLog(self._directory, self._host.generation, enabled=processes.is_first())
+        while not order.done:
+            if order.stop:
+                return self._interrupted()
+            self._advance(order)
+            order = self._order(stop_requested)
+        if self._host.selected_generation != self._host.generation:  # stopped by the clock between two evaluations
+            self._select()
+        self._save()
+        self._flush()
+        summary, seconds = self._evaluate(self._best, Stream.REPORT)
+        self._host.seconds["report"] = seconds
+        self._host.seconds["inside"] += seconds
+        self._host.seconds["total"] = time.monotonic() - self._began
+        result = finished(self._directory, self._experiment, self._host, self._best, summary)
+        processes.first_does(lambda: write_result(self._directory, result))
+        return result
+
+    def _order(self, stop_requested: Callable[[], bool]) -> _Order:
+        """The next action. Process 0 decides, since clocks differ; any process may request a stop."""
+        each = self._compiled.seconds_per_generation
+        count = self._next_count()
+        long = each is None or each * count > LONG_BLOCK_SECONDS
+        given = processes.gather(count, long, self._is_done(), stop_requested())
+        return _Order(int(given[0, 0]), bool(given[0, 1]), bool(given[0, 2]), bool(given[:, 3].any()))
+
+    def _start_or_resume(self) -> None:
+        like = self._compiled.shapes()
+        restored = self._checkpoints.restore(like, self._report.say)
+        if restored is None:
+            self._state = self._compiled.init()
+            self._best = self._experiment.algorithm.solution(self._state)
+            return
+        self._state, self._best = restored.tree["state"], restored.tree["best"]
+        self._host = Progress.from_record(restored.record, self._directory.checkpoints)
+        self._report.say(f"Continuing {self._directory.path} after generation {self._host.generation}.")
+
+    def _advance(self, order: _Order) -> None:
+        """One block, then whatever is due at the generation it ends at."""
+        began = time.monotonic()
+        self._state, metrics = self._compiled.block(self._state, order.generations, self._steps_left())
+        inside = time.monotonic() - began
+        self._host.seconds["inside"] += inside
+        self._checkpoints.wait()  # what is logged is at most one checkpoint interval ahead of what is on disk
+        self._count(metrics, began)
+        host, experiment = self._host, self._experiment
+        if int(self._state.failures) >= MAX_FAILURES:
+            self._save()
+            self._flush()
+            raise self._no_finite_fitness()
+        host.seconds["search"] += time.monotonic() - began
+        if host.generation % experiment.eval_every == 0 or host.generation == experiment.generations:
+            self._select()
+        if order.save or host.generation % experiment.checkpoint_every == 0:
+            self._save()
+
+    def _next_count(self) -> int:
+        """Generations until something is due, or about BLOCK_SECONDS' worth."""
+        host, experiment = self._host, self._experiment
+        due = min(
+            experiment.generations - host.generation,
+            experiment.eval_every - host.generation % experiment.eval_every,
+            experiment.checkpoint_every - host.generation % experiment.checkpoint_every,
+        )
+        each = self._compiled.seconds_per_generation
+        affordable = BLOCK if each is None else max(1, int(BLOCK_SECONDS / max(each, 1e-6)))
+        return max(1, min(due, BLOCK, affordable if each is not None else 1))
+
+    def _steps_left(self) -> int | None:
+        most = self._experiment.max_env_steps
+        return None if most is None else most - self._host.search_steps
+
+    def _count(self, metrics: list[dict[str, Any]], began: float) -> None:
+        """Add a block's generations to the record and the log, and show how far the run is."""
+        host = self._host
+        rows = []
+        for row in metrics:
+            host.generation += 1
+            host.search_steps += int(row["env_steps"])
+            rows.append({"generation": host.generation, "env_steps_total": host.search_steps, **row})
+        elapsed = time.monotonic() - began
+        self._log.generations(rows, host.seconds["search"] + elapsed)
+        steps_per_second = sum(int(row["env_steps"]) for row in metrics) / max(elapsed, 1e-9)
+        share, seconds_left = self._outlook(elapsed, steps_per_second)
+        fitness = float(metrics[-1]["fitness/mean"])
+        budgeted = self._experiment.max_seconds is not None or self._experiment.max_env_steps is not None
+        total = None if budgeted else self._experiment.generations
+        text = generation_text(host.generation, total, fitness, host.best_return, steps_per_second)
+        self._report.update(text, share, left=f"  {seconds_left:.0f} s left")
+
+    def _outlook(self, elapsed: float, steps_per_second: float) -> tuple[float, float]:
+        """The share of the run that is done, and the seconds left, by whichever limit comes first."""
+        host, experiment = self._host, self._experiment
+        each = self._compiled.seconds_per_generation or elapsed
+        limits = [(host.generation / experiment.generations, each * (experiment.generations - host.generation))]
+        if experiment.max_env_steps is not None:
+            left = experiment.max_env_steps - host.search_steps
+            limits.append((host.search_steps / experiment.max_env_steps, max(0, left) / max(steps_per_second, 1e-9)))
+        if experiment.max_seconds is not None:
+            spent = host.seconds["search"] + host.seconds["selection"] + elapsed
+            limits.append((spent / experiment.max_seconds, max(0.0, experiment.max_seconds - spent)))
+        return min(1.0, max(share for share, _ in limits)), min(left for _, left in limits)
+
+    def _select(self) -> None:
+        """Evaluate the solution on selection keys, and keep it where it is the best so far."""
+        solution = self._experiment.algorithm.solution(self._state)
+        summary, seconds = self._evaluate(solution, Stream.SELECTION)
+        host = self._host
+        host.seconds["selection"] += seconds
+        host.seconds["inside"] += seconds
+        host.selected_generation = host.generation
+        host.selection_steps += round(summary.mean_length * summary.num_inits * summary.num_episodes)
+        # Of equals the newest: where a return saturates, the longer search is the safer one.
+        is_best = bool(np.isfinite(summary.mean)) and (host.best_return is None or summary.mean >= host.best_return)
+        if is_best:
+            host.best_return, host.best_generation, self._best = summary.mean, host.generation, solution
+        self._log.evaluation(
+            {
+                "generation": host.generation,
+                "env_steps_total": host.search_steps,
+                "return_mean": summary.mean,
+                "return_std": summary.std_over_inits,
+                "implausible_episodes": summary.implausible_episodes,
+                "best": is_best,
+            }
+        )
+
+    def _evaluate(self, solution: Solution, stream: Stream) -> tuple[ReturnSummary, float]:
+        self._host.seconds["compile"] += self._compiled.compile_evaluation(solution, stream)
+        began = time.monotonic()
+        evaluation = self._compiled.evaluate(solution, stream)
+        algorithm = self._experiment.algorithm
+        one_policy = not algorithm.evolves_dataset
+        summary = summarize_evaluation(evaluation, algorithm.environments[0], one_policy=one_policy)
+        return summary, time.monotonic() - began
+
+    def _is_done(self) -> bool:
+        host, experiment = self._host, self._experiment
+        target, seconds, steps = experiment.target_return, experiment.max_seconds, experiment.max_env_steps
+        if target is not None and host.best_return is not None and host.best_return >= target:
+            return True
+        if seconds is not None and host.seconds["search"] + host.seconds["selection"] >= seconds:
+            return True
+        if steps is not None and host.search_steps >= steps:
+            return True
+        return host.generation >= experiment.generations
+
+    def _save(self) -> None:
+        self._host.seconds["total"] = time.monotonic() - self._began
+        tree = {"state": self._state, "best": self._best}
+        self._checkpoints.save(self._host.generation, tree, dataclasses.asdict(self._host))
+
+    def _is_saved(self) -> bool:
+        return self._host.generation == 0 or self._checkpoints.holds(self._host.generation)
+
+    def _flush(self) -> None:
+        """Wait until everything is on disk."""
+        self._checkpoints.wait()
+        self._log.close()
+
+    def _no_finite_fitness(self) -> NonFiniteFitnessError:
+        return NonFiniteFitnessError(
+            f"There was no finite fitness, or no finite update, for {int(self._state.failures)} generations in a row "
+            f"(the last is {self._host.generation}). The training may diverge (lower the learning rate), an episode "
+            "may never end inside a WindowedReturn, or the environment may return NaN. Change the configuration and "
+            f"start it in another --workdir; the state before is in {self._directory.checkpoints}."
+        )
+
+    def _interrupted(self) -> RunResult:
+        self._save()
+        self._flush()
+        self._report.say(
+            f"Stopped after generation {self._host.generation}; everything is saved. "
+            "Run the same command again to continue."
+        )
+        return RunResult(workdir=self._directory.path, interrupted=True, generation=self._host.generation)

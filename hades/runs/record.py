@@ -1,0 +1,128 @@
+"""The files of a work directory as one value: what the report and comparisons are made from."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hades import registry
+from hades.data.dataset import DistilledDataset, load_dataset
+from hades.errors import HadesError
+from hades.runs.log import read_json_lines
+from hades.runs.workdir import WorkDir
+from hades.types import EnvSpec
+
+_RENAMED = {"num_points": "num_pairs"}
+"""Keys of `result.json` that had another name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """The files that a run has written so far; every part may be missing.
+
+    Attributes:
+        workdir: where it was read from.
+        dataset: the evolved dataset; None for direct ES and for unfinished runs.
+        dataset_problem: why a dataset file that exists cannot be read, else empty.
+        metrics, evaluations, timing: rows of the JSON lines files.
+        result: `result.json`, empty where the run has not finished.
+        experiment: `experiment.json`, the description of everything that decides the run.
+        config: the operative gin configuration.
+    """
+
+    workdir: Path
+    dataset: DistilledDataset | None
+    dataset_problem: str
+    metrics: Sequence[Mapping[str, Any]]
+    evaluations: Sequence[Mapping[str, Any]]
+    timing: Sequence[Mapping[str, Any]]
+    result: Mapping[str, Any]
+    experiment: Mapping[str, Any]
+    config: str
+
+    @cached_property
+    def spec(self) -> EnvSpec | None:
+        """The environment's spec, from the dataset or the experiment; None where neither can be rebuilt here."""
+        if self.dataset is not None:
+            return self.dataset.environment.spec
+        try:
+            return registry.build(self.experiment).algorithm.environments[0].spec if self.experiment else None
+        except HadesError:
+            return None
+
+    @property
+    def report(self) -> Mapping[str, Any] | None:
+        """Returns on report keys, from `result.json`."""
+        return self.result.get("report")
+
+    @property
+    def environment(self) -> str:
+        return self.result.get("environment") or (self.spec.name if self.spec else "Unknown environment")
+
+    @property
+    def method(self) -> str:
+        """The paper's name of the method; empty where the run has not finished."""
+        return self.result.get("method", "")
+
+    @property
+    def is_finished(self) -> bool:
+        """True if `result.json` describes the end of the run: its budget is used up and no generation came after it."""
+        if not self.result:
+            return False
+        if self.metrics and self.metrics[-1]["generation"] > self.result["generations"]:
+            return False
+        return not self.experiment or _used_up(self.experiment, self.result)
+
+    @property
+    def title(self) -> str:
+        return f"{self.method} on {self.environment}" if self.method else self.environment
+
+
+def read_run(workdir: str | Path) -> RunRecord:
+    """Read whatever files there are; incomplete last lines are left out.
+
+    Raises:
+        HadesError: when there is no such directory.
+    """
+    paths = WorkDir(workdir)
+    if not paths.path.is_dir():
+        raise HadesError(f"There is no work directory at {paths.path}: give the --workdir of a run.")
+    dataset, problem = None, ""
+    if paths.dataset.exists():
+        try:
+            dataset = load_dataset(paths.dataset)
+            dataset.check(dataset.environment.spec)
+        except HadesError as error:
+            dataset, problem = None, str(error)
+    return RunRecord(
+        workdir=paths.path,
+        dataset=dataset,
+        dataset_problem=problem,
+        metrics=read_json_lines(paths.metrics),
+        evaluations=read_json_lines(paths.evaluations),
+        timing=read_json_lines(paths.timing),
+        result={_RENAMED.get(name, name): value for name, value in _read_json(paths.result).items()},
+        experiment=registry.upgraded(_read_json(paths.experiment)),
+        config=paths.config.read_text() if paths.config.exists() else "",
+    )
+
+
+def _used_up(experiment: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
+    """Return True if a result reached one of the limits that the experiment states."""
+    seconds = result["seconds"]["search"] + result["seconds"]["selection"]
+    ends = (
+        ("generations", result["generations"]),
+        ("max_seconds", seconds + 0.002),  # the file holds milliseconds
+        ("max_env_steps", result["env_steps"]["search"]),
+        ("target_return", result["selection_return"]),
+    )
+    return any(experiment.get(n) is not None and value is not None and value >= experiment[n] for n, value in ends)
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}

@@ -1,0 +1,66 @@
+"""Load what a work directory holds: the experiment, its best solution, and the policy of an ES or PPO run."""
+
+from pathlib import Path
+
+import jax
+
+from hades import registry
+from hades.algorithms.base import Solution
+from hades.data.files import read_json
+from hades.errors import CheckpointError
+from hades.policy.run_policy import RunPolicy
+from hades.runs.checkpoint import opened
+from hades.runs.compiled_run import CompiledRun
+from hades.runs.experiment import Experiment
+from hades.runs.workdir import WorkDir
+
+
+def load_policy(workdir: str | Path) -> RunPolicy:
+    """The policy of the best solution so far, from a run of direct ES or PPO, finished or not.
+
+    Args:
+        workdir: the run's.
+
+    Raises:
+        CheckpointError: when there is no run, no usable checkpoint, a run that evolves a dataset, or one of the
+            processes of a run asks (they restore together).
+    """
+    directory = WorkDir(workdir)
+    experiment = read_experiment(directory)
+    if experiment.algorithm.evolves_dataset:
+        raise CheckpointError(
+            f"The run in {directory.path} evolves a dataset, which trains any number of policies: "
+            "hades.train_policy(hades.load_dataset(…))."
+        )
+    return RunPolicy(algorithm=experiment.algorithm, solution=restore_best(directory, experiment))
+
+
+def read_experiment(directory: WorkDir) -> Experiment:
+    """The experiment of a work directory.
+
+    Raises:
+        CheckpointError: when there is none.
+    """
+    if not directory.experiment.exists():
+        raise CheckpointError(f"There is no run in {directory.path}: it has no {directory.experiment.name}.")
+    remedy = "Put a copy in its place, or run hades-train there again."
+    experiment = registry.build(read_json(directory.experiment, remedy))
+    assert isinstance(experiment, Experiment)
+    return experiment
+
+
+def restore_best(directory: WorkDir, experiment: Experiment) -> Solution:
+    """The best solution so far, from the newest usable checkpoint.
+
+    Raises:
+        CheckpointError: when there is none yet.
+    """
+    if jax.process_count() > 1:
+        raise CheckpointError("A process of a run cannot load another run's policy: do it in a program of its own.")
+    with directory.locked(), opened(directory.checkpoints) as checkpoints:
+        restored = checkpoints.restore(CompiledRun(experiment).shapes(), print)
+    if restored is None:
+        raise CheckpointError(f"The run in {directory.path} has no checkpoint yet; wait for its first one.")
+    best = restored.tree["best"]
+    assert isinstance(best, Solution)
+    return best

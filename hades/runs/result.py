@@ -1,0 +1,141 @@
+"""What a finished run leaves: `result.json` and, where a dataset was evolved, `dataset.safetensors`."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from hades import registry
+from hades.algorithms.base import Algorithm, Solution
+from hades.algorithms.keys import Stream, stream_key
+from hades.data.dataset import DistilledDataset, describe_spec
+from hades.data.files import write_bytes
+from hades.policy.fingerprint import fingerprint, flat_params
+from hades.policy.statistics import ReturnSummary
+from hades.policy.versions import library_versions
+from hades.runs.experiment import Experiment
+from hades.runs.state import Progress
+from hades.runs.workdir import WorkDir
+from hades.types import size_of
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RunResult:
+    """What a run came to. It equals itself alone.
+
+    Attributes:
+        workdir: where everything lies.
+        interrupted: a signal ended the run early; run it again to continue.
+        generation: generations done.
+        returns: of the best solution, on report keys.
+        dataset: the evolved dataset; None where the solution is a policy.
+        details: the content of `result.json`.
+        solution: the best one, as arrays of this process alone.
+    """
+
+    workdir: Path
+    interrupted: bool
+    generation: int
+    returns: ReturnSummary | None = None
+    dataset: DistilledDataset | None = None
+    details: dict[str, Any] = dataclasses.field(default_factory=dict)
+    solution: Solution | None = None
+
+
+def finished(
+    directory: WorkDir, experiment: Experiment, host: Progress, best: Solution, returns: ReturnSummary
+) -> RunResult:
+    """What a run that is done came to."""
+    algorithm = experiment.algorithm
+    details = _details(algorithm, experiment.seed, host, best, returns)
+    training = {name: details[name] for name in ("generations", "best_generation", "env_steps", "seed")}
+    dataset = distilled_dataset(algorithm, best, returns, training)
+    if dataset is not None:
+        details["num_pairs"] = len(dataset)
+    return RunResult(
+        workdir=directory.path,
+        interrupted=False,
+        generation=host.generation,
+        returns=returns,
+        dataset=dataset,
+        details=details,
+        solution=jax.device_get(best),
+    )
+
+
+def write_result(directory: WorkDir, result: RunResult) -> None:
+    """Write the files of a finished run."""
+    if result.dataset is not None:
+        result.dataset.save(directory.dataset)
+    write_bytes(directory.result, json.dumps(result.details, indent=1).encode())
+
+
+def distilled_dataset(
+    algorithm: Algorithm,
+    solution: Solution,
+    returns: ReturnSummary | None = None,
+    training: dict[str, Any] | None = None,
+    embed_init: bool = False,
+) -> DistilledDataset | None:
+    """The artefact that a solution stands for; None where that is a policy.
+
+    Args:
+        algorithm: the run's.
+        solution: genome and statistics.
+        returns: what it measured on report keys.
+        training: facts about the run for the file's header.
+        embed_init: write a HaDES-F policy's initial weights into the file (large), not only their recipe and
+            fingerprint.
+    """
+    distilled, env = algorithm.distilled(solution), algorithm.environments[0]
+    if distilled is None:
+        return None
+    init: dict[str, Any] = {"kind": "random"}
+    weights: dict[str, np.ndarray] = {}
+    if distilled.learner.is_fixed:
+        params = distilled.learner.init_params(stream_key(jax.random.key(0), Stream.START), env.spec)
+        init = {"kind": "fixed", "fingerprint": fingerprint(params), "embedded": embed_init}
+        weights = flat_params(params) if embed_init else {}
+    measured = {} if returns is None else returns.describe() | {"protocol": "whole episodes on report keys"}
+    metadata = {
+        "environment": registry.describe(env),
+        "spec": describe_spec(env.spec),
+        "learner": registry.describe(distilled.learner),
+        "normalizer": registry.describe(distilled.normalizer),
+        "init": init,
+        "returns": measured,
+        "training": training or {},
+        "versions": library_versions(env.versions),
+    }
+    return DistilledDataset(
+        observations=np.asarray(distilled.pairs.observations),
+        targets=np.asarray(distilled.pairs.targets),
+        obs_mean=np.asarray(solution.normalizer.mean),
+        obs_std=np.asarray(solution.normalizer.std),
+        metadata=metadata,
+        init=weights,
+    )
+
+
+def _details(algorithm: Algorithm, seed: int, host: Progress, best: Solution, returns: ReturnSummary) -> dict[str, Any]:
+    """The content of `result.json`."""
+    report_steps = round(returns.mean_length * returns.num_inits * returns.num_episodes)
+    return {
+        "environment": algorithm.environments[0].spec.name,
+        "method": algorithm.label,
+        "generations": host.generation,
+        "genome_size": size_of(best.genome),
+        "seed": seed,
+        "report": returns.describe(),
+        "best_generation": host.best_generation,
+        "selection_return": host.best_return,
+        "env_steps": {"search": host.search_steps, "selection": host.selection_steps, "report": report_steps},
+        "seconds": {name: round(value, 3) for name, value in host.seconds.items()},
+        "versions": library_versions(algorithm.environments[0].versions),
+        "device": jax.devices()[0].device_kind,
+        "num_devices": jax.device_count(),
+        "num_processes": jax.process_count(),
+    }

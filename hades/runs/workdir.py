@@ -1,0 +1,83 @@
+"""A run's work directory: what lies where, who may write, and whether it holds the same run."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hades import registry
+from hades.data.files import read_json, write_bytes
+from hades.errors import CheckpointError
+from hades.runs import lock
+from hades.runs.experiment import FREE_FIELDS, Experiment
+
+
+class WorkDir:
+    """Paths of a run's files."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.experiment = self.path / "experiment.json"
+        self.config = self.path / "config.gin"
+        self.checkpoints = self.path / "checkpoints"
+        self.metrics = self.path / "metrics.jsonl"
+        self.evaluations = self.path / "evaluations.jsonl"
+        self.timing = self.path / "timing.jsonl"
+        self.tensorboard = self.path / "tensorboard"
+        self.dataset = self.path / "dataset.safetensors"
+        self.result = self.path / "result.json"
+        self.report = self.path / "report.html"
+        self.lock = self.path / ".lock"
+
+    @contextmanager
+    def locked(self) -> Iterator[str]:
+        """Hold the directory for this process; the lock goes with the process, however it ends.
+
+        Yields:
+            What to tell the user about a lock that an earlier process left behind; empty where there is none.
+
+        Raises:
+            CheckpointError: when another process holds it.
+        """
+        with lock.held(self.lock, self.path) as stale:
+            yield stale
+
+    @property
+    def lock_token(self) -> str:
+        """Token that the holder of the directory wrote into its lock; empty where it cannot be read."""
+        return lock.read(self.lock).token
+
+    def claim(self, experiment: Experiment, config: str = "") -> None:
+        """Write down which run lives here, or check that it is this one; `config` is its gin text, if it has one.
+
+        Raises:
+            CheckpointError: when the directory holds a different configuration, naming the fields that differ.
+        """
+        described = registry.describe(experiment)
+        if self.experiment.exists():
+            known = read_json(
+                self.experiment,
+                "It says which run lives here. Put a copy in its place; or, if this is the command that started the "
+                "run, delete the file: it is written again.",
+            )
+            different = [d for d in differences(registry.upgraded(known), described) if d[0] not in FREE_FIELDS]
+            if different:
+                rows = "; ".join(f"{path} is {old!r} there and {new!r} now" for path, old, new in different[:6])
+                more = f"; and {len(different) - 6} more" if len(different) > 6 else ""
+                raise CheckpointError(
+                    f"{self.path} holds a run with a different configuration: {rows}{more}. "
+                    "Choose another --workdir for this one, or give the old values to continue it."
+                )
+        write_bytes(self.experiment, json.dumps(described, indent=1, sort_keys=True).encode())
+        if config:
+            write_bytes(self.config, config.encode())
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+    """(path, old, new) of every leaf that differs between two JSON values."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(set(old) | set(new))
+        nested = (differences(old.get(k), new.get(k), f"{path}.{k}" if path else k) for k in keys)
+        return [d for part in nested for d in part]
+    return [] if old == new else [(path, old, new)]

@@ -1,0 +1,98 @@
+"""Requests to stop, in a process whose main thread is inside C code that no Python handler interrupts."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import pytest
+
+from tests.support import ROOT
+
+pytestmark = pytest.mark.system
+
+PROGRAM = """
+import hashlib, sys, time
+from hades.runs import signals
+signals.GRACE_SECONDS = 0.5
+signals.SAME_REQUEST_SECONDS = 0.3
+mode = sys.argv[1]
+saved_at = time.monotonic() + (2.0 if mode == "late" else 0.0)
+with signals.stop_requests(lambda: mode != "unsaved" and time.monotonic() > saved_at) as asked:
+    print("up", flush=True)
+    if mode == "short":
+        while not asked():
+            time.sleep(0.01)
+        sys.exit(3)
+    while mode == "deaf":
+        time.sleep(0.01)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 6_000_000 if mode == "unsaved" else 10**9)
+    sys.exit(4 if asked() else 5)
+"""
+
+
+Start: TypeAlias = Callable[[str], subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts the program in a mode, and leaves none behind."""
+    started = []
+
+    def start(mode: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, mode],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+@pytest.mark.parametrize(
+    ("mode", "status"),
+    [
+        ("short", 3),  # the main thread sees the request
+        ("long", 75),  # it does not, and all is saved
+        ("late", 75),  # all is saved a little later
+        ("unsaved", 4),  # what is not saved is waited for
+    ],
+)
+def test_sigterm_ends_a_run_within_its_grace(start: Start, mode: str, status: int) -> None:
+    process = start(mode)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == status
+    assert "SIGTERM: saving after the current block" in said
+    assert ("stopped without it" in said) == (status == 75)
+
+
+def test_the_same_request_twice_is_one(start: Start) -> None:
+    process = start("short")
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=120) == 3
+
+
+@pytest.mark.parametrize(
+    ("mode", "status", "said"), [("deaf", -signal.SIGINT, "KeyboardInterrupt"), ("long", 76, "Stopped at once")]
+)
+def test_a_second_request_acts_at_once(start: Start, mode: str, status: int, said: str) -> None:
+    """In Python code, and in C code that no handler interrupts."""
+    process = start(mode)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.6)
+    process.send_signal(signal.SIGINT)
+    assert said in process.communicate(timeout=120)[1]
+    assert process.returncode == status
