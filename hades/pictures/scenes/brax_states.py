@@ -12,7 +12,7 @@ import numpy as np
 from hades.environments.brax import HIDDEN_POSITIONS
 from hades.environments.physics import quiet
 from hades.pictures.scenes.bodies import Bodies, bodies_of
-from hades.pictures.scenes.cameras import view_of
+from hades.pictures.scenes.cameras import camera_of
 from hades.pictures.scenes.canvas import Canvas
 from hades.pictures.scenes.stage import Stage
 
@@ -42,7 +42,7 @@ def state_scene(env_name: str, observation: np.ndarray, size: int) -> Canvas:
     """The bodies as a raw observation f64[O] describes them, and the root's velocity as an arrow."""
     bodies, model = _model(env_name)
     positions, rotations = pose(env_name, observation)
-    stage = Stage.fitting(bodies, view_of(env_name, bodies), positions[None], rotations[None])
+    stage = Stage.fitting(bodies, camera_of(env_name, bodies), positions[None], rotations[None])
     return stage.draw(positions, rotations, size, velocity=_root_velocity(env_name, observation, model))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from hades.pictures.palette import GRID, MUTED, SCENE, SLATE, mix
 from hades.pictures.scenes.bodies import Shape
-from hades.pictures.scenes.cameras import View
+from hades.pictures.scenes.cameras import Camera
 from hades.pictures.scenes.canvas import Canvas, Point
 from hades.text import fixed
 
@@ -20,7 +20,7 @@ class Ground:
     """A horizontal plane of a model, as a view shows it with `half` metres from the middle to the edge."""
 
     plane: Shape
-    view: View
+    camera: Camera
     half: float
 
     @property
@@ -29,21 +29,21 @@ class Ground:
 
     @property
     def is_in_view(self) -> bool:
-        return abs(self.height - self.view.centre[2]) < 2 * self.half
+        return abs(self.height - self.camera.centre[2]) < 2 * self.half
 
     def draw(self, canvas: Canvas, middle: np.ndarray, target: np.ndarray) -> None:
         """Draw the plane; `middle` f64[2] is that of the picture, `target` f64[3] what the camera is directed at."""
         if is_table(self.plane):
             self._table(canvas)
-        elif self.view.elevation == 0:
+        elif self.camera.elevation == 0:
             self._from_the_side(canvas, middle)
         else:
             self._from_above(canvas, middle, target)
 
     def _table(self, canvas: Canvas) -> None:
         """Its outline, where the view is not straight from above: there it is only a frame."""
-        if self.view.elevation < 90:
-            corners = self.view.flat(self.plane.points)
+        if self.camera.elevation < 90:
+            corners = self.camera.flat(self.plane.points)
             canvas.polygon(corners, _FLOOR)
             canvas.line([*corners, corners[0]], _RULER, 1.2)
 
@@ -63,28 +63,28 @@ class Ground:
         """A grid, and a ruler along x in front of the bodies."""
         canvas.polygon(middle + self.half * np.array([(-2, -2), (2, -2), (2, 2), (-2, 2)]), _FLOOR)
         step = self._step
-        foreshortening = max(float(np.sin(np.deg2rad(self.view.elevation))), 0.25)
+        foreshortening = max(float(np.sin(np.deg2rad(self.camera.elevation))), 0.25)
         reach = int(np.ceil(3 * self.half / foreshortening / step))
         i, j = round(target[0] / step), round(target[1] / step)
         for k in range(-reach, reach + 1):
             self._rule(canvas, ((i + k) * step, (j - reach) * step), ((i + k) * step, (j + reach) * step), _LINE, 1.2)
             self._rule(canvas, ((i - reach) * step, (j + k) * step), ((i + reach) * step, (j + k) * step), _LINE, 1.2)
-        if not self.view.forward:
+        if not self.camera.forward:
             return
         front = (j - 1) * step
         self._rule(canvas, ((i - reach) * step, front), ((i + reach) * step, front), _RULER, 1.6)
         for k in range(i - reach, i + reach + 1):
-            x, y = self.view.flat(np.array([k * step, front, self.height]))
+            x, y = self.camera.flat(np.array([k * step, front, self.height]))
             if max(abs(x - middle[0]), abs(y - middle[1])) < 0.88 * self.half:
                 canvas.text((x, y - 0.07 * self.half), metres(k * step), MUTED, 10)
 
     def _rule(self, canvas: Canvas, start: Point, end: Point, colour: str, width: float) -> None:
-        canvas.line(self.view.flat(np.array([(*start, self.height), (*end, self.height)])), colour, width)
+        canvas.line(self.camera.flat(np.array([(*start, self.height), (*end, self.height)])), colour, width)
 
     @property
     def _step(self) -> float:
         """Metres between marks; more where the view has widened."""
-        return self.view.spacing * (1 if self.half < 1.6 * self.view.half else 2)
+        return self.camera.spacing * (1 if self.half < 1.6 * self.camera.half else 2)
 
 
 def is_table(plane: Shape) -> bool:
