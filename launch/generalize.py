@@ -15,9 +15,9 @@ from absl import app, flags
 
 from hades.runs.command_line import print_files, start
 from hades.runs.progress import ProgressReport
-from hades.studies.generalization.files import FILE, generalize_all, load_datasets
 from hades.studies.generalization.grid import parse_grid
 from hades.studies.generalization.groups import count_programs
+from hades.studies.generalization.many_datasets import FILE, generalize_all, load_datasets
 from hades.studies.generalization.page import page, write_generalization
 
 DATASETS = flags.DEFINE_multi_string("dataset", [], "A dataset file or a name of the zoo; repeatable.")

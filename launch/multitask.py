@@ -13,7 +13,7 @@ from absl import app, flags
 from hades.policy.trained_policy import parse_policy
 from hades.runs.command_line import print_files, start
 from hades.runs.progress import ProgressReport
-from hades.studies.generalization.files import load_datasets
+from hades.studies.generalization.many_datasets import load_datasets
 from hades.studies.tasks.numbers import merge_all, multitask
 from hades.studies.tasks.page import page, write_multitask
 

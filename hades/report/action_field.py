@@ -12,7 +12,7 @@ from hades.pictures.figures import NARROW, figure, render
 from hades.pictures.pairs import Pairs
 from hades.pictures.palette import INK, PAPER, channel_colours, rgb
 from hades.pictures.scenes.recording import Actor
-from hades.report.tables import bar_scale, diverging
+from hades.report.dataset_table import bar_scale, diverging
 from hades.studies.inspection.numbers import Inspection, feature_names
 from hades.types import EnvSpec
 

@@ -20,8 +20,8 @@ from hades.report.action_field import Field, View, action_field, can_show_field,
 from hades.report.channels import channel_maps
 from hades.report.curves import fitness_curve, report_returns
 from hades.report.dataset_only import is_bare
+from hades.report.dataset_table import dataset_table, fits_table
 from hades.report.sections import is_fixed_policy
-from hades.report.tables import dataset_table, fits_table
 from hades.runs.record import RunRecord
 from hades.runs.restore import load_policy
 from hades.studies.inspection.page import inspection_of

@@ -16,8 +16,8 @@ from hades.policy.trained_policy import train_policy
 from hades.report import illustrations, sections
 from hades.report.action_field import View, measure_field
 from hades.report.dataset_only import stated_by
+from hades.report.dataset_table import dataset_table, fits_table
 from hades.report.report import write_report
-from hades.report.tables import dataset_table, fits_table
 from hades.runs.record import RunRecord, read_run
 from hades.studies.inspection import page
 from hades.studies.inspection.figures import distance_bars, influence_bars

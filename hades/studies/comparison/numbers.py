@@ -62,7 +62,7 @@ class RunNumbers:
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class MethodRuns:
     """The runs of one method on one environment."""
 
     method: str
@@ -117,7 +117,7 @@ class EnvironmentComparison:
     """
 
     name: str
-    cells: tuple[Cell, ...]
+    cells: tuple[MethodRuns, ...]
     random: float | None
     target: float
     target_source: str
@@ -179,7 +179,7 @@ def compare(
     environments = []
     for name, group in grouped(records, lambda r: r.environment).items():
         cells = [
-            Cell(method, tuple(map(_numbers, cell)), measurements.training_seconds.get((name, method)))
+            MethodRuns(method, tuple(map(_numbers, cell)), measurements.training_seconds.get((name, method)))
             for method, cell in grouped(group, lambda r: r.method).items()
         ]
         cells.sort(key=lambda cell: _rank(cell.method))
@@ -222,7 +222,9 @@ def _thinned(grid: np.ndarray) -> np.ndarray:
     return grid[np.unique(np.clip(np.searchsorted(grid, wanted), 0, len(grid) - 1))]
 
 
-def _target(record: RunRecord, cells: Sequence[Cell], random: float | None, asked: float | None) -> tuple[float, str]:
+def _target(
+    record: RunRecord, cells: Sequence[MethodRuns], random: float | None, asked: float | None
+) -> tuple[float, str]:
     """The return to reach, and where it comes from."""
     if asked is not None:
         return asked, "asked for"
