@@ -21,7 +21,7 @@ _MOST_ROWS = 12  # features of a pair in the table; those that differ most
 
 
 def inspection_of(run: RunRecord) -> tuple[Inspection | None, str]:
-    """The inspection beside a run's dataset, and why there is none to show: how to get one, or what is wrong with it."""
+    """The inspection beside a run's dataset, or the reason why there is none to show, with the remedy."""
     if run.dataset is None or len(run.dataset.environment.members) > 1:  # several tasks are not inspected at once
         return None, ""
     command = f"hades-inspect --workdir={run.workdir}"
