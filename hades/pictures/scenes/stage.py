@@ -32,9 +32,8 @@ class Stage:
         """A stage wide enough for nearly all of T poses, f[T, L, 3] and f[T, L, 4]."""
         low, high = cls(bodies, camera, camera.half)._reach(*_finite(positions, rotations))
         needed = float(np.percentile(_ROOM * np.maximum(np.abs(low), np.abs(high)).max(-1), 95))
-        return cls(
-            bodies, camera, float(np.clip(needed, camera.half, (_FAR if camera.follow else _FAR_FIXED) * camera.half))
-        )
+        widest = (_FAR if camera.follow else _FAR_FIXED) * camera.half
+        return cls(bodies, camera, float(np.clip(needed, camera.half, widest)))
 
     def draw(
         self,
