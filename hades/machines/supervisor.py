@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -58,13 +58,6 @@ class _Running:
     child: Child
     said: deque[str]  # its last lines on stderr
 
-    @property
-    def status(self) -> int:
-        """Exit status of a worker that has ended."""
-        status = self.child.status
-        assert status is not None
-        return status
-
 
 def supervise(workers: Sequence[Worker]) -> int:
     """Start processes, watch them to their end, and explain it on stderr.
@@ -84,14 +77,14 @@ def supervise(workers: Sequence[Worker]) -> int:
             with handled(pass_on):
                 for worker in workers:
                     running.append(_start(worker, peers, alone=len(workers) == 1))
-                first = _wait_for_all(running)
+                statuses = _wait_for_all(running)
         finally:
             _kill(running)
         for one in running:
             one.child.drain(5.0)
-        status = _overall([one.status for one in running])
+        status = _overall(statuses.values())
         if status == PROCESS_LOST:
-            notice(f"\nhades: {_explanation(first, _hosts(peers))}")
+            notice(f"\nhades: {_explanation(statuses, _hosts(peers))}")
         return status
 
 
@@ -119,19 +112,21 @@ def _start(worker: Worker, peers: Path, alone: bool) -> _Running:
     return _Running(worker, child, said)
 
 
-def _wait_for_all(running: Sequence[_Running]) -> _Running:
-    """Until all have ended, some of them by force; the first that ended badly, which explains the others."""
-    ended: list[_Running] = []
+def _wait_for_all(running: Sequence[_Running]) -> dict[_Running, int]:
+    """Return the statuses in the order in which the processes ended, some of them by force."""
+    ended: dict[_Running, int] = {}
     deadline = float("inf")
     while len(ended) < len(running):
-        ended += [one for one in running if one not in ended and one.child.status is not None]
-        lost = [one for one in ended if _severity(one.status) > _severity(INTERRUPTED)]
+        for one in running:
+            if one not in ended and (status := one.child.status) is not None:
+                ended[one] = status
         if ended:
-            deadline = min(deadline, time.monotonic() + (LOST_SECONDS if lost else ENDING_SECONDS))
+            is_lost = any(_is_lost(status) for status in ended.values())
+            deadline = min(deadline, time.monotonic() + (LOST_SECONDS if is_lost else ENDING_SECONDS))
         if time.monotonic() > deadline:
             _kill(running)
         time.sleep(0.05)
-    return lost[0] if lost else ended[0]
+    return ended
 
 
 def _kill(running: Sequence[_Running]) -> None:
@@ -146,13 +141,18 @@ def _severity(status: int) -> int:
     return order.get(status, 3 if status < 0 else 4)
 
 
-def _overall(statuses: Sequence[int]) -> int:
+def _is_lost(status: int) -> bool:
+    return _severity(status) > _severity(INTERRUPTED)
+
+
+def _overall(statuses: Iterable[int]) -> int:
     worst = max(statuses, key=_severity)
     return {0: FINISHED, 1: INTERRUPTED, 2: PROCESS_LOST, 3: PROCESS_LOST, 4: FAILED}[_severity(worst)]
 
 
-def _explanation(first: _Running, hosts: Mapping[str, str]) -> str:
-    """What happened, by the one that ended first."""
+def _explanation(statuses: Mapping[_Running, int], hosts: Mapping[str, str]) -> str:
+    """Explain the end by the first process that ended badly: it explains the others."""
+    first, status = next(item for item in statuses.items() if _is_lost(item[1]))
     said = "\n".join(first.said)
     again = "Run the same command again, on all machines: it continues from the last checkpoint."
     if lost := unhealthy_processes(said):
@@ -165,9 +165,9 @@ def _explanation(first: _Running, hosts: Mapping[str, str]) -> str:
             "Not all processes of the run arrived in time. Start every one of them with the same --coordinator and "
             "--num_processes, each with its own --process_id, and look for an earlier error of a missing one."
         )
-    if first.status == PROCESS_LOST:
+    if status == PROCESS_LOST:
         return again  # it has said why itself
-    number = -first.status
+    number = -status
     name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
     cause = " (by someone, or because memory ran out)" if number == signal.SIGKILL else ""
     index = "" if first.worker.process_id is None else _where(str(first.worker.process_id), hosts)
