@@ -40,8 +40,8 @@ def require(holds: object, message: str) -> None:
 
 
 def notice(text: str) -> None:
-    """Print a line on stderr at once; stdout is for results."""
-    print(text, file=sys.stderr, flush=True)
+    """Print a line on stderr in one write, so that lines of threads do not mix; stdout is for results."""
+    print(f"{text}\n", end="", file=sys.stderr, flush=True)
 
 
 def offer(name: str, choices: Iterable[str]) -> str:

@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(f"{line}\n", end="", flush=True)  # one write: points that run at once print from threads
 
 
 def run() -> None:

@@ -44,7 +44,7 @@ class Done:
 
     @property
     def reason(self) -> str:
-        """The last lines that it said, for an error's text."""
+        """The last lines of its output, for an error's text."""
         said = (self.stderr.strip() or self.stdout.strip()).splitlines()
         return " / ".join(line.strip() for line in said[-3:]) or "it said nothing"
 

@@ -230,7 +230,7 @@ def check_environment() -> list[Row]:
 
 
 def probe(name: str, *arguments: str, timeout: float, remedy: str, program: Sequence[str] = ()) -> Mapping[str, Any]:
-    """What a probe in a child process found.
+    """Return the findings of a probe in a child process.
 
     Args:
         name, arguments: of a function in `doctor_probe.py`.
@@ -239,7 +239,7 @@ def probe(name: str, *arguments: str, timeout: float, remedy: str, program: Sequ
         program: what to start in its place; for tests.
 
     Raises:
-        Problem: when it fails, says nothing readable, or hangs.
+        Problem: when it fails, prints nothing that can be read, or hangs.
     """
     words = [*(program or (sys.executable, "-m", "hades.machines.doctor_probe")), name, *arguments]
     out: list[str] = []

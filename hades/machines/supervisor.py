@@ -1,4 +1,4 @@
-"""A parent that watches the processes of a run, and says which one died when they cannot say it themselves.
+"""A parent that watches the processes of a run and names the one that died, which they often cannot.
 
 A process whose peer is gone hangs in a collective, or is aborted by JAX without an exception. So each of them has a
 light parent that never touches a device: it passes signals on, ends what would hang, and explains.
@@ -97,7 +97,7 @@ def _start(worker: Worker, peers: Path, alone: bool) -> _Running:
     def repeat(line: str, target: TextIO) -> None:
         if not NOISE.match(line):
             with contextlib.suppress(OSError, ValueError):  # where nobody listens, the process must not block
-                print(f"{prefix}{line}" if line else "", file=target, flush=True)
+                print(f"{prefix}{line}\n" if line else "\n", end="", file=target, flush=True)
 
     def on_error(line: str) -> None:
         said.append(line)

@@ -47,14 +47,9 @@ class Axis:
     name: str
     values: tuple[str, ...]
 
-    @property
-    def label(self) -> str:
-        """The last part of the name: "sigma"."""
-        return re.split(r"[./]", self.name)[-1]
-
 
 def parse_axis(text: str) -> Axis:
-    """`--vary` as an axis; `|` inside of quotes or brackets belongs to a value.
+    """Parse `--vary`; a `|` inside of quotes or brackets belongs to a value.
 
     Raises:
         ConfigError: for a line that is no `Name.field = a|b|c`, and for values that are missing or given twice.
@@ -73,11 +68,11 @@ def parse_axis(text: str) -> Axis:
 def plan_sweep(
     config: str, workdir: str, axes: Sequence[Axis], seeds: Sequence[int], bindings: Sequence[str] = ()
 ) -> list[PlannedRun]:
-    """All points, every one of them resolved, so that mistakes are said before anything runs.
+    """Resolve all points, so that mistakes show before anything runs.
 
     Args:
         config: of every point.
-        workdir: gets a folder a point.
+        workdir: gets a folder for each point.
         axes: what varies; all combinations are run.
         seeds: of every combination; none: the config's own seed.
         bindings: further gin lines of every point.
@@ -92,7 +87,7 @@ def plan_sweep(
     names = [axis.name for axis in axes]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ConfigError(f"{', '.join(sorted(twice))} is varied twice; give all of its values in one place.")
-    labels = _labels(axes)
+    labels = _labels(names)
     points = []
     for values in itertools.product(*(axis.values for axis in axes)):
         folder = _folder_name(labels, values)
@@ -104,7 +99,7 @@ def plan_sweep(
 
 
 def write_plan(folder: Path, config: str, target: str, points: Sequence[PlannedRun]) -> Path:
-    """`sweep.json` in a folder: what the sweep is made of."""
+    """Write `sweep.json`, the list of the points, into a folder."""
     rows = [
         {"name": point.name, "values": point.values, "bindings": point.job.bindings, "workdir": point.job.workdir}
         for point in points
@@ -125,7 +120,7 @@ def table(points: Sequence[PlannedRun], ends: Mapping[PlannedRun, End]) -> str:
 
 
 def point_command(target: str, point: PlannedRun, flags: Sequence[str]) -> tuple[str, ...]:
-    """The words that run a point, for a person or for `Programs`."""
+    """Return the command line that makes a point."""
     own = ["--noprogress"] if target == "local" else ["--execute"]
     if target in NAMED:  # two sweeps may have points that are called alike
         own.append(f"--name={point.job.name[:31]}-{hashlib.sha256(point.job.workdir.encode()).hexdigest()[:8]}")
@@ -212,7 +207,7 @@ def _program(name: str) -> str:
 
 
 def _split(text: str) -> list[str]:
-    """Parts between bars that stand outside of quotes and brackets."""
+    """Split at bars outside of quotes and brackets."""
     parts, depth, quote = [""], 0, ""
     for letter in text:
         if quote:
@@ -228,14 +223,14 @@ def _split(text: str) -> list[str]:
     return parts
 
 
-def _labels(axes: Sequence[Axis]) -> list[str]:
-    """Short names of axes; the whole name where two would be called alike."""
-    short = [axis.label for axis in axes]
-    return [axis.name if short.count(axis.label) > 1 else axis.label for axis in axes]
+def _labels(names: Sequence[str]) -> list[str]:
+    """The last part of each name, such as "sigma"; the whole name where two would be called alike."""
+    short = [re.split(r"[./]", name)[-1] for name in names]
+    return [name if short.count(label) > 1 else label for name, label in zip(names, short, strict=True)]
 
 
 def _folder_name(labels: Sequence[str], values: Sequence[str]) -> str:
-    """A folder's name of safe letters: readable, and unique by a digest wherever reading it back would not be."""
+    """Name a folder with safe letters: readable, and with a digest wherever that would not be unique."""
     parts = [f"{_safe(label)}-{_safe(_plain(value))}" for label, value in zip(labels, values, strict=True)]
     name = "_".join(parts)
     if len(name) <= LONGEST and all(_WORD.fullmatch(_plain(value)) for value in values):
@@ -245,7 +240,7 @@ def _folder_name(labels: Sequence[str], values: Sequence[str]) -> str:
 
 
 def _plain(value: str) -> str:
-    """'relu' and @SNES() without what surrounds the word, -3 as m3 (names of jobs lose signs)."""
+    """Strip 'relu' and @SNES() to the word, and write -3 as m3: names of jobs lose signs."""
     if match := re.fullmatch(r"'([A-Za-z]\w*)'|\"([A-Za-z]\w*)\"|@(\w+)\(\)", value):
         return next(group for group in match.groups() if group)
     return f"m{value[1:]}" if re.fullmatch(r"-[\d.]+", value) else value
@@ -262,15 +257,12 @@ def _check_different(points: Sequence[PlannedRun]) -> None:
     for point in points:
         other = runs.setdefault(json.dumps(point.described, sort_keys=True), point)
         if other is not point:
+            changed = [name for name in point.values if other.values[name] != point.values[name]]
+            lines = " and ".join(f"{name} ({other.values[name]} or {point.values[name]})" for name in changed)
             raise ConfigError(
-                f"The points {other.name} and {point.name} are the same run: {_difference(other, point)} changes "
-                "nothing in this config. Is the component in use, and is the value a different one?"
+                f"The points {other.name} and {point.name} are the same run: {lines} changes nothing in this config. "
+                "Is the component in use, and is the value a different one?"
             )
         other = jobs.setdefault(point.job.name, point)
         if other is not point:
             raise ConfigError(f"The points {other.name} and {point.name} would both be called {point.job.name}.")
-
-
-def _difference(first: PlannedRun, second: PlannedRun) -> str:
-    changed = [name for name in first.values if first.values[name] != second.values[name]]
-    return " and ".join(f"{name} ({first.values[name]} or {second.values[name]})" for name in changed)

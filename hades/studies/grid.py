@@ -24,7 +24,7 @@ Values = Mapping[str, float]
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the runs of a grid share.
+    """Settings that the runs of a grid share.
 
     Attributes:
         max_seconds, max_env_steps: the budget of a run, by environment.
@@ -46,14 +46,15 @@ class Settings:
 def plan_grid(
     environments: Sequence[str], methods: Sequence[str], seeds: Sequence[int], workdir: Path, settings: Settings
 ) -> list[PlannedRun]:
-    """The runs of a grid, all seeds of a configuration in a row.
+    """Resolve the runs of a grid, all seeds of a configuration in a row.
 
     Args:
         environments: as configs are named ("cartpole"), or with the folder of configs of your own ("mine/point").
         methods: as configs are named ("hades_r").
 
     Raises:
-        ConfigError: naming every combination that has no config, and names that stand for nothing.
+        ConfigError: naming every combination that has no config, names that stand for nothing, and a config that
+            cannot be built.
     """
     names = [Path(environment).name for environment in environments]
     exact = [f"{e}_{m}" for e in names for m in methods]
@@ -75,7 +76,7 @@ def plan_grid(
 
 
 def plan_text(runs: Sequence[PlannedRun]) -> str:
-    """What would be run, for `--dry_run`: a line for each run, and the sum of the budgets."""
+    """Describe each run in a line, and add up the budgets, for `--dry_run`."""
     lines = [f"{one.name}: {one.job.config}, {one.budget}, in {one.workdir}" for one in runs]
     total = time_left(runs) or ", for as long as their steps take"
     return "\n".join([*lines, f"{len(runs)} runs{total}, and compilation and reports on top"])
