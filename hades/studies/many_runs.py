@@ -81,13 +81,15 @@ class PlannedRun:
             return result
         changed = {path: (old, new) for path, old, new in differences(dict(known), dict(self.described))}
         changed.pop("checkpoint_every", None)
-        budgets = {name: values for name, values in changed.items() if name in ("max_seconds", "max_env_steps")}
-        larger = [name for name, (old, new) in budgets.items() if new is not None and (old is None or old > new)]
+        larger = [
+            f"{name} {old} there and {new} now"
+            for name, (old, new) in changed.items()
+            if name in ("max_seconds", "max_env_steps") and new is not None and (old is None or old > new)
+        ]
         if larger:
-            rows = ", ".join(f"{name} {changed[name][0]} there and {changed[name][1]} now" for name in larger)
             raise CheckpointError(
-                f"{self.workdir} holds this run under a larger budget ({rows}), and a run cannot be shortened. "
-                "Give that budget, or another --workdir."
+                f"{self.workdir} holds this run under a larger budget ({', '.join(larger)}), and a run cannot be "
+                "shortened. Give that budget, or another --workdir."
             )
         return {} if changed else result
 
