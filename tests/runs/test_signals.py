@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import pytest
 
-from hades.run.signals import handled
+from hades.runs.signals import handled
 from tests.support import ROOT
 
 pytestmark = pytest.mark.system
