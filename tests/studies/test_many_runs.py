@@ -42,7 +42,7 @@ BehaviourCloning.policy = @MLP()
 BehaviourCloning.init_scheme = @RandomInit()
 RandomInit.num_inits = 1
 BehaviourCloning.loss = @MSE()
-BehaviourCloning.num_points = 4
+BehaviourCloning.num_pairs = 4
 BehaviourCloning.num_updates = 4
 """,
 }
@@ -166,6 +166,7 @@ def test_a_smaller_number_of_generations_is_another_end_of_the_same_run(
     assert few.state() == f"generation {few.generation} of 1"
 
 
+@pytest.mark.system
 def test_command_of_a_run_makes_the_same_run(point: str, tmp_path: Path) -> None:
     (one,) = plan_grid([point], ["hades_r"], [7], tmp_path, SETTINGS)
     program, config, workdir, *bindings = shlex.split(one.command)
@@ -182,6 +183,7 @@ def test_a_budget_that_is_not_used_up_is_no_end(finished: tuple[list[PlannedRun]
     assert not read_run(path).is_finished
 
 
+@pytest.mark.system
 def test_the_program_compares_what_there_is(finished: tuple[list[PlannedRun], list[str]], point: str) -> None:
     folder = finished[0][0].workdir.parents[2]
     flags = [f"--environments={point}", "--methods=es,hades_r", "--seeds=3,", f"--workdir={folder}", "--norun"]
