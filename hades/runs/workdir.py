@@ -57,8 +57,8 @@ class WorkDir:
         if not self.experiment.exists():
             return {}
         remedy = (
-            "It names the run that lives here. Put a copy in its place; or, if this is the command that started the run, "
-            "delete the file: it is written again."
+            "It names the run that lives here. Put a copy in its place; or, if this is the command that started the "
+            "run, delete the file: it is written again."
         )
         known = registry.upgraded(read_json(self.experiment, remedy))
         different = [d for d in differences(known, dict(described)) if d[0] not in FREE_FIELDS]

@@ -166,7 +166,6 @@ def test_a_smaller_number_of_generations_is_another_end_of_the_same_run(
     assert few.state() == f"generation {few.generation} of 1"
 
 
-@pytest.mark.system
 def test_command_of_a_run_makes_the_same_run(point: str, tmp_path: Path) -> None:
     (one,) = plan_grid([point], ["hades_r"], [7], tmp_path, SETTINGS)
     program, config, workdir, *bindings = shlex.split(one.command)
