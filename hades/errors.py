@@ -28,8 +28,18 @@ class MissingPackageError(HadesError, ImportError):
     """An optional library is not installed."""
 
 
+def require(holds: object, message: str) -> None:
+    """Check a setting.
+
+    Raises:
+        ConfigError: with the message, unless `holds` is true.
+    """
+    if not holds:
+        raise ConfigError(message)
+
+
 def offer(name: str, choices: Iterable[str]) -> str:
-    """Suggest what could have been meant: `Did you mean "SNES"? Known: Evosax, OpenES, SNES.`"""
+    """Suggest a known name: `Did you mean "SNES"? Known: Evosax, OpenES, SNES.`"""
     choices = list(choices)
     folded = {choice.lower(): choice for choice in choices}
     match = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)

@@ -19,7 +19,7 @@ PyTree: TypeAlias = Any
 Params: TypeAlias = PyTree
 """Weights of one policy network."""
 Genome: TypeAlias = PyTree
-"""What the outer loop evolves: a dataset and recipe scalars, or weights."""
+"""Pytree that the outer loop evolves: a dataset and recipe scalars, or weights."""
 Metrics: TypeAlias = dict[str, Array]
 """Flat scalars, named like `"fitness/mean"`."""
 ActFn: TypeAlias = Callable[[Key, Array], Array]
@@ -53,7 +53,7 @@ class Box:
 
 @dataclasses.dataclass(frozen=True)
 class EnvSpec:
-    """Facts about an environment that the rest of the package may use.
+    """Description of an environment for the rest of the package.
 
     `can_terminate` is False where only the time limit ends an episode, so that a shorter window never sees one end.
     `plausible` holds bounds that no honest episode exceeds: on the largest value of an `info` entry, or on the absolute
@@ -166,7 +166,7 @@ class Candidate:
 
 @struct.dataclass
 class Score:
-    """The score of one policy. `value` is maximised; one that could not be measured is NaN, never 0."""
+    """Result of a Fitness for one policy. `value` is maximised; a value that could not be measured is NaN, never 0."""
 
     value: Array  # f32[]
     episodes: Array  # i32[], finished ones
@@ -194,7 +194,7 @@ def finite_mean(x: Array, axis: int | None = None) -> Array:
 
 
 def all_finite(tree: PyTree) -> Array:
-    """bool[], True if every number of a pytree of arrays is finite."""
+    """Return bool[]: True if every number of a pytree of arrays is finite."""
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 

@@ -40,7 +40,7 @@ def main() -> int:
 
 @functools.singledispatch
 def costs_of(algorithm: Algorithm) -> str:
-    """What an algorithm costs; other packages may register theirs."""
+    """Measure the costs of an algorithm; other packages can register a function for theirs."""
     raise ConfigError(f"The benchmark measures Evolution and PPO, not {type(algorithm).__name__}.")
 
 

@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def load() -> Experiment:
-    """What the flags describe."""
+    """Load the experiment that the flags describe."""
     assert CONFIG.value is not None
     return load_experiment(CONFIG.value, BINDINGS.value)
 
@@ -75,7 +75,7 @@ def show(experiment: Experiment, result: RunResult, directory: WorkDir) -> None:
 
 
 def time_line(seconds: dict[str, float]) -> str:
-    """Where the time went, and how much of it after compilation was inside compiled code."""
+    """Describe the time of each phase, and the share after compilation that was inside compiled code."""
     share = seconds["inside"] / max(seconds["total"] - seconds["compile"], 1e-9)
     phases = ", ".join(f"{name} {seconds[name]:.1f} s" for name in ("compile", "search", "selection", "report"))
     return f"{phases}; {share:.0%} of the time after compilation inside compiled code"

@@ -49,7 +49,7 @@ class Algorithm(Protocol):
 
     @property
     def environments(self) -> tuple[Environment, ...]:
-        """The environments that it is trained and evaluated in."""
+        """Environments of training and evaluation."""
         ...
 
     @property
@@ -59,7 +59,7 @@ class Algorithm(Protocol):
 
     @property
     def evolves_dataset(self) -> bool:
-        """Whether a solution stands for a dataset, which trains any number of policies, or for one policy."""
+        """True if a solution stands for a dataset, which trains any number of policies; False for one policy."""
         ...
 
     def check_devices(self, count: int) -> None:
@@ -75,7 +75,7 @@ class Algorithm(Protocol):
         ...
 
     def solution(self, state: State) -> Solution:
-        """The solution that the state would report."""
+        """Solution that a state reports."""
         ...
 
     def distilled(self, solution: Solution) -> Distilled | None:

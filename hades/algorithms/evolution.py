@@ -266,7 +266,7 @@ class Evolution:
         return apply_in_chunks(score_chunk, population, self.rows_at_once(size, per_row))
 
     def rows_at_once(self, rows: int, per_row: int) -> int:
-        """Number of a device's rows, each standing for `per_row` candidates, in a (full) rollout batch."""
+        """Number of a device's rows, each standing for `per_row` candidates, that make a full rollout batch."""
         return chunk_size(rows, max(1, self.rollout_batch // per_row) if self.rollout_batch else 0)
 
     def _inits(self, key: Key, count: int) -> Params:
@@ -319,7 +319,7 @@ def _combined(env: Environment, scores: list[Score]) -> Score:
 
 
 def _summary(scores: Score, fitness: Array, finite: Array) -> Metrics:
-    """Metrics of a generation: statistics of the fitness, and the population's mean of every other metric."""
+    """Metrics of a generation: of the fitness, and the population's mean of every other metric."""
     known = jnp.where(finite, fitness, jnp.nan)
     return {
         "fitness/mean": finite_mean(fitness),

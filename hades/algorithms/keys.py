@@ -1,4 +1,4 @@
-"""Every random key is a `fold_in` of the root key by purpose, generation, init and episode.
+"""Every random key: `fold_in` of the root key by purpose, generation, init and episode.
 
 Search, selection and report are three streams that never meet. Nothing here depends on chunk sizes, logging,
 checkpoints or the number of devices.
@@ -13,7 +13,7 @@ from hades.types import Key
 
 
 class Stream(enum.IntEnum):
-    """A set of keys that shares none with the others."""
+    """Purpose of a stream of keys."""
 
     START = 0
     SEARCH = 1

@@ -54,7 +54,7 @@ from hades.types import (
 )
 
 StepKeys: TypeAlias = tuple[Key, Key, Key]
-"""Of one step: one key to act, E to step and E to begin anew."""
+"""Keys of one step: one key to act, E to step and E to begin anew."""
 REWARD_CLIP = 10.0
 """Largest scaled reward, as in Stable Baselines' VecNormalize."""
 
@@ -400,7 +400,7 @@ class PPO:
 
 
 def _summary(last_returns: Array, episodes: Array, env_steps: int) -> Metrics:
-    """Training returns that the host loop shows: those of each environment's last finished episode."""
+    """Summary of each environment's last finished episode: the training returns that the host loop shows."""
     return {
         "fitness/mean": finite_mean(last_returns),
         "fitness/max": jnp.nanmax(last_returns),

@@ -1,4 +1,4 @@
-"""Time of a generation beside that of cloning, policy inference and environment steps, each alone.
+"""Time of a generation: the whole against cloning, policy inference and environment steps, each alone.
 
 All four are measured in turn within one process, so that their ratio holds on a shared machine.
 """
@@ -143,7 +143,7 @@ def _clone(algorithm: Evolution, key: Key, population: Array) -> Array:
 
 
 def _infer(algorithm: Evolution, key: Key, num_envs: int, num_steps: int) -> Array:
-    """Take as many actions as a generation, on observations that change a little each time.
+    """Infer as many actions as a generation takes, on observations that change a little each time.
 
     A few more where the last chunk of a generation is smaller than the others.
     """

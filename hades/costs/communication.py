@@ -26,7 +26,7 @@ class Collective:
 
 
 def collectives(program: str) -> list[Collective]:
-    """The collectives of an optimised HLO module's text, `compiled.as_text()`."""
+    """Collectives in an optimised HLO module's text, `compiled.as_text()`."""
     found = []
     for line in program.splitlines():
         if match := _COLLECTIVE.search(line):

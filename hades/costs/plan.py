@@ -1,4 +1,4 @@
-"""What a run will cost before it runs: genome, environment steps, and a memory plan for one device."""
+"""Costs of a run before it runs: genome, environment steps, and a memory plan for one device."""
 
 import dataclasses
 import functools
@@ -47,7 +47,7 @@ class MemoryPlan:
 
 
 def memory_plan(algorithm: Evolution) -> MemoryPlan:
-    """What a generation keeps on each of the mesh's devices.
+    """Plan the memory of a generation on each of the mesh's devices.
 
     The outer optimiser is compiled, which takes a few seconds; cloning and stepping are not, which would take minutes
     with a simulator. An array of their size stands for them. Cloning: weights, gradients and optimiser state of the

@@ -1,4 +1,4 @@
-"""Time that an iteration of PPO spends on stepping and acting, and on learning."""
+"""Time of a PPO iteration: stepping and acting against learning."""
 
 import dataclasses
 import time

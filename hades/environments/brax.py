@@ -2,7 +2,7 @@
 
 Steps the raw environment, without Brax's wrappers, so that nothing resets itself and the last observation is the true
 one. Brax no longer maintains its `envs`; MuJoCo Playground (`environments/playground.py`) is their successor, with
-other tasks. Both adapters share `RigidBodyEnv`, which guards against physics that turn non-finite.
+other tasks. Both adapters share `environments/physics.py`, which guards against physics that turn non-finite.
 """
 
 import dataclasses
@@ -13,11 +13,10 @@ from functools import cached_property
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
-from hades.environments.base import Environment, EnvState
-from hades.environments.physics import PhysicsState, body_info, guarded_step, quiet
+from hades.environments.base import Environment, EnvState, import_module
+from hades.environments.physics import body_info, first_state, guarded_step, quiet
 from hades.errors import ConfigError, MissingPackageError, offer
 from hades.registry import options, register
 from hades.types import Box, EnvSpec, Key, TimeStep
@@ -87,7 +86,7 @@ Printed by `python -m hades.studies.plausible_bounds` (Brax 0.14.2).
 
 def env_names() -> tuple[str, ...]:
     """Every Brax environment that the adapter offers."""
-    return tuple(sorted(set(_import_brax()._envs) - set(EXCLUDED)))
+    return tuple(sorted(set(_brax()._envs) - set(EXCLUDED)))
 
 
 @register("Environment", "Brax")
@@ -141,15 +140,14 @@ class Brax(Environment):
     def spec(self) -> EnvSpec:
         env = self.native
         size = jax.eval_shape(self.reset, jax.random.key(0))[1].shape[0]  # Brax's own property resets eagerly: seconds
-        model = env.sys.mj_model
-        names = _observation_names(self.env_name, model)
+        names = observation_names(self.env_name, env.sys.mj_model)
         return EnvSpec(
             name=self.env_name,
             obs_shape=(size,),
             action_space=Box(int(env.action_size)),
             max_episode_steps=self.episode_length,
             observation_names=names if len(names) == size else (),
-            action_names=tuple(f"{_plain(model.joint(j).name)} torque" for j in model.actuator_trnid[:, 0].tolist()),
+            action_names=_actuator_names(env.sys.mj_model),
             can_terminate=self.env_name not in TIME_LIMIT_ONLY,
             plausible=self._bounds,
         )
@@ -158,10 +156,7 @@ class Brax(Environment):
     def _bounds(self) -> tuple[tuple[str, float], ...]:
         if self.plausible is not None:
             return self.plausible
-        measured = PLAUSIBLE.get((self.env_name, self.backend))
-        if measured is None:
-            return ()
-        height, speed, reward = measured
+        height, speed, reward = PLAUSIBLE.get((self.env_name, self.backend), (0.0, 0.0, 0.0))
         bounds = (("height", height), ("speed", speed), ("return", reward * self.episode_length))
         return tuple((name, bound) for name, bound in bounds if bound)
 
@@ -170,12 +165,15 @@ class Brax(Environment):
         packages = ("brax", "mujoco", "mujoco-mjx") if self.backend == "mjx" else ("brax", "mujoco")
         return {name: importlib.metadata.version(name) for name in packages} | {"brax backend": self.backend}
 
+    # Jitted by themselves because tracing Brax takes seconds: a program that steps in several places traces it once.
+    @functools.partial(jax.jit, static_argnums=0)
     def reset(self, key: Key) -> tuple[EnvState, Array]:
-        return _reset(self, key)
+        return first_state(self.native, key)
 
+    @functools.partial(jax.jit, static_argnums=0)
     def step(self, key: Key, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
         del key
-        return _step(self, state, action)
+        return guarded_step(self.native, state, action, _bodies, self.episode_length)
 
     def pose(self, state: EnvState) -> tuple[Array, Array]:
         """Positions f32[L, 3] and rotations (quaternions) f32[L, 4] of the bodies, for pictures."""
@@ -183,25 +181,13 @@ class Brax(Environment):
         return x.pos, x.rot
 
 
-# Jitted by themselves because tracing Brax takes seconds: a program that steps in several places traces it once.
-@functools.partial(jax.jit, static_argnums=0)
-def _reset(env: Brax, key: Key) -> tuple[EnvState, Array]:
-    state = env.native.reset(jax.random.wrap_key_data(jax.random.key_data(key)))
-    return PhysicsState(native=state, time=jnp.zeros((), jnp.int32)), jnp.asarray(state.obs, jnp.float32)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _step(env: Brax, state: PhysicsState, action: Array) -> tuple[EnvState, TimeStep]:
-    before = state.native.replace(metrics=dict(state.native.metrics), info=dict(state.native.info))
-    after = env.native.step(before, jnp.clip(action, -1.0, 1.0))
-    bodies = after.pipeline_state
-    info = body_info(bodies.x.pos, bodies.xd.vel) | after.metrics
-    return guarded_step(state, after, info, env.episode_length)
+def _bodies(native: Any) -> dict[str, Array]:
+    return body_info(native.pipeline_state.x.pos, native.pipeline_state.xd.vel)
 
 
 @functools.cache
 def _make(env_name: str, backend: str, env_options: tuple[tuple[str, Any], ...]) -> Any:
-    envs = _import_brax()
+    envs = _brax()
     known = env_names()
     if env_name not in known:
         raise ConfigError(f'Brax has no environment "{env_name}". {offer(env_name, known)}')
@@ -214,8 +200,8 @@ def _make(env_name: str, backend: str, env_options: tuple[tuple[str, Any], ...])
         raise ConfigError(f'Brax\'s "{env_name}" with backend "{backend}": {error}') from error
 
 
-def _observation_names(env_name: str, model: Any) -> tuple[str, ...]:
-    """Names in the order of Brax's `_get_obs`; empty for an environment that is not known here."""
+def observation_names(env_name: str, model: Any) -> tuple[str, ...]:
+    """A name for each entry of an observation, in the order of Brax's `_get_obs`; empty for an unknown environment."""
     if env_name in _SPECIAL_NAMES:
         return _SPECIAL_NAMES[env_name]
     if env_name not in HIDDEN_POSITIONS:
@@ -240,17 +226,15 @@ def _observation_names(env_name: str, model: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _actuator_names(model: Any) -> tuple[str, ...]:
+    return tuple(f"{_plain(model.joint(int(model.actuator_trnid[i, 0])).name)} torque" for i in range(model.nu))
+
+
 def _plain(name: str) -> str:
     plain = name.removesuffix("_joint").removesuffix("_link").replace("_", " ")
     return _ROOTS.get(plain, plain)
 
 
-def _import_brax() -> Any:
-    try:
-        with quiet():
-            import brax.envs
-    except ImportError as error:
-        raise MissingPackageError(
-            f'The Brax environments need the package "brax" ({error}): pip install brax'
-        ) from error
-    return brax.envs
+def _brax() -> Any:
+    with quiet():
+        return import_module("brax.envs", "brax", "brax")

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hades.environments.base import Environment, EnvState
-from hades.errors import ConfigError, MissingPackageError, offer
+from hades.environments.base import Environment, EnvState, import_module
+from hades.errors import ConfigError, offer
 from hades.registry import options, register
 from hades.types import Box, Discrete, EnvSpec, Key, TimeStep
 
@@ -64,24 +64,19 @@ _OBSERVATION_NAMES = {
         "diver",
     ),
 }
-_MINATAR_ACTIONS = {"n": "stay", "l": "left", "u": "up", "r": "right", "d": "down", "f": "fire"}
+_MINATAR_ACTIONS = ("stay", "left", "up", "right", "down", "fire")
 _ACTION_NAMES = {
     "CartPole-v1": ("left", "right"),
     "Acrobot-v1": ("torque -1", "torque 0", "torque +1"),
     "Pendulum-v1": ("torque",),
     "MountainCar-v0": ("left", "coast", "right"),
     "MountainCarContinuous-v0": ("force",),
-    "Asterix-MinAtar": tuple(_MINATAR_ACTIONS[a] for a in "nlurd"),
-    "Breakout-MinAtar": tuple(_MINATAR_ACTIONS[a] for a in "nlr"),
-    "Freeway-MinAtar": tuple(_MINATAR_ACTIONS[a] for a in "nud"),
-    "SpaceInvaders-MinAtar": tuple(_MINATAR_ACTIONS[a] for a in "nlrf"),
-    "Seaquest-MinAtar": tuple(_MINATAR_ACTIONS[a] for a in "nlurdf"),
 }
 
 
 def env_ids() -> tuple[str, ...]:
     """Every gymnax environment that the adapter offers."""
-    return tuple(sorted(set(_import_gymnax().registered_envs) - set(EXCLUDED)))
+    return tuple(sorted(set(_gymnax().registered_envs) - set(EXCLUDED)))
 
 
 @register("Environment", "Gymnax")
@@ -118,16 +113,17 @@ class Gymnax(Environment):
 
     @cached_property
     def spec(self) -> EnvSpec:
-        with jax.ensure_compile_time_eval():  # gymnax computes its spaces with jax, and a trace may be the first to ask
+        with jax.ensure_compile_time_eval():  # gymnax computes its spaces with jax, and this may run inside a trace
             shape = tuple(self._env.observation_space(self._params).shape)
             actions = self._env.action_space(self._params)
+            minatar = np.asarray(self._env.action_set).tolist() if self.env_id.endswith("MinAtar") else []
         return EnvSpec(
             name=self.env_id,
             obs_shape=shape if len(shape) == 3 else (math.prod(shape),),
             action_space=Discrete(int(actions.n)) if hasattr(actions, "n") else Box(math.prod(actions.shape)),
             max_episode_steps=int(self._params.max_steps_in_episode),
             observation_names=_OBSERVATION_NAMES.get(self.env_id, ()),
-            action_names=() if self.make_options else _ACTION_NAMES.get(self.env_id, ()),
+            action_names=_ACTION_NAMES.get(self.env_id) or tuple(_MINATAR_ACTIONS[action] for action in minatar),
             can_terminate=self.env_id not in TIME_LIMIT_ONLY,
         )
 
@@ -172,7 +168,7 @@ class Gymnax(Environment):
 def _make(
     env_id: str, params: tuple[tuple[str, Any], ...], make_options: tuple[tuple[str, Any], ...]
 ) -> tuple[Any, Any]:
-    gymnax = _import_gymnax()
+    gymnax = _gymnax()
     known = env_ids()
     if env_id not in known:
         raise ConfigError(f'gymnax has no environment "{env_id}". {offer(env_id, known)}')
@@ -190,11 +186,5 @@ def _make(
     return env, defaults.replace(**dict(params))
 
 
-def _import_gymnax() -> Any:
-    try:
-        import gymnax
-    except ImportError as error:
-        raise MissingPackageError(
-            f'The Gymnax environments need the package "gymnax" ({error}): pip install gymnax six'
-        ) from error
-    return gymnax
+def _gymnax() -> Any:
+    return import_module("gymnax", "gymnax", "gymnax six")

@@ -1,4 +1,4 @@
-"""Shared by the adapters to rigid-body simulators: a guarded transition, and a quiet import.
+"""The part that adapters to rigid-body simulators share: first states, guarded transitions, and a quiet import.
 
 Physics can turn non-finite. Then the episode ends, the step earns nothing and `info["nonfinite"]` is 1, so that one
 broken episode is counted and shown instead of poisoning a generation.
@@ -9,7 +9,7 @@ import logging
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 import jax
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
-from hades.types import TimeStep
+from hades.types import Key, TimeStep
 
 
 @struct.dataclass
@@ -28,23 +28,37 @@ class PhysicsState:
     time: Array  # i32[]
 
 
+def first_state(simulator: Any, key: Key) -> tuple[PhysicsState, Array]:
+    """The state and observation that a simulator starts an episode with."""
+    native = simulator.reset(jax.random.wrap_key_data(jax.random.key_data(key)))
+    native = jax.tree.map(jnp.asarray, native)  # some tasks of Playground leave Python numbers in it
+    return PhysicsState(native=native, time=jnp.zeros((), jnp.int32)), jnp.asarray(native.obs, jnp.float32)
+
+
 def guarded_step(
-    before: PhysicsState, native: Any, info: Mapping[str, Array], episode_length: int
+    simulator: Any,
+    before: PhysicsState,
+    action: Array,
+    measure: Callable[[Any], dict[str, Array]],
+    episode_length: int,
 ) -> tuple[PhysicsState, TimeStep]:
-    """The transition that a simulator's next state stands for.
+    """One transition of a simulator, with every scalar of its `metrics` in `info`.
 
     Args:
-        before: the state that was stepped.
-        native: what the simulator made of it, with `obs`, `reward` and `done`.
-        info: scalars of this step.
+        simulator: Brax's or Playground's own environment.
+        before: the state to step.
+        action: f32[A]; it is clipped to [-1, 1].
+        measure: further scalars from the simulator's next state.
         episode_length: steps after which the episode is truncated.
     """
-    time = before.time + 1
-    values = {name: jnp.asarray(value, jnp.float32) for name, value in info.items()}
+    # The simulators write into both dictionaries.
+    start = before.native.replace(metrics=dict(before.native.metrics), info=dict(before.native.info))
+    native = simulator.step(start, jnp.clip(action, -1.0, 1.0))
+    scalars = {name: value for name, value in native.metrics.items() if jnp.ndim(value) == 0}
+    values = {name: jnp.asarray(value, jnp.float32) for name, value in (measure(native) | scalars).items()}
     obs, reward = jnp.asarray(native.obs, jnp.float32), jnp.asarray(native.reward, jnp.float32)
-    finite = jnp.isfinite(reward) & jnp.isfinite(obs).all()
-    for value in values.values():
-        finite &= jnp.isfinite(value)
+    finite = jnp.isfinite(reward) & jnp.isfinite(obs).all() & jnp.isfinite(jnp.stack([*values.values()])).all()
+    time = before.time + 1
 
     def known(x: Array) -> Array:
         return jnp.where(finite, x, 0.0)
@@ -72,7 +86,12 @@ def quiet() -> Iterator[None]:
     They are printed and warned by Python code; MuJoCo also appends its own to a file MUJOCO_LOG.TXT in the current
     folder. What other threads print meanwhile is shown. Afterwards the process is as it was.
     """
-    with _quiet_lock, _mujoco_warnings_off(), warnings.catch_warnings():
+    with _quiet_lock, warnings.catch_warnings(), contextlib.ExitStack() as afterwards:
+        with contextlib.suppress(ImportError):
+            import mujoco
+
+            afterwards.callback(mujoco.set_mju_user_warning, mujoco.get_mju_user_warning())
+            mujoco.set_mju_user_warning(lambda message: None)
         warnings.simplefilter("ignore")
         out, err = _Muted(sys.stdout), _Muted(sys.stderr)
         try:
@@ -101,18 +120,3 @@ class _Muted:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
-
-
-@contextlib.contextmanager
-def _mujoco_warnings_off() -> Iterator[None]:
-    try:
-        import mujoco
-    except ImportError:
-        yield
-        return
-    handler = mujoco.get_mju_user_warning()
-    mujoco.set_mju_user_warning(lambda message: None)
-    try:
-        yield
-    finally:
-        mujoco.set_mju_user_warning(handler)

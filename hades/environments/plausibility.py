@@ -5,6 +5,7 @@ a collision glitch (Lupu et al., 2024). An environment may state bounds in its s
 `hades.studies.plausible_bounds` derives them from random and scripted play.
 """
 
+import functools
 from collections.abc import Mapping
 
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ NONFINITE = "nonfinite"
 
 
 def alarms(returns: Array, info_max: Mapping[str, Array], spec: EnvSpec) -> dict[str, Array]:
-    """bool[...] for each bound of the spec, and for physics that turned non-finite where the environment tells.
+    """bool[...] for each bound of the spec, and for physics that turned non-finite where `info` has that entry.
 
     Args:
         returns: of whole episodes, f32[...].
@@ -33,8 +34,6 @@ def alarms(returns: Array, info_max: Mapping[str, Array], spec: EnvSpec) -> dict
 
 
 def implausible(episodes: Episodes, spec: EnvSpec) -> Array:
-    """bool[E], whether any alarm was raised."""
-    flags = jnp.zeros(episodes.returns.shape, bool)
-    for raised in alarms(episodes.returns, episodes.info_max, spec).values():
-        flags |= raised
-    return flags
+    """bool[E], true where any alarm was raised."""
+    raised = alarms(episodes.returns, episodes.info_max, spec).values()
+    return functools.reduce(jnp.logical_or, raised, jnp.zeros(episodes.returns.shape, bool))

@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hades.environments.base import Environment, EnvState
-from hades.environments.physics import PhysicsState, body_info, guarded_step, quiet
-from hades.errors import ConfigError, MissingPackageError, offer
+from hades.environments.base import Environment, EnvState, import_module
+from hades.environments.physics import body_info, first_state, guarded_step, quiet
+from hades.errors import ConfigError, offer
 from hades.registry import options, register
 from hades.types import Box, EnvSpec, Key, TimeStep
 
@@ -50,12 +50,12 @@ but not those that a user registers in `mujoco_playground.dm_control_suite`."""
 
 def env_names() -> tuple[str, ...]:
     """Every Playground environment that the adapter offers."""
-    return tuple(sorted(_import_playground().dm_control_suite.ALL_ENVS))
+    return tuple(sorted(_playground().dm_control_suite.ALL_ENVS))
 
 
 def excluded() -> dict[str, str]:
     """Registered Playground environments that are not offered, with the reason."""
-    playground = _import_playground()
+    playground = _playground()
     return dict.fromkeys((*playground.locomotion.ALL_ENVS, *playground.manipulation.ALL_ENVS), _NEEDS_MENAGERIE)
 
 
@@ -113,24 +113,19 @@ class Playground(Environment):
         return found | {"mjx implementation": IMPLEMENTATION}
 
     def reset(self, key: Key) -> tuple[EnvState, Array]:
-        state = self.native.reset(jax.random.wrap_key_data(jax.random.key_data(key)))
-        state = jax.tree.map(jnp.asarray, state)  # some tasks leave Python numbers in it
-        return PhysicsState(native=state, time=jnp.zeros((), jnp.int32)), jnp.asarray(state.obs, jnp.float32)
+        return first_state(self.native, key)
 
     def step(self, key: Key, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
         del key
-        # Playground writes into both dictionaries.
-        before = state.native.replace(metrics=dict(state.native.metrics), info=dict(state.native.info))
-        after = self.native.step(before, jnp.clip(action, -1.0, 1.0))
-        scalars = {name: value for name, value in after.metrics.items() if jnp.ndim(value) == 0}
-        info = _bodies(self.native.mj_model, after.data) | scalars
-        return guarded_step(state, after, info, self._num_steps)
+
+        def measure(native: Any) -> dict[str, Array]:
+            return _bodies(self.native.mj_model, native.data)
+
+        return guarded_step(self.native, state, action, measure, self._num_steps)
 
     @cached_property
     def _num_steps(self) -> int:
-        return int(
-            _default_config(self.env_name).episode_length if self.episode_length is None else self.episode_length
-        )
+        return self.episode_length or int(_default_config(self.env_name).episode_length)
 
 
 @functools.cache
@@ -140,7 +135,7 @@ def _make(env_name: str, config_overrides: tuple[tuple[str, Any], ...]) -> Any:
         if name not in known:
             raise ConfigError(f'Playground\'s "{env_name}" has no setting {name!r}. {offer(name, known)}')
     overrides = {**dict(config_overrides), "impl": IMPLEMENTATION}
-    suite = _import_playground().dm_control_suite
+    suite = _playground().dm_control_suite
     try:
         with jax.ensure_compile_time_eval(), quiet():
             env = suite.load(env_name, config_overrides=overrides)
@@ -162,7 +157,7 @@ def _default_config(env_name: str) -> Any:
         if env_name in excluded():
             raise ConfigError(f'Playground\'s "{env_name}" is not offered: {excluded()[env_name]}.')
         raise ConfigError(f'Playground has no environment "{env_name}". {offer(env_name, known)}')
-    return _import_playground().dm_control_suite.get_default_config(env_name)
+    return _playground().dm_control_suite.get_default_config(env_name)
 
 
 def _observation_shape(env: Any, env_name: str) -> tuple[int, ...]:
@@ -182,12 +177,6 @@ def _bodies(model: Any, data: Any) -> dict[str, Array]:
     return body_info(data.xpos[moving], drift + jnp.cross(spin, arm))
 
 
-def _import_playground() -> Any:
-    try:
-        with quiet():
-            import mujoco_playground
-    except ImportError as error:
-        raise MissingPackageError(
-            f"The Playground environments need the package \"playground\" ({error}): pip install 'hades-rl[playground]'"
-        ) from error
-    return mujoco_playground
+def _playground() -> Any:
+    with quiet():
+        return import_module("mujoco_playground", "playground", "'hades-rl[playground]'")

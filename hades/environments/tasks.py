@@ -1,12 +1,14 @@
 """Several environments for one policy: observations and actions padded with zeros to spaces that hold all of theirs.
 
-Whoever measures a policy plays each task by itself (`members`) and combines the returns, each scaled by its own
-reference. As an environment of its own, a `Tasks` draws one task for every episode; that is for whatever only wants
-to look around, such as the estimate of a normaliser.
+A policy is measured on each task by itself (`members`), and the returns are combined, each scaled by its own
+reference. As an environment of its own, a `Tasks` draws one task for every episode; that serves where only observations
+count, as in the estimate of a normaliser.
 """
 
 import dataclasses
+import functools
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -38,14 +40,14 @@ class Tasks(Environment):
     """Several environments with either discrete or Box actions.
 
     Images of one height and width are padded in their channels, other observations are flattened. A discrete task acts
-    on its own actions only, a Box task leaves out what it has no use for.
+    on its own actions only; a Box task ignores the entries of the others.
 
     Attributes:
         environments: the tasks, with distinct names.
         references, floors: returns that count as 1 and as 0, one a task; floors are 0 by default.
         layout: "blocks" gives every task entries of its own, in observations and in actions; "overlap" puts all tasks
             into the same ones, as many as the largest needs.
-        task_token: append a one-hot vector, for images a constant channel each, that says which task it is.
+        task_token: append the task's one-hot vector; for images, a constant channel for each of its entries.
         means, stds, clips: normalisation of each task's own flattened observations, clipped to ± the clip where that is
             not 0; empty: none. Merged datasets have it.
 
@@ -63,48 +65,48 @@ class Tasks(Environment):
     clips: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        set_field = object.__setattr__
-        set_field(self, "environments", tuple(self.environments))
+        set_field = functools.partial(object.__setattr__, self)
+        set_field("environments", tuple(self.environments))
         if len(self.environments) < 2:
             raise ConfigError(
                 f"Tasks.environments has {len(self.environments)} entries; it must have at least two. One environment "
                 "is given to Evolution.environment as it is."
             )
         for name in ("references", "floors", "clips"):
-            set_field(self, name, tuple(float(x) for x in getattr(self, name)))
+            set_field(name, tuple(map(float, getattr(self, name))))
         for name in ("means", "stds"):
-            set_field(self, name, tuple(tuple(float(x) for x in row) for row in getattr(self, name)))
+            set_field(name, tuple(tuple(map(float, row)) for row in getattr(self, name)))
         if not self.floors:
-            set_field(self, "floors", (0.0,) * len(self.environments))
+            set_field("floors", (0.0,) * len(self.environments))
         if self.layout not in LAYOUTS:
             raise ConfigError(f'Tasks.layout is "{self.layout}". {offer(self.layout, LAYOUTS)}')
-        self._check_numbers()
-        check_compatible([env.spec for env in self.environments])
+        self._check()
+
+    @cached_property
+    def _specs(self) -> tuple[EnvSpec, ...]:
+        return tuple(env.spec for env in self.environments)
 
     @cached_property
     def spec(self) -> EnvSpec:
-        specs = [env.spec for env in self.environments]
         size = self._actions[1]
+        tokens = tuple(f"task {s.name}" for s in self._specs) * self.task_token
         return EnvSpec(
-            name=" + ".join(s.name for s in specs),
+            name=" + ".join(s.name for s in self._specs),
             obs_shape=self._obs_shape,
-            action_space=Discrete(size) if specs[0].is_discrete else Box(size),
-            max_episode_steps=max(s.max_episode_steps for s in specs),
-            observation_names=self._names(
-                "observation_names", tuple(f"task {s.name}" for s in specs) * self.task_token
-            ),
+            action_space=Discrete(size) if self._specs[0].is_discrete else Box(size),
+            max_episode_steps=max(s.max_episode_steps for s in self._specs),
+            observation_names=self._names("observation_names", tokens),
             action_names=self._names("action_names"),
-            can_terminate=all(s.can_terminate for s in specs),
+            can_terminate=all(s.can_terminate for s in self._specs),
         )
 
     def _names(self, field: str, more: tuple[str, ...] = ()) -> tuple[str, ...]:
         """Names of the tasks' entries in blocks, with those of their tasks; none where a task has none."""
-        specs = [env.spec for env in self.environments]
-        if self.layout != "blocks" or not all(getattr(s, field) for s in specs):
+        if self.layout != "blocks" or not all(getattr(s, field) for s in self._specs):
             return ()
-        if field == "observation_names" and any(s.is_image for s in specs) and not self._grid:
+        if field == "observation_names" and any(s.is_image for s in self._specs) and not self._grid:
             return ()
-        return (*(f"{s.name}: {name}" for s in specs for name in getattr(s, field)), *more)
+        return (*(f"{s.name}: {name}" for s in self._specs for name in getattr(s, field)), *more)
 
     @cached_property
     def members(self) -> tuple["PaddedTask", ...]:
@@ -141,38 +143,34 @@ class Tasks(Environment):
 
     def step(self, key: Key, state: TasksState, action: Array) -> tuple[TasksState, TimeStep]:
         """One transition of the episode's task; the reward is scaled, so that floor and reference are 1 apart."""
-        branches = [self._stepper(i) for i in range(len(self.environments))]
+        branches = [functools.partial(self._step_task, i) for i in range(len(self.environments))]
         states, step = lax.switch(state.task, branches, key, state.states, action)
         return TasksState(task=state.task, states=states), step
 
-    def _stepper(self, task: int):  # type: ignore[no-untyped-def]  # a branch of lax.switch
+    def _step_task(
+        self, task: int, key: Key, states: tuple[EnvState, ...], action: Array
+    ) -> tuple[tuple[EnvState, ...], TimeStep]:
         member, scale = self.members[task], self.references[task] - self.floors[task]
-
-        def branch(key: Key, states: tuple[EnvState, ...], action: Array) -> tuple[tuple[EnvState, ...], TimeStep]:
-            space = member.spec.action_space
-            own = jnp.clip(action - space.first, 0, space.n - 1) if isinstance(space, Discrete) else action
-            after, step = member.step(key, states[task], own)
-            step = dataclasses.replace(step, reward=step.reward / scale, info={})
-            return (*states[:task], after, *states[task + 1 :]), step
-
-        return branch
+        space = member.spec.action_space
+        own = jnp.clip(action - space.first, 0, space.n - 1) if isinstance(space, Discrete) else action
+        after, step = member.step(key, states[task], own)
+        step = dataclasses.replace(step, reward=step.reward / scale, info={})
+        return (*states[:task], after, *states[task + 1 :]), step
 
     @cached_property
     def _actions(self) -> tuple[tuple[int, ...], int]:
-        return self._places([env.spec.action_space.size for env in self.environments])
+        return self._places([s.action_space.size for s in self._specs])
 
     @cached_property
     def _entries(self) -> tuple[tuple[int, ...], int]:
         """Size of the last axis of observations: channels of images, or features of flattened observations."""
-        grid = self._grid
-        return self._places([env.spec.obs_shape[2] if grid else env.spec.obs_size for env in self.environments])
+        return self._places([s.obs_shape[2] if self._grid else s.obs_size for s in self._specs])
 
     @cached_property
     def _grid(self) -> tuple[int, ...]:
         """Height and width, where all tasks are images of one size; else nothing."""
-        specs = [env.spec for env in self.environments]
-        grids = {spec.obs_shape[:2] for spec in specs}
-        return specs[0].obs_shape[:2] if all(spec.is_image for spec in specs) and len(grids) == 1 else ()
+        first, *others = (s.obs_shape[:2] if s.is_image else () for s in self._specs)
+        return first if all(other == first for other in others) else ()
 
     @cached_property
     def _obs_shape(self) -> tuple[int, ...]:
@@ -185,25 +183,35 @@ class Tasks(Environment):
         *starts, total = itertools.accumulate(sizes, initial=0)
         return tuple(starts), total
 
-    def _check_numbers(self) -> None:
+    def _check(self) -> None:
         count = len(self.environments)
         for name in ("references", "floors", "means", "stds", "clips"):
             given = len(getattr(self, name))
             if given != count and (given or name in ("references", "floors")):
                 raise ConfigError(f"Tasks.{name} has {given} entries for {count} environments; give one for each.")
-        for env, high, low in zip(self.environments, self.references, self.floors, strict=True):
+        for spec, high, low in zip(self._specs, self.references, self.floors, strict=True):
             if not high > low:
                 raise ConfigError(
-                    f"Tasks.references is {high:g} for {env.spec.name}, which is not above its floor {low:g}: give the "
+                    f"Tasks.references is {high:g} for {spec.name}, which is not above its floor {low:g}: give the "
                     "return of a good policy and, in Tasks.floors, that of a bad one."
                 )
         for name in ("means", "stds"):
-            for env, row in zip(self.environments, getattr(self, name), strict=False):
-                if len(row) != env.spec.obs_size:
+            for spec, row in zip(self._specs, getattr(self, name), strict=False):
+                if len(row) != spec.obs_size:
                     raise ConfigError(
-                        f"Tasks.{name} has {len(row)} numbers for {env.spec.name}, whose observations have "
-                        f"{env.spec.obs_size}."
+                        f"Tasks.{name} has {len(row)} numbers for {spec.name}, whose observations have {spec.obs_size}."
                     )
+        discrete = [s.name for s in self._specs if s.is_discrete]
+        box = [s.name for s in self._specs if not s.is_discrete]
+        if discrete and box:
+            raise ConfigError(
+                f"One policy cannot have both kinds of actions: {', '.join(discrete)} with discrete ones, "
+                f"{', '.join(box)} with continuous ones. Take tasks of one kind."
+            )
+        if twice := sorted(name for name, times in Counter(discrete + box).items() if times > 1):
+            raise ConfigError(
+                f"{', '.join(twice)} is among the tasks more than once; every task needs a name of its own."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,14 +231,11 @@ class PaddedTask(Environment):
     @cached_property
     def spec(self) -> EnvSpec:
         spec = self.environment.spec
-        space = spec.action_space
-        padded = (
-            Discrete(space.n, self.action_size, self.first_action)
-            if isinstance(space, Discrete)
-            else Box(self.action_size)
-        )
+        space: Discrete | Box = Box(self.action_size)
+        if isinstance(spec.action_space, Discrete):
+            space = Discrete(spec.action_space.n, self.action_size, self.first_action)
         return dataclasses.replace(
-            spec, obs_shape=self.obs_shape, action_space=padded, observation_names=(), action_names=()
+            spec, obs_shape=self.obs_shape, action_space=space, observation_names=(), action_names=()
         )
 
     @cached_property
@@ -269,18 +274,3 @@ class PaddedTask(Environment):
         edges = [(0, 0)] * (obs.ndim - 1)
         own = jnp.pad(obs, [*edges, (self.first_entry, behind)])
         return jnp.concatenate([own, jnp.broadcast_to(token, (*obs.shape[:-1], count))], axis=-1)
-
-
-def check_compatible(specs: Sequence[EnvSpec]) -> None:
-    """Raise ConfigError where tasks cannot share a policy: both kinds of actions, or one name twice."""
-    discrete = [s.name for s in specs if s.is_discrete]
-    box = [s.name for s in specs if not s.is_discrete]
-    if discrete and box:
-        raise ConfigError(
-            f"One policy cannot have both kinds of actions: {', '.join(discrete)} with discrete ones, "
-            f"{', '.join(box)} with continuous ones. Take tasks of one kind."
-        )
-    names = [s.name for s in specs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigError(f"{', '.join(twice)} is among the tasks more than once; every task needs a name of its own.")

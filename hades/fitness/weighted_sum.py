@@ -57,5 +57,5 @@ class WeightedSum(Fitness):
         return sum(term.max_env_steps(spec) for term in self.terms)
 
     def parallel_episodes(self, spec: EnvSpec) -> int:
-        """Of the widest term: the rollouts are loops that run one after another and reuse each other's memory."""
+        """Episodes of the widest term: rollouts are loops that run one after another and reuse each other's memory."""
         return max(term.parallel_episodes(spec) for term in self.terms)

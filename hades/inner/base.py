@@ -16,13 +16,13 @@ Trained: TypeAlias = Any
 
 
 class InitScheme(abc.ABC):
-    """Which initial policies a generation trains: always the same one, or fresh ones."""
+    """The choice of initial policies that a generation trains: always the same one, or fresh ones."""
 
     num_inits: int
     """k, the independent inner trainings of every candidate in a generation."""
 
     is_fixed: bool
-    """Whether a dataset made under this scheme needs the scheme's own weights (HaDES-F)."""
+    """True if a dataset made under this scheme needs the scheme's own weights (HaDES-F)."""
 
     @abc.abstractmethod
     def init(self, key: Key, policy: Policy, spec: EnvSpec) -> Params:
@@ -62,12 +62,15 @@ class InnerLearner(abc.ABC):
 
     @property
     def is_fixed(self) -> bool:
-        """Whether all policies start from the same weights, which a dataset then needs (HaDES-F)."""
+        """True if all policies start from the same weights, which a dataset then needs (HaDES-F)."""
         return False
 
     @abc.abstractmethod
     def init_genome(self, key: Key, env: Environment, normalize: Callable[[Array], Array]) -> Genome:
-        """Where the search starts; may play a random policy. `normalize` maps raw observations to a dataset's."""
+        """Genome that the search starts from; may play a random policy.
+
+        `normalize` maps raw observations to the coordinates of a dataset.
+        """
 
     def init_params(self, key: Key, spec: EnvSpec) -> Params:
         """One initial policy."""
@@ -101,7 +104,11 @@ class InnerLearner(abc.ABC):
         raise ConfigError(f"{type(self).__name__} trains no policy from pairs: its genome is the policy.")
 
     def learn(self, key: Key, genome: Genome, params: Params, spec: EnvSpec) -> tuple[Trained, Metrics]:
-        """What training from `params` on the genome changed, and scalar metrics. By default `clone` on its dataset."""
+        """Train from `params` on the genome; by default `clone` on its dataset.
+
+        Returns:
+            What training changed, and scalar metrics.
+        """
         dataset = self.dataset(genome, spec)
         if dataset is None:
             raise NotImplementedError(f"{type(self).__name__} has neither a dataset nor a `learn` of its own.")
@@ -117,7 +124,7 @@ class InnerLearner(abc.ABC):
         return trained
 
     def working_arrays(self, trained: Trained) -> PyTree:
-        """What training one network holds beside its weights, such as gradients; for memory plans."""
+        """Arrays that training one network holds beside its weights, such as gradients; for memory plans."""
         del trained
         return ()
 

@@ -31,7 +31,7 @@ from hades.types import Dataset, EnvSpec, Key, Metrics, Params, PyTree
 
 @struct.dataclass
 class CloningGenome:
-    """What evolves. `targets` are logits (Discrete) or actions (Box), None where the targets are fixed."""
+    """The evolved arrays. `targets` are logits (Discrete) or actions (Box), None where the targets are fixed."""
 
     observations: Array  # f32[N, *obs_shape], normalised
     targets: Array | None  # f32[N, A]

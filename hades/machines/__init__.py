@@ -1,1 +1,1 @@
-"""Where a run takes place: processes, clusters and clouds."""
+"""Machines that a run takes place on: processes, clusters and clouds."""

@@ -1,4 +1,4 @@
-"""Where the perturbations of a search come from, and how much of them stays in memory for a generation.
+"""Sources of a search's perturbations, and the part of them that stays in memory for a generation.
 
 A row stands for one standard normal direction z f32[n]. It makes one candidate, or with antithetic pairs the two
 neighbours mean ± σz, so that a pair is stored once and never torn apart by a shard or a chunk.
@@ -22,9 +22,9 @@ from hades.registry import register
 from hades.types import POPULATION_AXIS, Genome, Key, PyTree
 
 Shapes: TypeAlias = tuple[tuple[int, ...], ...]
-"""Of a genome's arrays, in the order in which they lie in a flat vector."""
+"""Shapes of a genome's arrays, in their order in a flat vector."""
 Rows: TypeAlias = PyTree
-"""What is kept of R directions; every leaf has the leading axis R."""
+"""Stored form of R directions; every leaf has the leading axis R."""
 
 
 BLOCK = 2**22
@@ -39,7 +39,7 @@ class Noise(abc.ABC):
     """A frozen dataclass. `draw` and `directions` are enough; override a sum that needs no directions."""
 
     independent: ClassVar[bool] = True
-    """Whether the n entries of a direction are independent, as an adaptation of every step size (SNES) assumes."""
+    """True if the n entries of a direction are independent, as an adaptation of every step size (SNES) assumes."""
 
     @abc.abstractmethod
     def draw(self, key: Key, count: int, shapes: Shapes) -> Rows:

@@ -44,7 +44,7 @@ def standardized(fitness: Array) -> Array:
 
 
 def raw(fitness: Array) -> Array:
-    """Return the fitness as it is (the published Brax runs)."""
+    """The fitness unchanged (the published Brax runs)."""
     return fitness
 
 

@@ -1,1 +1,1 @@
-"""How things are drawn: figures, scenes and pages, without any knowledge of runs and policies."""
+"""Figures, scenes and pages, without any knowledge of runs and policies."""

@@ -1,4 +1,4 @@
-"""What every matplotlib figure here shares: size, type, colours and the way to SVG or PNG bytes. No pyplot."""
+"""Size, type and colours of every matplotlib figure, and its way to SVG or PNG bytes. No pyplot."""
 
 import io
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 WIDE, NARROW = 9.0, 3.8
 """Inches: a text column on a desk, and on a phone. With 9 pt type both come out at about 12 px on the screen."""
 
+_TICKS = {"color": GRID, "labelcolor": MUTED, "labelsize": 8.5}
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
@@ -31,12 +32,7 @@ _STYLE: dict[Any, Any] = {
     "axes.unicode_minus": True,
     "grid.color": GRID,
     "grid.linewidth": 0.7,
-    "xtick.color": GRID,
-    "ytick.color": GRID,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
+    **{f"{axis}tick.{key}": value for axis in "xy" for key, value in _TICKS.items()},
     "legend.frameon": False,
     "legend.fontsize": 8.5,
     "legend.handlelength": 1.6,
@@ -81,10 +77,7 @@ class Sheet:
 
     def bar(self, x: float, y: float, width: float, height: float, colour: str, opacity: float = 1.0) -> None:
         """A rectangle from x (to the left where `width` is negative), vertically centred on y."""
-        from matplotlib.patches import Rectangle
-
-        bar = Rectangle((x, y - height / 2), width, height, facecolor=colour, alpha=opacity, linewidth=0)
-        self.axes.add_patch(bar)
+        self.axes.barh(y, width, height, left=x, color=colour, alpha=opacity, linewidth=0)
 
     def rule(self, x0: float, y0: float, x1: float, y1: float, colour: str = GRID, width: float = 0.8) -> None:
         self.axes.plot([x0, x1], [y0, y1], color=colour, linewidth=width)

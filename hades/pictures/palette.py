@@ -1,9 +1,6 @@
 """The colours of every picture, distinguishable without full colour vision (Okabe & Ito, 2008; Tol, 2021)."""
 
-from typing import TypeAlias
-
-Colour: TypeAlias = tuple[int, int, int]
-"""Red, green and blue, 0 to 255."""
+import itertools
 
 INK = "#1f2933"
 MUTED = "#6b7785"
@@ -22,6 +19,9 @@ OLIVE = "#999933"
 INDIGO = "#332288"
 SLATE = "#8a97a6"
 
+DRAWN = (BLUE, SKY, ORANGE, VERMILION, GREEN, SLATE, INK, MUTED, SCENE, PAPER)
+"""Colours that scenes are drawn in."""
+
 POSITIVE, NEGATIVE = BLUE, VERMILION
 """Colours of signed bars."""
 
@@ -39,20 +39,18 @@ _CHANNELS_OF = {
 def channel_colours(env_name: str, num_channels: int) -> tuple[str, ...]:
     """One colour a channel as "#rrggbb"; environments that are not known get them in a fixed order, repeating."""
     known = _CHANNELS_OF.get(env_name, ())
-    if len(known) == num_channels:
-        return known
-    return tuple(_CHANNELS[i % len(_CHANNELS)] for i in range(num_channels))
+    return known if len(known) == num_channels else tuple(itertools.islice(itertools.cycle(_CHANNELS), num_channels))
 
 
-def rgb(colour: str) -> Colour:
-    """ "#rrggbb" as numbers."""
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+def rgb(colour: str) -> tuple[int, int, int]:
+    """Red, green and blue of "#rrggbb", 0 to 255."""
+    red, green, blue = bytes.fromhex(colour[1:])
+    return red, green, blue
 
 
 def mix(a: str, b: str, share: float) -> str:
-    """`share` of b over a."""
-    parts = (round(x + (y - x) * share) for x, y in zip(rgb(a), rgb(b), strict=True))
-    return "#" + "".join(f"{part:02x}" for part in parts)
+    """The colour between a (`share` 0) and b (1)."""
+    return "#" + bytes(round(x + (y - x) * share) for x, y in zip(rgb(a), rgb(b), strict=True)).hex()
 
 
 TRACK = mix(GRID, "#ffffff", 0.45)

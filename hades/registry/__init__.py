@@ -75,7 +75,7 @@ def _register_with_gin(registration: Callable[[type], type], cls: type) -> None:
 
 
 def _same_place(one: type, other: type) -> bool:
-    """Whether two classes are two definitions of one name in one module."""
+    """Return True if two classes are two definitions of one name in one module."""
     return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
 
 
@@ -173,7 +173,7 @@ def discover() -> None:
 
 
 class _Discovered:
-    """Whether everything was imported, and the threads that are importing it."""
+    """State of the discovery: whether it is done, and the threads that are importing."""
 
     done = False
     threads: typing.ClassVar[set[int]] = set()

@@ -1,4 +1,4 @@
-"""What hades uses of gin that gin does not promise: a private list and the wording of its errors.
+"""Parts of gin that are not public and that hades uses: a private list and the wording of its errors.
 
 Read in gin-config 0.5.0. `tests/test_private_names.py` fails where an installed version differs; then read that
 version's `config.py`, mend this file and move the bound in pyproject.toml.
@@ -17,7 +17,7 @@ UNKNOWN_FIELD = re.compile(r"Configurable '(?:hades\.\w+\.)?(\w+)' doesn't have 
 UNSET_MACRO = re.compile(r"No bindings specified for '(\w+)/gin.macro'")
 """Group 1: the macro."""
 CALL_NOTE = "In call to configurable"
-"""How the lines begin that gin appends to the message of an error inside a configurable."""
+"""Prefix of the lines that gin appends to the message of an error inside a configurable."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What hades uses of JAX that JAX does not promise: a private record, a logger's name and texts that jaxlib logs.
+"""Parts of JAX that are not public and that hades uses: a private record, a logger's name and texts that jaxlib logs.
 
 Read in jax and jaxlib 0.10.2. `tests/test_private_names.py` fails where an installed version differs; then read that
 version, mend this file and move the bound in pyproject.toml.
@@ -18,7 +18,7 @@ NOT_JOINED = "CoordinationService/RegisterTask"
 ABORTED = "*** Check failure stack trace"
 """Before the addresses of an abort."""
 GREETING = "[Gloo] Rank"
-"""How the CPU's collectives report that they are connected."""
+"""Message of the CPU's collectives when they are connected."""
 
 
 def unhealthy_processes(text: str) -> list[str]:

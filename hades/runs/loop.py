@@ -39,7 +39,7 @@ LONG_BLOCK_SECONDS = 5.0
 
 @dataclasses.dataclass(frozen=True)
 class _Order:
-    """The next action of all processes."""
+    """The next step of all processes."""
 
     generations: int
     save: bool
@@ -130,7 +130,7 @@ class _Session:
         return result
 
     def _order(self, stop_requested: Callable[[], bool]) -> _Order:
-        """The next action. Process 0 decides, since clocks differ; any process may request a stop."""
+        """Decide the next step. Process 0 decides, since clocks differ; any process can request a stop."""
         each = self._compiled.seconds_per_generation
         count = self._next_count()
         long = each is None or each * count > LONG_BLOCK_SECONDS

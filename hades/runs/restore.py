@@ -36,7 +36,7 @@ def load_policy(workdir: str | Path) -> RunPolicy:
 
 
 def read_experiment(directory: WorkDir) -> Experiment:
-    """The experiment of a work directory.
+    """The experiment that runs in a work directory.
 
     Raises:
         CheckpointError: when there is none.

@@ -1,4 +1,4 @@
-"""What a finished run leaves: `result.json` and, where a dataset was evolved, `dataset.safetensors`."""
+"""Results of a finished run: `result.json` and, where a dataset was evolved, `dataset.safetensors`."""
 
 import dataclasses
 import json
@@ -24,7 +24,7 @@ from hades.types import size_of
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RunResult:
-    """What a run came to. It equals itself alone.
+    """Result of a run. It equals itself alone.
 
     Attributes:
         workdir: where everything lies.
@@ -48,7 +48,7 @@ class RunResult:
 def finished(
     directory: WorkDir, experiment: Experiment, host: Progress, best: Solution, returns: ReturnSummary
 ) -> RunResult:
-    """What a run that is done came to."""
+    """Collect the result of a run that is done."""
     algorithm = experiment.algorithm
     details = _details(algorithm, experiment.seed, host, best, returns)
     training = {name: details[name] for name in ("generations", "best_generation", "env_steps", "seed")}

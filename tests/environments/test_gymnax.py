@@ -110,11 +110,19 @@ def test_observation_names_fit_what_is_drawn_at_the_start(env_id, expected):
     assert {name: lit[name] for name in expected} == expected
 
 
-@pytest.mark.parametrize("env_id", [env_id for env_id in env_ids() if env_id.endswith("MinAtar")])
-def test_action_names_follow_the_minimal_action_set(env_id):
-    env = Gymnax(env_id)
-    meaning = ("stay", "left", "up", "right", "down", "fire")
-    assert env.spec.action_names == tuple(meaning[int(a)] for a in env._env.action_set)
+@pytest.mark.parametrize(
+    ("env_id", "options", "names"),
+    [
+        ("Breakout-MinAtar", {}, ("stay", "left", "right")),
+        ("Freeway-MinAtar", {}, ("stay", "up", "down")),
+        ("SpaceInvaders-MinAtar", {}, ("stay", "left", "right", "fire")),
+        ("Breakout-MinAtar", {"use_minimal_action_set": False}, ("stay", "left", "up", "right", "down", "fire")),
+    ],
+)
+def test_action_names_follow_the_action_set(env_id, options, names):
+    spec = Gymnax(env_id, make_options=options).spec
+    assert spec.action_names == names
+    assert spec.action_space.size == len(names)
 
 
 def test_mnist_is_excluded_with_the_reason():

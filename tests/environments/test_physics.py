@@ -43,6 +43,7 @@ print(json.dumps([before, state()]))
 """
 
 
+@pytest.mark.system
 def test_importing_brax_prints_nothing_and_leaves_the_process_as_it_was(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", IMPORTING],

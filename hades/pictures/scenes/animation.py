@@ -6,20 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hades.pictures.pairs import action_names, describe_action
-from hades.pictures.palette import (
-    BLUE,
-    GREEN,
-    GRID,
-    INK,
-    MUTED,
-    ORANGE,
-    PAPER,
-    SCENE,
-    SKY,
-    SLATE,
-    VERMILION,
-    rgb,
-)
+from hades.pictures.palette import BLUE, DRAWN, GRID, INK, MUTED, PAPER, VERMILION, rgb
 from hades.pictures.scenes.canvas import font
 from hades.pictures.scenes.recording import Episode
 
@@ -31,7 +18,6 @@ _FRAME_MS, _LAST_MS = 60, 1800
 _LONG_NAME = 14  # characters of an action that do not fit between step and return
 _MOST_SECONDS = 0.1  # between frames of moving bodies; a gait has a period of about half a second
 _COLOURS, _FREQUENT = 64, 14
-_DRAWN = (BLUE, SKY, ORANGE, VERMILION, GREEN, SLATE, INK, MUTED, SCENE, PAPER)
 
 
 def frame_stride(length: int, max_frames: int = MAX_FRAMES) -> int:
@@ -72,7 +58,7 @@ def _frame(episode: Episode, t: int, size: int) -> "Image.Image":
     scene = episode.draw(t, size)
     lines = words(episode, t)
     strip = round((0.06 * len(lines) + 0.08) * size)
-    frame = Image.new("RGB", (scene.width, scene.height + strip), "#ffffff")
+    frame = Image.new("RGB", (scene.width, scene.height + strip), PAPER)
     frame.paste(scene, (0, 0))
     pen = ImageDraw.Draw(frame)
     pen.rectangle((0, scene.height, scene.width, scene.height + 2), fill=GRID)
@@ -88,9 +74,10 @@ def _frame(episode: Episode, t: int, size: int) -> "Image.Image":
 
 def words(episode: Episode, t: int) -> list[tuple[str, str, str]]:
     """Text below the scene before step t: left, middle and right of each line."""
-    # A Box action as the environment takes it.
-    applied = episode.actions if episode.spec.is_discrete else np.clip(episode.actions, -1.0, 1.0)
-    action = "end" if t == len(episode) else describe_action(episode.spec, applied[t])
+    action = "end"
+    if t < len(episode):  # an environment clips the actions of a Box
+        taken = episode.actions[t]
+        action = describe_action(episode.spec, taken if episode.spec.is_discrete else np.clip(taken, -1.0, 1.0))
     step, earned = f"step {t}", f"return {episode.earned(t)}"
     if forward := episode.distance(t):
         return [(step, f"forward {forward}", earned), ("", action, "")]
@@ -108,13 +95,11 @@ def _common_palette(frames: "list[Image.Image]") -> "Image.Image":
     from PIL import Image
 
     some = frames[:: max(1, len(frames) // 8)]
-    sheet = Image.new("RGB", (some[0].width, some[0].height * len(some)))
-    for i, frame in enumerate(some):
-        sheet.paste(frame, (0, i * frame.height))
-    colours, counts = np.unique(np.asarray(sheet).reshape(-1, 3), axis=0, return_counts=True)
-    exact = [channel for colour in _DRAWN for channel in rgb(colour)]
+    sheet = np.concatenate([np.asarray(frame) for frame in some])
+    colours, counts = np.unique(sheet.reshape(-1, 3), axis=0, return_counts=True)
+    exact = [channel for colour in DRAWN for channel in rgb(colour)]
     exact += colours[np.argsort(-counts, kind="stable")[:_FREQUENT]].ravel().tolist()
-    others = sheet.quantize(_COLOURS - len(exact) // 3, method=Image.Quantize.MAXCOVERAGE).getpalette() or []
+    rest = Image.fromarray(sheet).quantize(_COLOURS - len(exact) // 3, method=Image.Quantize.MAXCOVERAGE)
     palette = Image.new("P", (1, 1))
-    palette.putpalette([*exact, *others][: 3 * _COLOURS])
+    palette.putpalette([*exact, *(rest.getpalette() or [])][: 3 * _COLOURS])
     return palette

@@ -9,7 +9,6 @@ from scipy.spatial import ConvexHull, QhullError
 
 KINDS = {0: "plane", 2: "sphere", 3: "capsule", 4: "ellipsoid", 5: "cylinder", 6: "box", 7: "mesh"}
 """MuJoCo's numbers of the geometries that are drawn."""
-_RIM = 16  # corners of a drawn circle
 _VISUAL_GROUPS = 3  # MuJoCo hides geometries of this group and above
 
 
@@ -23,7 +22,7 @@ class Shape:
         link: row of a pose; -1 for what is fixed to the world.
         size: f64[3], MuJoCo's sizes: radius, half lengths.
         position, rotation: f64[3] and quaternion f64[4] within the link.
-        vertices, faces: f64[V, 3] and i32[F, 3] of a mesh, else empty.
+        vertices, faces: f64[V, 3] and i32[F, 3] of a mesh; else empty.
     """
 
     kind: str
@@ -32,18 +31,13 @@ class Shape:
     size: np.ndarray
     position: np.ndarray
     rotation: np.ndarray
-    vertices: np.ndarray
-    faces: np.ndarray
-
-    @property
-    def is_round(self) -> bool:
-        """True for a ball moved along a line: a sphere or a capsule."""
-        return self.kind in ("sphere", "capsule")
+    vertices: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 3)))
+    faces: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((0, 3), np.int32))
 
     @property
     def radius(self) -> float:
-        """Radius of a sphere or capsule."""
-        return float(self.size[0])
+        """Radius of a ball that is moved along a line (a sphere or a capsule); 0 for other shapes."""
+        return float(self.size[0]) if self.kind in ("sphere", "capsule") else 0.0
 
     @cached_property
     def points(self) -> np.ndarray:
@@ -58,12 +52,10 @@ class Shape:
             return np.array([[0.0, 0.0, -y], [0.0, 0.0, y]])
         if self.kind == "mesh":
             return self.vertices
-        angle = np.linspace(0.0, 2 * np.pi, _RIM, endpoint=False)
-        circle = np.stack([np.cos(angle), np.sin(angle), np.zeros(_RIM)], -1)
         if self.kind == "cylinder":
-            return np.concatenate([circle * x + [0.0, 0.0, h] for h in (-y, y)])
+            return np.concatenate([circle(16) * x + [0.0, 0.0, h] for h in (-y, y)])
         if self.kind == "ellipsoid":
-            return self.size * np.concatenate([circle, circle[:, [0, 2, 1]], circle[:, [2, 0, 1]]])
+            return self.size * np.concatenate([circle(16)[:, axes] for axes in ([0, 1, 2], [0, 2, 1], [2, 0, 1])])
         corners = np.array([(i, j, k) for k in (-1, 1) for i, j in ((-1, -1), (1, -1), (1, 1), (-1, 1))])
         return corners[4:] * [x, y, 0.0] if self.kind == "plane" else corners * self.size
 
@@ -91,23 +83,20 @@ def bodies_of(model: Any) -> Bodies:
     """The bodies of an `mujoco.MjModel`; link i is body i + 1, as in Brax."""
     links = [model.body(i).name or f"link {i - 1}" for i in range(1, model.nbody)]
     shapes = []
-    for i in range(model.ngeom):
-        kind = KINDS.get(int(model.geom_type[i]))
-        if kind is None or model.geom_rgba[i, 3] == 0 or model.geom_group[i] >= _VISUAL_GROUPS:
+    for geom in map(model.geom, range(model.ngeom)):
+        kind = KINDS.get(geom.type.item())
+        if kind is None or geom.rgba[3] == 0 or geom.group >= _VISUAL_GROUPS:
             continue
-        vertices, faces = _mesh(model, int(model.geom_dataid[i])) if kind == "mesh" else (np.zeros((0, 3)),) * 2
-        shape = Shape(
-            kind=kind,
-            name=model.geom(i).name,
-            link=int(model.geom_bodyid[i]) - 1,
-            size=model.geom_size[i].copy(),
-            position=model.geom_pos[i].copy(),
-            rotation=model.geom_quat[i].copy(),
-            vertices=vertices,
-            faces=faces,
-        )
-        shapes.append(shape)
+        fields = [np.array(x) for x in (geom.size, geom.pos, geom.quat)]
+        mesh = _mesh(model, geom.dataid.item()) if kind == "mesh" else ()
+        shapes.append(Shape(kind, geom.name, geom.bodyid.item() - 1, *fields, *mesh))
     return Bodies(shapes=tuple(shapes), links=tuple(links))
+
+
+def circle(corners: int) -> np.ndarray:
+    """A regular polygon f64[corners, 3] in the unit circle around the z-axis."""
+    angle = np.linspace(0.0, 2 * np.pi, corners, endpoint=False)
+    return np.stack([np.cos(angle), np.sin(angle), np.zeros(corners)], -1)
 
 
 def rotate(rotation: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -9,33 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from hades.environments.brax import HIDDEN_POSITIONS
+from hades.environments.brax import HIDDEN_POSITIONS, observation_names
 from hades.environments.physics import quiet
 from hades.pictures.scenes.bodies import Bodies, bodies_of
-from hades.pictures.scenes.cameras import camera_of
+from hades.pictures.scenes.cameras import CAMERAS, camera_of
 from hades.pictures.scenes.canvas import Canvas
 from hades.pictures.scenes.stage import Stage
 
-_SIZES = {
-    "ant": 27,
-    "halfcheetah": 17,
-    "hopper": 11,
-    "humanoid": 244,
-    "humanoidstandup": 244,
-    "inverted_double_pendulum": 8,
-    "inverted_pendulum": 4,
-    "pusher": 23,
-    "reacher": 11,
-    "walker2d": 17,
-}
-"""Expected observation sizes. An option of an environment can change them; such observations are not drawn."""
 _ABSOLUTE_HEIGHT = ("hopper", "walker2d")  # their second entry is the torso's height, not its displacement
-_FILES = {"halfcheetah": "half_cheetah"}
 
 
 def can_pose(env_name: str, obs_shape: tuple[int, ...]) -> bool:
-    """Return True if `state_scene` can draw observations of this shape."""
-    return obs_shape == (_SIZES.get(env_name),) and importlib.util.find_spec("brax") is not None
+    """Return True if `state_scene` can draw observations of this shape; an option of an environment can change it."""
+    if env_name not in CAMERAS or importlib.util.find_spec("brax") is None:
+        return False
+    return obs_shape == (len(observation_names(env_name, _model(env_name)[1])),)
 
 
 def state_scene(env_name: str, observation: np.ndarray, size: int) -> Canvas:
@@ -65,7 +53,7 @@ def _model(env_name: str) -> tuple[Bodies, Any]:
         from etils import epath
 
         folder = epath.resource_path(brax.__name__) / "envs" / "assets"
-        model = mjcf.load_mjmodel(folder / f"{_FILES.get(env_name, env_name)}.xml")
+        model = mjcf.load_mjmodel(folder / f"{env_name.replace('halfcheetah', 'half_cheetah')}.xml")
     return bodies_of(model), model
 
 
@@ -82,24 +70,20 @@ def _generalized_position(env_name: str, obs: np.ndarray, model: Any) -> np.ndar
     q = np.concatenate([np.zeros(hidden), obs[: model.nq - hidden]])
     if env_name in _ABSOLUTE_HEIGHT:
         q[1] -= model.body_pos[1, 2]
-    if _has_free_root(model):
+    if model.jnt_type[0] == 0:  # a free root
         length = np.linalg.norm(q[3:7])
         q[3:7] = q[3:7] / length if length > 1e-6 else [1.0, 0.0, 0.0, 0.0]
     return q
 
 
 def _root_velocity(env_name: str, obs: np.ndarray, model: Any) -> np.ndarray | None:
-    """f64[3] in m/s; None where the root does not move or the observation does not hold its velocity."""
+    """f64[3] in m/s; None where the root does not move, or the observation leaves it out."""
     if env_name == "inverted_double_pendulum":
         return np.array([obs[5], 0.0, 0.0])
     if env_name not in HIDDEN_POSITIONS:
         return None
     velocity = obs[model.nq - HIDDEN_POSITIONS[env_name] :]
-    if _has_free_root(model):
+    if model.jnt_type[0] == 0:  # a free root
         return velocity[:3]
-    slides = np.flatnonzero((model.jnt_type == 2) & (model.jnt_bodyid == 1))  # of the root
-    return velocity[slides] @ model.jnt_axis[slides]
-
-
-def _has_free_root(model: Any) -> bool:
-    return bool(model.jnt_type[0] == 0)
+    slides = (model.jnt_type == 2) & (model.jnt_bodyid == 1)  # of the root
+    return velocity[: model.njnt][slides] @ model.jnt_axis[slides]

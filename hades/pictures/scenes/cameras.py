@@ -1,10 +1,11 @@
-"""The camera of each task: where it stands, and the colours of the bodies that it shows."""
+"""The camera of each task: its position, and the colours of the bodies that it shows."""
 
 import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from hades.pictures.palette import BLUE, GREEN, INK, ORANGE, PAPER, SKY, SLATE, mix
 from hades.pictures.scenes.bodies import Bodies, Shape
@@ -41,10 +42,7 @@ class Camera:
     @cached_property
     def axes(self) -> np.ndarray:
         """f64[3, 3]; rows are to the right, upwards and towards the eye."""
-        a, e = np.deg2rad([self.azimuth, self.elevation])
-        right = np.array([np.cos(a), np.sin(a), 0.0])
-        eye = np.array([np.sin(a) * np.cos(e), -np.cos(a) * np.cos(e), np.sin(e)])
-        return np.stack([right, np.cross(eye, right), eye])
+        return Rotation.from_euler("ZX", [self.azimuth, 90.0 - self.elevation], degrees=True).as_matrix().T
 
     def flat(self, points: np.ndarray) -> np.ndarray:
         """Points f64[..., 3] of the world in the picture's coordinates f64[..., 2], in metres."""
@@ -53,12 +51,8 @@ class Camera:
     def colour(self, bodies: Bodies, shape: Shape) -> str:
         """Colour of a shape: its own, else grey (world), slate (trunk), blue, or sky blue (the other side)."""
         link = bodies.links[shape.link] if shape.link >= 0 else "world"
-        for name in (shape.name, link):
-            if name in self.colours:
-                return self.colours[name]
-        if shape.link < 0:
-            return SLATE
-        return SKY if self.is_other(bodies, shape) else BLUE
+        usual = SLATE if shape.link < 0 else SKY if self.is_other(bodies, shape) else BLUE
+        return self.colours.get(shape.name) or self.colours.get(link, usual)
 
     def is_other(self, bodies: Bodies, shape: Shape) -> bool:
         """Return True if a shape belongs to the limbs in the second colour."""
@@ -94,14 +88,14 @@ CAMERAS: dict[str, Camera] = {
     "reacher": Camera(0.26, elevation=90.0, colours={"body1": SKY, "fingertip": INK, "target": GREEN}),
     "walker2d": dataclasses.replace(_PLANAR, other=("thigh_left", "leg_left", "foot_left")),
 }
-"""By the names of Brax."""
+"""Brax's name of a task, and its camera."""
 
 
 def camera_of(env_name: str, bodies: Bodies) -> Camera:
-    """The camera of a task; a three-quarter view that is wide enough where the task is not known here."""
+    """The camera of a task; for an unknown task, a three-quarter view that is wide enough."""
     if env_name in CAMERAS:
         return CAMERAS[env_name]
-    reach = sum(float(np.abs(s.points).max() + (s.radius if s.is_round else 0.0)) for s in bodies.moving)
+    reach = sum(float(np.abs(s.points).max() + s.radius) for s in bodies.moving)
     half = float(np.clip(reach / 4, 0.3, 3.0))
     trunk = bodies.links[0] if bodies.links else ""
     return Camera(half, (0, 0, half / 2), 28.0, 20.0, follow=True, colours={trunk: _TRUNK})

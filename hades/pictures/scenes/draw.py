@@ -1,4 +1,4 @@
-"""A raw observation as a picture that a person can read, where hades knows how to draw its environment."""
+"""A raw observation as a picture that a person can read, for environments with a scene, a pose or frames."""
 
 from typing import TYPE_CHECKING
 

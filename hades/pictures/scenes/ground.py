@@ -7,7 +7,7 @@ import numpy as np
 from hades.pictures.palette import GRID, MUTED, SCENE, SLATE, mix
 from hades.pictures.scenes.bodies import Shape
 from hades.pictures.scenes.cameras import Camera
-from hades.pictures.scenes.canvas import Canvas, Point
+from hades.pictures.scenes.canvas import Canvas
 from hades.text import fixed
 
 _FLOOR = mix(SCENE, GRID, 0.45)
@@ -27,25 +27,23 @@ class Ground:
     def height(self) -> float:
         return float(self.plane.position[2])
 
-    @property
-    def is_in_view(self) -> bool:
-        return abs(self.height - self.camera.centre[2]) < 2 * self.half
-
     def draw(self, canvas: Canvas, middle: np.ndarray, target: np.ndarray) -> None:
-        """Draw the plane; `middle` f64[2] is that of the picture, `target` f64[3] what the camera is directed at."""
+        """Draw it below the bodies.
+
+        Args:
+            canvas: the picture.
+            middle: f64[2] of the picture.
+            target: f64[3], the place in the world that the camera is directed at.
+        """
         if is_table(self.plane):
-            self._table(canvas)
+            if self.camera.elevation < 90:  # straight from above it would only be a frame
+                corners = self.camera.flat(self.plane.points)
+                canvas.polygon(corners, _FLOOR)
+                canvas.line([*corners, corners[0]], _RULER, 1.2)
         elif self.camera.elevation == 0:
             self._from_the_side(canvas, middle)
         else:
             self._from_above(canvas, middle, target)
-
-    def _table(self, canvas: Canvas) -> None:
-        """Its outline, where the view is not straight from above: there it is only a frame."""
-        if self.camera.elevation < 90:
-            corners = self.camera.flat(self.plane.points)
-            canvas.polygon(corners, _FLOOR)
-            canvas.line([*corners, corners[0]], _RULER, 1.2)
 
     def _from_the_side(self, canvas: Canvas, middle: np.ndarray) -> None:
         """A line with marks and their distances."""
@@ -61,25 +59,24 @@ class Ground:
 
     def _from_above(self, canvas: Canvas, middle: np.ndarray, target: np.ndarray) -> None:
         """A grid, and a ruler along x in front of the bodies."""
-        canvas.polygon(middle + self.half * np.array([(-2, -2), (2, -2), (2, 2), (-2, 2)]), _FLOOR)
+        canvas.polygon(middle + 2 * self.half * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]), _FLOOR)
         step = self._step
         foreshortening = max(float(np.sin(np.deg2rad(self.camera.elevation))), 0.25)
         reach = int(np.ceil(3 * self.half / foreshortening / step))
-        i, j = round(target[0] / step), round(target[1] / step)
-        for k in range(-reach, reach + 1):
-            self._rule(canvas, ((i + k) * step, (j - reach) * step), ((i + k) * step, (j + reach) * step), _LINE, 1.2)
-            self._rule(canvas, ((i - reach) * step, (j + k) * step), ((i + reach) * step, (j + k) * step), _LINE, 1.2)
-        if not self.camera.forward:
-            return
-        front = (j - 1) * step
-        self._rule(canvas, ((i - reach) * step, front), ((i + reach) * step, front), _RULER, 1.6)
-        for k in range(i - reach, i + reach + 1):
-            x, y = self.camera.flat(np.array([k * step, front, self.height]))
-            if max(abs(x - middle[0]), abs(y - middle[1])) < 0.88 * self.half:
-                canvas.text((x, y - 0.07 * self.half), metres(k * step), MUTED, 10)
+        xs, ys = (step * (round(place / step) + np.arange(-reach, reach + 1)) for place in target[:2])
+        lines = [[(x, ys[0]), (x, ys[-1])] for x in xs] + [[(xs[0], y), (xs[-1], y)] for y in ys]
+        for line in lines:
+            canvas.line(self._flat(line), _LINE, 1.2)
+        if self.camera.forward:
+            front = ys[reach - 1]
+            canvas.line(self._flat([(xs[0], front), (xs[-1], front)]), _RULER, 1.6)
+            for x, place in zip(xs, self._flat([(x, front) for x in xs]), strict=True):
+                if np.abs(place - middle).max() < 0.88 * self.half:
+                    canvas.text(place - [0, 0.07 * self.half], metres(x), MUTED, 10)
 
-    def _rule(self, canvas: Canvas, start: Point, end: Point, colour: str, width: float) -> None:
-        canvas.line(self.camera.flat(np.array([(*start, self.height), (*end, self.height)])), colour, width)
+    def _flat(self, places: list[tuple[float, float]]) -> np.ndarray:
+        """Places f64[K, 2] of the ground in the picture's coordinates."""
+        return self.camera.flat(np.array([(x, y, self.height) for x, y in places]))
 
     @property
     def _step(self) -> float:

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from hades.pictures.palette import GRID, INK, ORANGE, PAPER, SCENE, SLATE, mix
-from hades.pictures.scenes.bodies import Bodies, Shape, hull
+from hades.pictures.scenes.bodies import Bodies, Shape, circle, hull
 from hades.pictures.scenes.cameras import Camera
 from hades.pictures.scenes.canvas import Canvas
 from hades.pictures.scenes.ground import Ground
@@ -16,7 +16,6 @@ _ROOM = 1.06  # of the view around the bodies
 _FAR = 3.0  # how far a view widens, as a multiple of its usual half side
 _FAR_FIXED = 1.5  # where the camera stands still, so that one distant target does not make the robot tiny
 _FAST = 3.0  # m/s, of an arrow three quarters as long as it can be
-_RIM = np.stack([f(np.linspace(0.0, 2 * np.pi, 20, endpoint=False)) for f in (np.cos, np.sin, np.zeros_like)], -1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,8 +31,9 @@ class Stage:
         """A stage wide enough for nearly all of T poses, f[T, L, 3] and f[T, L, 4]."""
         low, high = cls(bodies, camera, camera.half)._reach(*_finite(positions, rotations))
         needed = float(np.percentile(_ROOM * np.maximum(np.abs(low), np.abs(high)).max(-1), 95))
-        widest = (_FAR if camera.follow else _FAR_FIXED) * camera.half
-        return cls(bodies, camera, float(np.clip(needed, camera.half, widest)))
+        return cls(
+            bodies, camera, float(np.clip(needed, camera.half, (_FAR if camera.follow else _FAR_FIXED) * camera.half))
+        )
 
     def draw(
         self,
@@ -73,7 +73,8 @@ class Stage:
     def _ground(self) -> Ground | None:
         """The highest plane in view."""
         grounds = [Ground(s, self.camera, self.half) for s in self.bodies.shapes if s.kind == "plane"]
-        return max((g for g in grounds if g.is_in_view), key=lambda g: g.height, default=None)
+        in_view = [g for g in grounds if abs(g.height - self.camera.centre[2]) < 2 * self.half]
+        return max(in_view, key=lambda g: g.height, default=None)
 
     def _target(self, positions: np.ndarray, rotations: np.ndarray) -> np.ndarray:
         """f64[..., 3], the point in the world that the camera is directed at."""
@@ -86,13 +87,10 @@ class Stage:
     def _reach(self, positions: np.ndarray, rotations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Least and largest coordinates in the picture f64[..., 2] of what moves, relative to the target."""
         target = self.camera.flat(self._target(positions, rotations))
-        low, high = [], []
-        for shape in self.bodies.moving:
-            flat = self.camera.flat(self.bodies.place(shape, positions, rotations)) - target[..., None, :]
-            margin = shape.radius if shape.is_round else 0.0
-            low.append(flat.min(-2) - margin)
-            high.append(flat.max(-2) + margin)
-        return np.min(low, 0), np.max(high, 0)
+        placed = [(s, self.camera.flat(self.bodies.place(s, positions, rotations))) for s in self.bodies.moving]
+        low = np.min([flat.min(-2) - shape.radius for shape, flat in placed], 0)
+        high = np.max([flat.max(-2) + shape.radius for shape, flat in placed], 0)
+        return low - target, high - target
 
     def _aside(self, positions: np.ndarray, rotations: np.ndarray) -> np.ndarray:
         """f64[2], how far the picture is moved so that the bodies are in it, the first link in any case."""
@@ -109,16 +107,16 @@ class Stage:
         return depth, not self.camera.is_other(self.bodies, shape)
 
     def _shape(self, canvas: Canvas, shape: Shape, points: np.ndarray) -> None:
-        """Draw a shape with a darker edge and, if it is round, a highlight: the light comes from the upper left."""
+        """Draw a shape with a darker edge, and a highlight where it is round: the light is in the upper left."""
         colour = self.camera.colour(self.bodies, shape)
         edge = mix(colour, INK, 0.5)
-        if not shape.is_round:
+        if not shape.radius:
             outline = hull(self.camera.flat(points))
             canvas.polygon(outline, colour)
             canvas.line([*outline, outline[0]], edge, 1.2)
             return
         width = 2 * shape.radius * 120.0 / self.half  # 240ths of the picture's side
-        ends = self.camera.flat(points if len(points) > 1 else points.repeat(2, 0))
+        ends = self.camera.flat(points[[0, -1]])
         canvas.line(ends, edge, width)
         canvas.line(ends, colour, width - 2 * min(1.3, 0.2 * width))
         if width > 6:
@@ -128,7 +126,7 @@ class Stage:
     def _mark_if_outside(self, canvas: Canvas, middle: np.ndarray, shape: Shape, place: np.ndarray) -> None:
         """A chevron at the edge that points to a shape outside the picture."""
         away = place - middle
-        if np.abs(away).max() < self.half + (shape.radius if shape.is_round else 0.0):
+        if np.abs(away).max() < self.half + shape.radius:
             return
         along = away / np.linalg.norm(away)
         across = np.array([-along[1], along[0]])
@@ -138,13 +136,13 @@ class Stage:
 
     def _arrow(self, canvas: Canvas, start: np.ndarray, velocity: np.ndarray) -> None:
         speed = max(float(np.linalg.norm(velocity)), 1e-9)
-        along = self.camera.flat(velocity / speed) * np.tanh(speed / _FAST) * 0.6 * self.half
-        canvas.arrow(self.camera.flat(start), along, ORANGE)
+        length = np.tanh(speed / _FAST) * 0.6 * self.half
+        canvas.arrow(self.camera.flat(start), self.camera.flat(velocity / speed) * length, ORANGE)
 
     def _trail_and_shadows(
         self, canvas: Canvas, ground: float, trail: np.ndarray | None, positions: np.ndarray, rotations: np.ndarray
     ) -> None:
-        """Draw the trail and the shadows straight down onto the ground."""
+        """Draw the trail and the shadows straight below the bodies, on the ground."""
         onto, at = np.array([1.0, 1.0, 0.0]), np.array([0.0, 0.0, ground])
         if trail is not None and len(trail) > 1:
             canvas.line(self.camera.flat(np.nan_to_num(trail) * onto + at), _TRAIL, 1.6)
@@ -152,8 +150,8 @@ class Stage:
             return
         for shape in self.bodies.moving:
             points = self.bodies.place(shape, positions, rotations)
-            if shape.is_round:
-                points = (points[:, None] + 0.95 * shape.radius * _RIM).reshape(-1, 3)
+            if shape.radius:
+                points = (points[:, None] + 0.95 * shape.radius * circle(20)).reshape(-1, 3)
             canvas.polygon(hull(self.camera.flat(points * onto + at)), _SHADOW)
 
 

@@ -1,4 +1,4 @@
-"""Baselines of a comparison: the random policy's return, and the time to train one policy from a dataset."""
+"""Baselines for a comparison: the random policy's return, and the time to train one policy from a dataset."""
 
 import dataclasses
 import statistics

@@ -56,7 +56,7 @@ class RunNumbers:
         return self.env_steps if name == "env_steps" else self.seconds
 
     def reached(self, target: float, axis: str) -> float:
-        """Place on an axis of the first evaluation at or above a return; infinite where there is none."""
+        """Position on an axis of the first evaluation at or above a return; infinite where there is none."""
         at = np.flatnonzero(self.returns >= target)
         return float(self.axis(axis)[at[0]]) if len(at) else float("inf")
 
@@ -75,7 +75,7 @@ class MethodRuns:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The interval of `final`; one run alone has none."""
+        """Confidence interval of `final`; None for a single run."""
         return (self.final.low, self.final.high) if len(self.runs) > 1 else None
 
     def total(self, kind: str, phase: str) -> float:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 _COLOURS = (BLUE, GREEN, VERMILION, ORANGE, INDIGO, PINK, SLATE)
 _MARKS: dict[str, Any] = {"color": MUTED, "linewidth": 1.0, "linestyle": (0, (1, 2)), "zorder": 1.0}
-_LEAST = 0.05
-"""How far below the worst retention the axis may begin; policies worse than 0 are drawn at the edge."""
 
 
 def by_environment(results: Sequence[Generalization]) -> dict[str, list[Generalization]]:

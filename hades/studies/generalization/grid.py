@@ -43,7 +43,7 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """What is varied. Every axis but `policies` needs a value.
+    """The axes of a grid and their values. Every axis but `policies` needs a value.
 
     Attributes:
         widths, depths, activations: of MLPs.

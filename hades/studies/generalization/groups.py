@@ -56,7 +56,7 @@ class _Rows:
 
 @struct.dataclass
 class _Shared:
-    """What all rows of a group share."""
+    """Settings that all rows of a group share."""
 
     inits: Params  # initial policies with leading axes [S, I]
     pairs: Dataset
@@ -107,7 +107,7 @@ def measure_cells(
 
 
 def count_programs(learners: Sequence[InnerLearner]) -> int:
-    """How many groups `measure_cells` compiles."""
+    """Number of groups that `measure_cells` compiles."""
     same_updates = len({learner.num_updates for learner in learners}) == 1
     return len({_program(learner, same_updates) for learner in learners})
 
@@ -118,13 +118,13 @@ def _operands(learner: InnerLearner, same_updates: bool) -> tuple[str, ...]:
 
 
 def _program(learner: InnerLearner, same_updates: bool) -> InnerLearner:
-    """What recipes that share one compilation have in common; the numbers that are operands are 1."""
+    """The recipe that stands for all that share one compilation; numbers that are operands are 1 in it."""
     policy = dataclasses.replace(learner.policy, hidden_scale=1.0)
     return learner.changed(policy=policy, **dict.fromkeys(_operands(learner, same_updates), 1))
 
 
 class _Measurement:
-    """What all groups of a call have in common; `measure` is called from several threads."""
+    """Settings of all groups of a call; `measure` is called from several threads."""
 
     def __init__(self, dataset: DistilledDataset, num_inits: int, num_episodes: int, seed: int):
         self._dataset, self._num_inits, self._num_episodes = dataset, num_inits, num_episodes

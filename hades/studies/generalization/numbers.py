@@ -1,4 +1,4 @@
-"""How far a dataset generalises: train policies by many recipes from it and measure what each keeps of the return.
+"""Generalisation of a dataset: train policies by many recipes from it and measure what each keeps of the return.
 
 Definitions. *Retention*: the return of a policy as a share of what the original recipe earns, measured anew in the same
 call on the same report keys. *IQM*: mean of the middle half of all trained policies; its interval is the percentile
@@ -40,7 +40,7 @@ Progress = Callable[[int, int], None]
 
 @dataclasses.dataclass(frozen=True)
 class Generalization:
-    """What C recipes × I inits keep.
+    """Retention of C recipes × I inits.
 
     Attributes:
         name: of the dataset, for tables.
@@ -73,7 +73,7 @@ class Generalization:
 
     @cached_property
     def iqm(self) -> Estimate:
-        """Of all policies."""
+        """Interquartile mean of all policies."""
         return self.estimate(np.ones(len(self.settings), bool))
 
     @property
@@ -88,7 +88,7 @@ class Generalization:
         return {axis: values for axis, values in present.items() if len(values) > 1}
 
     def share(self, threshold: float) -> float:
-        """Of policies that keep at least so much."""
+        """Share of policies that keep at least so much."""
         return float((self.retention >= threshold).mean())
 
     def chosen(self, **values: Any) -> np.ndarray:
@@ -206,7 +206,7 @@ def restored(description: Mapping[str, Any]) -> Generalization:
 
 
 def protocol_of(dataset: DistilledDataset, grid: Grid, num_inits: int, num_episodes: int, seed: int) -> dict[str, Any]:
-    """What decides the numbers, JSON-ready; results with equal protocols are equal."""
+    """Settings that decide the numbers, JSON-ready; results with equal protocols are equal."""
     digest = hashlib.sha256(json.dumps(dataset.metadata, sort_keys=True).encode())
     for array in (dataset.observations, dataset.targets, dataset.obs_mean, dataset.obs_std, *dataset.init.values()):
         digest.update(np.ascontiguousarray(array, np.float32).tobytes())

@@ -1,4 +1,4 @@
-"""Returns of merged datasets: one policy cloned from the union of several, in each of their tasks.
+"""Value of merged datasets: one policy cloned from the union of several, in each of their tasks.
 
 Definitions. *Retention* of a task in a merger: the mean return of the merged policies in it, as a share of that of
 single-task policies of the same size, cloned from its dataset alone by its own recipe and measured in the same call on
