@@ -50,15 +50,13 @@ class Environment(abc.ABC):
         return {}
 
 
-def import_module(name: str, package: str, install: str) -> Any:
-    """Import a module of a package that defines environments.
+def import_module(name: str, install: str) -> Any:
+    """Import a module that defines environments.
 
     Raises:
-        MissingPackageError: where it cannot be imported, with the arguments of `pip install`.
+        MissingPackageError: where it cannot be imported, with the arguments `install` of pip.
     """
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise MissingPackageError(
-            f'These environments need the package "{package}" ({error}): pip install {install}'
-        ) from error
+        raise MissingPackageError(f"These environments need {name} ({error}): pip install {install}") from error

@@ -206,10 +206,8 @@ def observation_names(env_name: str, model: Any) -> tuple[str, ...]:
         return _SPECIAL_NAMES[env_name]
     if env_name not in HIDDEN_POSITIONS:
         return ()
-    positions: list[str] = []
-    velocities: list[str] = []
-    for i in range(model.njnt):
-        joint = model.joint(i)
+    positions, velocities = list[str](), list[str]()
+    for joint in map(model.joint, range(model.njnt)):
         name = _plain(joint.name)
         if int(joint.type[0]) == 0:  # free
             positions += ["x", "y", "height", *(f"orientation {c}" for c in "wxyz")]
@@ -237,4 +235,4 @@ def _plain(name: str) -> str:
 
 def _brax() -> Any:
     with quiet():
-        return import_module("brax.envs", "brax", "brax")
+        return import_module("brax.envs", "brax")

@@ -187,4 +187,4 @@ def _make(
 
 
 def _gymnax() -> Any:
-    return import_module("gymnax", "gymnax", "gymnax six")
+    return import_module("gymnax", "gymnax six")

@@ -179,4 +179,4 @@ def _bodies(model: Any, data: Any) -> dict[str, Array]:
 
 def _playground() -> Any:
     with quiet():
-        return import_module("mujoco_playground", "playground", "'hades-rl[playground]'")
+        return import_module("mujoco_playground", "'hades-rl[playground]'")
