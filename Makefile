@@ -41,24 +41,26 @@ types: $(VENV)/.dev ## check the types
 docs: $(VENV)/.dev ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-build: $(VENV)/.dev ## build the sdist and, from it, the wheel into dist/
-	@rm -rf build dist
+build: $(VENV)/.dev ## build sdists and, from them, the wheels of hades and its viewer into dist/
+	@rm -rf build viewer/build dist
 	$(BIN)/python -m build --quiet --outdir dist .
+	$(BIN)/python -m build --quiet --outdir dist viewer
 
 clean: ## remove caches and build products; .venv and runs/ stay
-	rm -rf build dist site *.egg-info .cache .pytest_cache .mypy_cache .ruff_cache
-	find hades launch tests configs -type d -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf build viewer/build dist site *.egg-info viewer/*.egg-info .cache .pytest_cache .mypy_cache .ruff_cache
+	find hades launch viewer tests configs -type d -name __pycache__ -prune -exec rm -rf {} +
 
-# Each stamp stands for an editable install with some extras and contains the smaller ones.
+# Each stamp stands for an editable install with some extras and contains the smaller ones. The tests need the viewer too.
 $(VENV)/.core: EXTRAS :=
 $(VENV)/.test: EXTRAS := [test]
 $(VENV)/.test: CONTAINS := $(VENV)/.core
 $(VENV)/.dev: EXTRAS := [dev,docs]
 $(VENV)/.dev: CONTAINS := $(VENV)/.core $(VENV)/.test
+$(VENV)/.test $(VENV)/.dev: BESIDE := ./viewer
 
-$(VENV)/.core $(VENV)/.test $(VENV)/.dev: pyproject.toml setup.py | $(VENV)/pyvenv.cfg
+$(VENV)/.core $(VENV)/.test $(VENV)/.dev: pyproject.toml setup.py viewer/pyproject.toml | $(VENV)/pyvenv.cfg
 	@echo "Installing hades$(EXTRAS) and its dependencies into $(VENV): about 1.2 GB, a minute or two the first time ..."
-	@begin=$$(date +%s); $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".$(EXTRAS)" \
+	@begin=$$(date +%s); $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".$(EXTRAS)" $(BESIDE) \
 	  && echo "Installed in $$(($$(date +%s) - begin)) s."
 	@touch $(CONTAINS) $@
 

@@ -28,6 +28,16 @@ class MissingPackageError(HadesError, ImportError):
     """An optional library is not installed."""
 
 
+def require(holds: object, message: str) -> None:
+    """Check a setting.
+
+    Raises:
+        ConfigError: with the message, unless `holds` is true.
+    """
+    if not holds:
+        raise ConfigError(message)
+
+
 def offer(name: str, choices: Iterable[str]) -> str:
     """Suggest a known name: `Did you mean "SNES"? Known: Evosax, OpenES, SNES.`"""
     choices = list(choices)

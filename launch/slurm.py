@@ -26,8 +26,8 @@ ACCOUNT = flags.DEFINE_string("account", "", "Account.")
 TIME = flags.DEFINE_string("time", "", "Limit of one start, such as 24:00:00; the job requeues itself before it.")
 SETUP = flags.DEFINE_multi_string("setup", [], "A shell line before the run, such as 'module load cuda'; repeatable.")
 SBATCH_FLAGS = flags.DEFINE_multi_string("sbatch_flag", [], "A further flag of sbatch, such as --constraint=a100.")
-GRACE = flags.DEFINE_integer("grace_seconds", 120, "How long before the time limit the run is told to save.")
-RESTARTS = flags.DEFINE_integer("max_restarts", 20, "After time limits, preemptions and lost processes.")
+GRACE = flags.DEFINE_integer("grace_seconds", 120, "Seconds between the signal to save and the time limit.")
+RESTARTS = flags.DEFINE_integer("max_restarts", 20, "Restarts after time limits, preemptions and lost processes.")
 EXECUTE = flags.DEFINE_bool("execute", False, "Write the script and submit it; without, print them.")
 
 

@@ -2,7 +2,7 @@
 
 python launch/tpu_pod.py --config=cartpole_hades_r --workdir=/mnt/hades/runs/demo --bucket=my-bucket \
     --zone=us-west4-a --accelerator_type=v5litepod-16 --spot
-python launch/tpu_pod.py ... --execute      # the same command continues, attaches, or says that the run is finished
+python launch/tpu_pod.py ... --execute      # the same command continues, attaches, or reports that the run is finished
 python launch/tpu_pod.py --name=demo --zone=us-west4-a --accelerator_type=v5litepod-16 --delete --execute
 
 Without --execute it prints the commands. docs/launch_tpu.md explains it step by step.
@@ -20,7 +20,7 @@ from hades.runs.signals import INTERRUPTED
 CONFIG = flags.DEFINE_string("config", None, "A shipped config or a gin file, which is copied to the machines.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Absolute folder of the run, which all machines have to see.")
 BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line; repeatable.")
-NAME = flags.DEFINE_string("name", None, "Of the queued resource; else what the work directory is called.")
+NAME = flags.DEFINE_string("name", None, "Name of the queued resource; else that of the work directory.")
 PROJECT = flags.DEFINE_string("project", None, "Google Cloud project; else gcloud's.")
 ZONE = flags.DEFINE_string("zone", None, "Zone, such as us-west4-a.")
 TYPE = flags.DEFINE_string("accelerator_type", None, "Type and size of the slice, such as v5litepod-256.")
@@ -31,9 +31,9 @@ CREATE_FLAGS = flags.DEFINE_multi_string("create_flag", [], "A further flag of g
 REVISION = flags.DEFINE_string("revision", "HEAD", "Commit of this checkout that the machines install.")
 PACKAGE = flags.DEFINE_string("package", None, "In its place: a pip requirement, 'hades-rl[tpu] @ git+https://…@REV'.")
 BUCKET = flags.DEFINE_string("bucket", None, "Cloud Storage bucket that is mounted on every machine.")
-MOUNT = flags.DEFINE_string("mount", "/mnt/hades", "Where.")
-RESTARTS = flags.DEFINE_integer("max_restarts", 20, "After preemptions, interruptions and lost processes.")
-QUEUE = flags.DEFINE_float("queue_hours", 24.0, "How long to wait for the machines.")
+MOUNT = flags.DEFINE_string("mount", "/mnt/hades", "Path of the bucket on the machines.")
+RESTARTS = flags.DEFINE_integer("max_restarts", 20, "Restarts after preemptions, interruptions and lost processes.")
+QUEUE = flags.DEFINE_float("queue_hours", 24.0, "Hours to wait for the machines.")
 EXECUTE = flags.DEFINE_bool("execute", False, "Do it; without, print the commands.")
 DELETE = flags.DEFINE_bool("delete", False, "Delete the queued resource and its machines, and stop.")
 DELETE_AFTER = flags.DEFINE_bool("delete_after", False, "Delete them once the run has ended, however it did.")

@@ -28,6 +28,7 @@ _core_test: str | None = None
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ.setdefault("MUJOCO_GL", "disabled")  # nothing is drawn by MuJoCo, whose import would start a process
     for name, value in CACHE_SETTINGS.items():
         chosen = os.environ.setdefault(name.upper(), str(value))  # child processes inherit it
         jax.config.update(name, type(value)(chosen))

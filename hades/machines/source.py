@@ -1,4 +1,4 @@
-"""The package that machines elsewhere install: a revision of this checkout, or a pip requirement."""
+"""The package that other machines install: a revision of this checkout, or a pip requirement."""
 
 import dataclasses
 import hashlib
@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 
 import hades
-from hades.machines.commands import Command, LaunchError, attempt
+from hades.errors import require
+from hades.machines.commands import Command, attempt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,11 +15,11 @@ class Source:
     """The package that runs: a pip requirement, or a revision of this checkout.
 
     Attributes:
-        label: tells one package from another, on the workers.
+        label: name on the workers, different for every package.
         requirement: for pip; bash expands it on the worker.
-        archive: writes the revision into `file`; None for a requirement.
-        file: what is copied to the workers.
-        note: what to know about it, where there is something.
+        archive: command that writes the revision into `file`; None for a requirement.
+        file: archive that is copied to the workers.
+        note: warning for the user, if any.
     """
 
     label: str
@@ -29,31 +30,29 @@ class Source:
 
 
 def package(requirement: str) -> Source:
-    """A pip requirement such as "hades-rl[tpu] @ git+https://github.com/…@REVISION".
+    """Use a pip requirement such as "hades-rl[tpu] @ git+https://github.com/…@REVISION".
 
     Raises:
-        LaunchError: when it holds what a shell would take for its own.
+        ConfigError: when it holds a character that is special in a shell.
     """
-    if set(requirement) & set('"$`\\\n'):
-        raise LaunchError(f"--package={requirement!r} is no pip requirement.")
+    require(not set(requirement) & set('"$`\\\n'), f"--package={requirement!r} is no pip requirement.")
     return Source(hashlib.sha256(requirement.encode()).hexdigest()[:12], requirement)
 
 
 def checkout(revision: str, root: Path | None = None) -> Source:
-    """A revision of the checkout that this program runs from.
+    """Use a revision of the checkout that this program runs from.
 
     Raises:
-        LaunchError: when there is no checkout, or it does not know the revision.
+        ConfigError: when there is no checkout, or the checkout lacks the revision.
     """
     root = root or Path(hades.__file__).parents[1]
-    if not (root / ".git").exists():
-        raise LaunchError(
-            f"{root} is no git checkout, so there is no --revision to copy. Say what the machines install: "
-            "--package='hades-rl[tpu] @ git+https://…@REVISION'."
-        )
+    require(
+        (root / ".git").exists(),
+        f"{root} is no git checkout, so there is no --revision to copy. Name the package that the machines install: "
+        "--package='hades-rl[tpu] @ git+https://…@REVISION'.",
+    )
     found = attempt(Command(("git", "-C", str(root), "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")))
-    if found.status != 0:
-        raise LaunchError(f'--revision="{revision}" is no commit of {root}. See git log.')
+    require(found.status == 0, f'--revision="{revision}" is no commit of {root}. See git log.')
     source = at_commit(found.stdout.strip(), root)
     changed = attempt(Command(("git", "-C", str(root), "status", "--porcelain", "--untracked-files=no"))).stdout
     note = f"{root} has changes that are not committed: the machines get {source.label} without them."
@@ -61,7 +60,7 @@ def checkout(revision: str, root: Path | None = None) -> Source:
 
 
 def at_commit(commit: str, root: Path) -> Source:
-    """A commit of a checkout, by its full name."""
+    """Use a commit of a checkout, given by its full hash."""
     label = commit[:12]
     file = Path(tempfile.gettempdir()) / f"hades-{label}.tar.gz"
     words = ("git", "-C", str(root), "archive", "--format=tar.gz", f"--prefix=hades-{label}/", f"--output={file}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hades.errors import ConfigError
 from hades.machines.commands import LaunchError
 from hades.machines.job import Job
 from hades.machines.slurm import Allocation, SlurmRun
@@ -73,13 +74,13 @@ def test_the_script_is_valid_bash(name):
 def test_the_commands():
     run = CASES["small"]
     assert str(run.sbatch()) == "sbatch --parsable /work/runs/demo/slurm.sh"
-    assert str(run.squeue()) == f"squeue --me --noheader --name={run.name} '--format=%i|%T|%r'"
+    assert str(run.squeue()) == f"squeue --me --noheader --name={run.job.unique_name} '--format=%i|%T|%r'"
 
 
 def test_two_work_directories_of_one_name_are_two_jobs():
     other = SlurmRun(Job("smoke", "/scratch/runs/demo"), Allocation())
-    assert other.name.startswith("demo-")
-    assert other.name != CASES["small"].name
+    assert other.job.unique_name.startswith("demo-")
+    assert other.job.unique_name != CASES["small"].job.unique_name
 
 
 @pytest.mark.system
@@ -281,13 +282,13 @@ def test_without_slurm(run, monkeypatch, tmp_path):
     ],
 )
 def test_what_slurm_would_misread_is_refused(values, reason):
-    with pytest.raises(LaunchError, match=reason):
+    with pytest.raises(ConfigError, match=reason):
         Allocation(**values)
 
 
 @pytest.mark.parametrize("workdir", ["runs/demo", '/work/a"b', "/work/50%", "/work/a\nb", "/work/$USER"])
 def test_a_work_directory_that_slurm_would_misread_is_refused(workdir):
-    with pytest.raises(LaunchError, match=r"--workdir=.*absolute"):
+    with pytest.raises(ConfigError, match=r"--workdir=.* has to be an absolute path"):
         SlurmRun(Job("smoke", workdir), Allocation())
 
 

@@ -272,9 +272,9 @@ def test_a_revision_of_the_checkout_is_packed_copied_and_installed(cloud, run, t
     noted = dataclasses.replace(run, source=checkout("HEAD", root))
     note = f"{root} has changes that are not committed: the machines get {source.label} without them."
     assert plan_text(noted).endswith(f"\n# {note}")
-    with pytest.raises(LaunchError, match=r'--revision="nothing"'):
+    with pytest.raises(ConfigError, match=r'--revision="nothing" is no commit of '):
         checkout("nothing", root)
-    with pytest.raises(LaunchError, match=r"git.* --package="):
+    with pytest.raises(ConfigError, match=r"is no git checkout, .* --package="):
         checkout("HEAD", tmp_path)
 
 
@@ -392,7 +392,7 @@ def test_deleting(cloud):
     ],
 )
 def test_what_google_cloud_would_refuse_is_refused_here(values, reason):
-    with pytest.raises(LaunchError, match=reason):
+    with pytest.raises(ConfigError, match=reason):
         Pod(**({"name": "demo", "zone": "us-west4-a", "accelerator_type": "v5litepod-16"} | values))
 
 
@@ -406,13 +406,13 @@ def test_what_google_cloud_would_refuse_is_refused_here(values, reason):
     ],
 )
 def test_a_run_that_cannot_work_is_refused(run, values, reason):
-    with pytest.raises(LaunchError, match=reason):
+    with pytest.raises(ConfigError, match=reason):
         dataclasses.replace(run, **values)
 
 
 @pytest.mark.parametrize("requirement", ['x"; rm -rf ~; "', "$(id)", "`id`", "a\nb"])
 def test_a_package_that_is_none_is_refused(requirement):
-    with pytest.raises(LaunchError, match="is no pip requirement"):
+    with pytest.raises(ConfigError, match="is no pip requirement"):
         package(requirement)
 
 

@@ -6,9 +6,9 @@ import json
 import re
 import shutil
 import subprocess
-import tomllib
+import sys
 import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -36,7 +36,6 @@ from hades.pictures.scenes.stage import Stage
 from hades.report import illustrations
 from hades.report.report import write_report
 from hades.types import Box, EnvSpec
-from tests.support import ROOT
 
 UPRIGHT = {
     "ant": [0.6, 1.0, *[0.0] * 25],
@@ -291,26 +290,33 @@ def test_the_report_links_the_page_beside_it(tmp_path: Path, monkeypatch: pytest
     assert "<script" not in report
 
 
+def test_without_its_scripts_the_view_names_the_commands_that_install_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "hades_viewer", None)  # an import of it fails
+    with pytest.raises(MissingPackageError, match=r"pip install 'hades-rl\[viewer\]'.*pip install \./viewer"):
+        write_viewer(walk(), tmp_path / "episode.html")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("absent", ["hades_viewer", "brax"])
 def test_the_report_is_written_where_the_viewer_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, played: Episode
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, played: Episode, absent: str
 ) -> None:
     def missing() -> dict[str, str]:
         raise MissingPackageError('The interactive view needs the viewer of the package "brax"')
 
     monkeypatch.setattr(illustrations, "record", lambda policy: played)
-    monkeypatch.setattr(interactive, "_brax_scripts", missing)
+    if absent == "hades_viewer":
+        monkeypatch.setitem(sys.modules, "hades_viewer", None)
+    else:
+        monkeypatch.setattr(interactive, "_brax_scripts", missing)
     report = write_report(tmp_path, Idle(Point())).read_text("utf-8")
     assert "There is no interactive view of it." in report
+    assert ("pip install ./viewer" in report) == (absent == "hades_viewer")
+    assert "<a href=" not in report
     assert "data:image/gif" in report
     assert not (tmp_path / "episode.html").exists()
-
-
-def test_what_the_page_is_made_of_is_package_data() -> None:
-    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["*"]
-    files = [f.name for f in (ROOT / "hades/pictures/scenes/viewer").iterdir() if f.name != "README.md"]
-    assert set(interactive._CARRIED.values()) <= set(files)
-    for name in files:
-        assert any(PurePosixPath(name).match(p.removeprefix("**/")) for p in patterns), f"{name} is not in the wheel"
 
 
 @pytest.mark.system

@@ -1,8 +1,8 @@
 """A run as a JobSet of Kubernetes, for TPU slices and GPU nodes of Google Kubernetes Engine.
 
-The manifest is plain dictionaries (jobset.x-k8s.io/v1alpha2); `kubectl.py` is what acts on a cluster. The rules of
-restarting: status 1 of `hades-train` would fail again and fails the JobSet; every other end (75, 76, a preempted node,
-a kill) starts all pods anew, which continue from the last checkpoint.
+The manifest is plain dictionaries (jobset.x-k8s.io/v1alpha2); `kubectl.py` acts on a cluster. Status 1 of `hades-train`
+would come again, so it fails the JobSet. Every other end (75, 76, a preempted node, a kill) starts all pods anew, and
+they continue from the last checkpoint.
 """
 
 import dataclasses
@@ -14,45 +14,53 @@ from typing import Any
 
 import yaml
 
-from hades.machines.gke.settings import WORKERS, Gpu, Settings, Storage
+from hades.machines.gke.settings import WORKERS, Gpu, Settings
 from hades.machines.job import Job, own_config
 from hades.runs import signals
 
 CONTAINER = "hades"
 CONFIG_FOLDER = "/etc/hades"
 MANIFEST_ANNOTATION = "hades/manifest"
-"""Digest of what was asked for, by which a later start knows its own JobSet."""
+"""Annotation with the digest of the manifest, by which a later start recognizes its own JobSet."""
 
 Document = dict[str, Any]
 
 
 def jobset_name(job: Job, settings: Settings) -> str:
-    """Name of the JobSet."""
+    """Return the name of the JobSet."""
     return settings.name or job.name
 
 
+def config_map_name(name: str) -> str:
+    """Return the name of the ConfigMap beside a JobSet."""
+    return f"{name}-config"
+
+
 def manifest(job: Job, settings: Settings) -> list[Document]:
-    """The documents of a job: a ConfigMap where the config is a file here, and the JobSet.
+    """Build the documents of a job: a ConfigMap where the config is a file on this machine, and the JobSet.
 
     Raises:
-        ConfigError: for a work directory that the pods would not share, or a config that includes files from here.
+        ConfigError: for a work directory that the pods would not share, or a config that includes local files.
     """
     name = jobset_name(job, settings)
-    files = _config_files(job)
-    documents = [_config_map(name, settings, files)] if files else []
-    documents.append(_jobset(job, settings, files))
+    config = own_config(job)
+    files = {} if config is None else {re.sub(r"[^\w.-]", "-", config.name): config.read_text("utf-8")}
+    documents = [_jobset(job, settings, files)]
+    if files:
+        metadata = _metadata(config_map_name(name), settings)
+        documents.insert(0, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": files})
     digest = hashlib.sha256(json.dumps(documents, sort_keys=True).encode()).hexdigest()[:16]
     documents[-1]["metadata"].setdefault("annotations", {})[MANIFEST_ANNOTATION] = digest
     return documents
 
 
 def as_yaml(documents: list[Document]) -> str:
-    """The manifests as YAML, for `kubectl apply`."""
+    """Format the documents as YAML, for `kubectl apply`."""
     return yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, width=2**20, allow_unicode=True)
 
 
 class _Dumper(yaml.SafeDumper):
-    """YAML that shows texts of several lines as they are."""
+    """YAML with texts of several lines as blocks."""
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -62,25 +70,9 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _represent_text)
 
 
-def _config_files(job: Job) -> dict[str, str]:
-    """Text of the config by the name that it has on the pods; none for a shipped config."""
-    path = own_config(job)
-    return {} if path is None else {re.sub(r"[^\w.-]", "-", path.name): path.read_text("utf-8")}
-
-
 def _metadata(name: str, settings: Settings) -> Document:
     namespace = {"namespace": settings.namespace} if settings.namespace else {}
     return {"name": name, **namespace, "labels": {"app.kubernetes.io/managed-by": "hades"}}
-
-
-def config_map_name(name: str) -> str:
-    """Name of the ConfigMap beside a JobSet."""
-    return f"{name}-config"
-
-
-def _config_map(name: str, settings: Settings, files: dict[str, str]) -> Document:
-    metadata = _metadata(config_map_name(name), settings)
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(files)}
 
 
 def _jobset(job: Job, settings: Settings, files: dict[str, str]) -> Document:
@@ -88,6 +80,23 @@ def _jobset(job: Job, settings: Settings, files: dict[str, str]) -> Document:
     metadata = _metadata(name, settings)
     if machines.slices > 1:  # each slice on a node pool of its own: a slice cannot be spread over two
         metadata["annotations"] = {"alpha.jobset.sigs.k8s.io/exclusive-topology": "cloud.google.com/gke-nodepool"}
+    job_of_slice = {
+        "completionMode": "Indexed",
+        "completions": machines.hosts,
+        "parallelism": machines.hosts,
+        "backoffLimit": 0,  # a pod that ends early ends the Job, and the JobSet starts all anew
+        "podFailurePolicy": {
+            "rules": [  # the first that fits decides: a preempted pod is never a failure, whatever its status
+                {"action": "Count", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {
+                    "action": "FailJob",
+                    "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": [signals.FAILED]},
+                    "onPodConditions": [],  # without effect, but schemas before Kubernetes 1.29 require the field
+                },
+            ]
+        },
+        "template": _pod(job, settings, files),
+    }
     failed = {"name": "fails_again", "action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}
     return {
         "apiVersion": "jobset.x-k8s.io/v1alpha2",
@@ -99,44 +108,14 @@ def _jobset(job: Job, settings: Settings, files: dict[str, str]) -> Document:
                 "maxRestarts": settings.max_restarts,
                 "rules": [failed, {"name": "continues", "action": "RestartJobSet"}],
             },
-            "replicatedJobs": [
-                {
-                    "name": WORKERS,
-                    "replicas": machines.slices,
-                    "template": {"spec": _pods(job, settings, files)},
-                }
-            ],
+            "replicatedJobs": [{"name": WORKERS, "replicas": machines.slices, "template": {"spec": job_of_slice}}],
         },
-    }
-
-
-def _pods(job: Job, settings: Settings, files: dict[str, str]) -> Document:
-    """The Job of one slice. `backoffLimit` 0: a pod that ends early ends the Job, and the JobSet starts all anew."""
-    disrupted = [{"type": "DisruptionTarget", "status": "True"}]
-    fails_again = {"containerName": CONTAINER, "operator": "In", "values": [signals.FAILED]}
-    return {
-        "completionMode": "Indexed",
-        "completions": settings.machines.hosts,
-        "parallelism": settings.machines.hosts,
-        "backoffLimit": 0,
-        "podFailurePolicy": {
-            "rules": [  # the first that fits decides: a preempted pod is never a failure, whatever its status
-                {"action": "Count", "onPodConditions": disrupted},
-                # The empty list says nothing, but schemas before Kubernetes 1.29 require the field.
-                {"action": "FailJob", "onExitCodes": fails_again, "onPodConditions": []},
-            ]
-        },
-        "template": _pod(job, settings, files),
     }
 
 
 def _pod(job: Job, settings: Settings, files: dict[str, str]) -> Document:
     storage, machines = settings.storage, settings.machines
-    metadata = {"annotations": {"gke-gcsfuse/volumes": "true"}} if storage.bucket else {}
-    spot = {"cloud.google.com/gke-spot": "true"} if settings.spot else {}
-    tolerations = [
-        {"key": key, "operator": "Equal", "value": value, "effect": "NoSchedule"} for key, value in spot.items()
-    ]
+    spot = {"key": "cloud.google.com/gke-spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"}
     volumes = [storage.volume()]
     mounts = [{"name": "work", "mountPath": storage.mount}]
     if files:
@@ -149,41 +128,38 @@ def _pod(job: Job, settings: Settings, files: dict[str, str]) -> Document:
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": settings.grace_seconds,
         **({"serviceAccountName": settings.service_account} if settings.service_account else {}),
-        "nodeSelector": {**machines.selector(), **spot},
-        **({"tolerations": tolerations} if tolerations else {}),
+        "nodeSelector": machines.selector() | ({spot["key"]: spot["value"]} if settings.spot else {}),
+        **({"tolerations": [spot]} if settings.spot else {}),
         "containers": [
             {
                 "name": CONTAINER,
                 "image": settings.image,
                 "command": _command(job, settings, files),
-                "env": _environment(storage),
+                "env": [
+                    {"name": "PYTHONUNBUFFERED", "value": "1"},
+                    # On the shared storage, so that a restarted pod does not compile again.
+                    {"name": "JAX_COMPILATION_CACHE_DIR", "value": f"{storage.mount}/.cache/hades/xla"},
+                ],
                 "resources": {"requests": machines.limits(), "limits": machines.limits()},
                 "volumeMounts": mounts,
             }
         ],
         "volumes": volumes,
     }
-    return {**({"metadata": metadata} if metadata else {}), "spec": spec}
+    metadata = {"metadata": {"annotations": {"gke-gcsfuse/volumes": "true"}}} if storage.bucket else {}
+    return {**metadata, "spec": spec}
 
 
 def _command(job: Job, settings: Settings, files: dict[str, str]) -> list[str]:
-    """The words of `hades-train`. Kubernetes expands $(NAME) in them and reads $$ as $; only ours is to be expanded."""
+    """Return the words of `hades-train`; $ is escaped, because Kubernetes expands $(NAME), except in our own flags."""
     placed = dataclasses.replace(job, workdir=settings.storage.path(job.workdir))
     config = f"{CONFIG_FOLDER}/{next(iter(files))}" if files else None
     words = [word.replace("$", "$$") for word in placed.words("--noprogress", config=config)]
     return [*words, *settings.machines.flags(jobset_name(job, settings))]
 
 
-def _environment(storage: Storage) -> list[dict[str, str]]:
-    return [
-        {"name": "PYTHONUNBUFFERED", "value": "1"},
-        # On the shared storage, so that a restarted pod does not compile again.
-        {"name": "JAX_COMPILATION_CACHE_DIR", "value": f"{storage.mount}/.cache/hades/xla"},
-    ]
-
-
 def summary(job: Job, settings: Settings) -> str:
-    """The run and its machines in one line."""
+    """Describe the run and its machines in one line."""
     machines = settings.machines
     pods = machines.hosts * machines.slices
     what = ", ".join(f"{number} {resource}" for resource, number in machines.limits().items())

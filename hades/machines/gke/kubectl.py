@@ -1,6 +1,7 @@
 """A JobSet on a cluster through `kubectl`: start or continue it, follow its first pod, delete it."""
 
 import dataclasses
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -13,36 +14,37 @@ from hades.machines.gke.jobset import CONTAINER, MANIFEST_ANNOTATION, Document, 
 RESOURCE = "jobsets.jobset.x-k8s.io"
 DAY = 24 * 60 * MINUTE
 INSTALL = "Is kubectl connected to the cluster (kubectl config current-context)?"
-JOBSET_MISSING = "JobSet is not installed on this cluster: docs/launch_gke.md says how."
+JOBSET_MISSING = "JobSet is not installed on this cluster: docs/launch_gke.md has the steps."
 POLL_SECONDS = 10.0
 UNREACHABLE = 6
-"""Questions in a row without an answer before following gives up."""
+"""Failed queries in a row after which following gives up."""
 
 Say = Callable[[str], None]
+_print: Say = functools.partial(print, flush=True)
 
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """The cluster and namespace that kubectl acts on; empty fields take its own defaults."""
+    """The cluster and namespace for kubectl; empty fields leave kubectl's own defaults."""
 
     context: str = ""
     namespace: str = ""
 
     def command(self, *words: str, timeout: float = 2 * MINUTE, stdin: str | None = None) -> Command:
-        """One call of kubectl."""
+        """Return one call of kubectl."""
         given = [f"--{flag}={value}" for flag, value in dataclasses.asdict(self).items() if value]
         return Command(("kubectl", *given, *words), timeout, stdin)
 
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """A JobSet that is there.
+    """A JobSet that exists.
 
     Attributes:
-        digest: of the manifest that it was started with; empty where it was not started by us.
+        digest: digest of its manifest; empty for a JobSet that hades did not start.
         end: "Completed", "Failed", or empty while it runs.
-        message: why it ended.
-        restarts: of all its pods, so far.
+        message: reason of the end.
+        restarts: number of restarts of all its pods so far.
     """
 
     digest: str
@@ -52,17 +54,12 @@ class Found:
 
 
 def get_command(cluster: Cluster, name: str) -> Command:
-    """Ask for a JobSet."""
+    """Get a JobSet as JSON."""
     return cluster.command("get", RESOURCE, name, "--ignore-not-found", "--output=json")
 
 
-def apply_command(cluster: Cluster, documents: list[Document]) -> Command:
-    """Create or update what a manifest says."""
-    return cluster.command("apply", "--filename=-", stdin=as_yaml(documents))
-
-
 def delete_commands(cluster: Cluster, name: str) -> list[Command]:
-    """Delete a JobSet with its pods, and its ConfigMap. What the run wrote stays in its work directory."""
+    """Delete a JobSet with its pods, and its ConfigMap. The files of the run stay in its work directory."""
     gone = ("--ignore-not-found", "--wait=true")
     return [
         cluster.command("delete", RESOURCE, name, *gone, timeout=10 * MINUTE),
@@ -76,11 +73,6 @@ def log_command(cluster: Cluster, name: str, since: str = "") -> Command:
     return cluster.command("logs", "--follow", *_first_pod(name), begin, timeout=30 * DAY)
 
 
-def last_lines_command(cluster: Cluster, name: str) -> Command:
-    """The end of the log of a pod that may be over."""
-    return cluster.command("logs", *_first_pod(name), "--tail=50")
-
-
 def _first_pod(name: str) -> tuple[str, str]:
     labels = {
         "jobset.sigs.k8s.io/jobset-name": name,
@@ -92,10 +84,10 @@ def _first_pod(name: str) -> tuple[str, str]:
 
 
 def find(cluster: Cluster, name: str) -> Found | None:
-    """The JobSet of that name; None where there is none.
+    """Find the JobSet of that name; None where there is none.
 
     Raises:
-        LaunchError: when the cluster does not answer, or knows no JobSets.
+        LaunchError: when the cluster does not answer, or has no JobSets installed.
     """
     command = get_command(cluster, name)
     done = attempt(command)
@@ -108,12 +100,12 @@ def find(cluster: Cluster, name: str) -> Found | None:
         return _found(json.loads(done.stdout))
     except (ValueError, LookupError, AttributeError, TypeError) as error:
         raise LaunchError(
-            f"What kubectl said of JobSet {name} cannot be read: {error}. The command: {command}"
+            f"kubectl's answer on JobSet {name} cannot be read: {error}. The command: {command}"
         ) from error
 
 
-def start(cluster: Cluster, documents: list[Document], say: Say) -> None:
-    """Start a run, or continue it: a JobSet that runs is left alone, one that failed is replaced.
+def start(cluster: Cluster, documents: list[Document], say: Say = _print) -> None:
+    """Start a run, or continue it. A JobSet that runs is left alone; one that failed is replaced.
 
     Raises:
         LaunchError: when another run has this name, or kubectl fails.
@@ -134,7 +126,7 @@ def start(cluster: Cluster, documents: list[Document], say: Say) -> None:
         say(f"JobSet {name} is there and has ended ({found.end}: {found.message}): replacing it; the run continues.")
         delete(cluster, name)
     remedy = f"Nothing was started; mend it and run the same command again. {INSTALL}"
-    check(apply_command(cluster, documents), f"Starting JobSet {name}", remedy)
+    check(cluster.command("apply", "--filename=-", stdin=as_yaml(documents)), f"Starting JobSet {name}", remedy)
     say(f"JobSet {name} is started.")
 
 
@@ -148,8 +140,8 @@ def delete(cluster: Cluster, name: str) -> None:
         check(command, f"Deleting {name}", f"Run the same command again. {INSTALL}")
 
 
-def follow(cluster: Cluster, name: str, say: Say, sleep: Callable[[float], None] = time.sleep) -> Found:
-    """Show the log of the first pod, through restarts, until the JobSet ends; how it ended.
+def follow(cluster: Cluster, name: str, say: Say = _print, sleep: Callable[[float], None] = time.sleep) -> Found:
+    """Show the log of the first pod, through restarts, until the JobSet ends; return the JobSet in the end.
 
     Raises:
         LaunchError: when the JobSet is deleted meanwhile, or the cluster stays out of reach.
@@ -158,7 +150,7 @@ def follow(cluster: Cluster, name: str, say: Say, sleep: Callable[[float], None]
 
     def on_line(text: str) -> None:
         nonlocal shown
-        # kubectl says so of pods that have not started; following asks again anyway.
+        # kubectl prints these lines for pods that have not started; following tries again anyway.
         if "waiting to start" not in text and not text.startswith("No resources found"):
             shown += 1
             say(text)
@@ -171,42 +163,34 @@ def follow(cluster: Cluster, name: str, say: Say, sleep: Callable[[float], None]
             silent += 1
             if silent >= UNREACHABLE:
                 raise
-            say(f"(no answer from the cluster, asking again: {error})")
+            say(f"(no answer from the cluster, trying again: {error})")
             sleep(POLL_SECONDS)
             continue
         if found is None:
-            raise LaunchError(
-                f"JobSet {name} is no longer there: somebody deleted it. Run the same command to continue."
-            )
+            raise LaunchError(f"JobSet {name} is no longer there: it was deleted. Run the same command to continue.")
         if found.restarts > restarts:
             restarts = found.restarts
             say(f"(restart {restarts} of JobSet {name})")
         if found.end:
             if not shown:
-                say(attempt(last_lines_command(cluster, name)).stdout.rstrip())
+                say(attempt(cluster.command("logs", *_first_pod(name), "--tail=50")).stdout.rstrip())
             return found
         before = shown
         stream(log_command(cluster, name, since), on_line)
         if shown == before:
             sleep(POLL_SECONDS)
         else:
-            since = _now()  # the next pod, or the same one after a cut connection, goes on from here
+            # The next pod, or the same one after a cut connection, goes on from here.
+            since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _found(answer: dict[str, Any]) -> Found:
     status = answer.get("status") or {}
-    ended = [
-        condition
-        for condition in status.get("conditions") or ()
-        if condition.get("type") in ("Completed", "Failed") and condition.get("status") == "True"
-    ]
+    true = (c for c in status.get("conditions") or () if c.get("status") == "True")
+    end: dict[str, Any] = next((c for c in true if c.get("type") in ("Completed", "Failed")), {})
     return Found(
         digest=(answer["metadata"].get("annotations") or {}).get(MANIFEST_ANNOTATION, ""),
-        end=ended[0]["type"] if ended else "",
-        message=ended[0].get("message", "") if ended else "",
+        end=end.get("type", ""),
+        message=end.get("message", ""),
         restarts=int(status.get("restarts") or 0),
     )
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

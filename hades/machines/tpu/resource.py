@@ -1,4 +1,4 @@
-"""A slice of Cloud TPU VMs as a queued resource: the commands of `gcloud` about it, and waiting until it is there.
+"""A slice of Cloud TPU VMs as a queued resource: its commands of `gcloud`, and waiting until it is active.
 
 The commands are those of
 https://cloud.google.com/sdk/gcloud/reference/compute/tpus/queued-resources/create (describe, delete) and
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hades.errors import require
 from hades.machines.commands import MINUTE, Command, Done, LaunchError, attempt, check
 
 HOUR = 60 * MINUTE
@@ -41,7 +42,7 @@ NODE_GONE = ("PREEMPTED", "TERMINATED", "STOPPING", "STOPPED", "DELETING", "HIDI
 """States of a TPU VM from which the training does not come back; others, such as REPAIRING, pass."""
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,60}[a-z0-9])?")
 _ZONE = re.compile(r"[a-z]+-[a-z]+[0-9]+-[a-z]")
-_TYPE = re.compile(r"(v[0-9]+[a-z]*)-([1-9][0-9]*)")
+_TYPE = re.compile(r"v[0-9]+[a-z]*-[1-9][0-9]*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +50,12 @@ class Patience:
     """Time limits in seconds.
 
     Attributes:
-        poll: between two looks at what changes slowly.
-        queue: for the machines.
+        poll: pause between two polls of a state that changes slowly.
+        queue: until the machines exist.
         command: for one answer of gcloud.
-        install: for a package on all workers.
-        stream: of the log, before the connection is made anew.
-        silence: while workers do not answer although their machines are there.
+        install: for installing a package on all workers.
+        stream: for one connection that prints the log, before it is renewed.
+        silence: for workers that do not answer although their machines exist.
         peers: for the other workers once the first has ended.
     """
 
@@ -72,11 +73,11 @@ class Pod:
     """A queued resource with one TPU slice of the same name.
 
     Attributes:
-        project: of Google Cloud; gcloud's own where it is None.
+        project: Google Cloud project; None: gcloud's default.
         create_flags: further flags of `queued-resources create`, such as "--network=mine".
 
     Raises:
-        LaunchError: for values that gcloud would refuse after a while.
+        ConfigError: for values that gcloud would refuse after a while.
     """
 
     name: str
@@ -90,66 +91,58 @@ class Pod:
     patience: Patience = Patience()
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            raise LaunchError(f'--name="{self.name}" has to be lower-case letters, digits and dashes, 62 at most.')
-        if not _ZONE.fullmatch(self.zone):
-            raise LaunchError(f'--zone="{self.zone}" is no zone; they look like us-west4-a. {_ZONES}')
-        if not (match := _TYPE.fullmatch(self.accelerator_type)):
-            raise LaunchError(
-                f'--accelerator_type="{self.accelerator_type}" is no type of TPU; they look like v5litepod-16. {_TYPES}'
-            )
-        if match[1] == "v5e":
-            raise LaunchError(f"v5e is called v5litepod there: --accelerator_type=v5litepod-{match[2]}.")
-        if not self.runtime_version and match[1] not in RUNTIMES:
-            raise LaunchError(
-                f'No software version is known here for "{self.accelerator_type}" (known: {", ".join(RUNTIMES)}). Give '
-                "--runtime_version; TPU7x and later are available through GKE only (hades-gke)."
-            )
-        if self.spot and self.reserved:
-            raise LaunchError("--spot and --reserved exclude each other: spare capacity, or your reservation.")
+        named, kind = _NAME.fullmatch(self.name), self.accelerator_type
+        require(named, f'--name="{self.name}" has to be lower-case letters, digits and dashes, 62 at most.')
+        located = _ZONE.fullmatch(self.zone)
+        require(located, f'--zone="{self.zone}" is no zone; they look like us-west4-a. {_ZONES}')
+        typed = _TYPE.fullmatch(kind)
+        require(typed, f'--accelerator_type="{kind}" is no type of TPU; they look like v5litepod-16. {_TYPES}')
+        family, _, size = kind.partition("-")
+        require(family != "v5e", f"v5e is called v5litepod there: --accelerator_type=v5litepod-{size}.")
+        require(
+            self.runtime_version or family in RUNTIMES,
+            f'No software version is known here for "{kind}" (known: {", ".join(RUNTIMES)}). Give '
+            "--runtime_version; TPU7x and later are available through GKE only (hades-gke).",
+        )
+        exclusive = not (self.spot and self.reserved)
+        require(exclusive, "--spot and --reserved exclude each other: spare capacity, or your reservation.")
         for flag in self.create_flags:
-            if not flag.startswith("--"):
-                raise LaunchError(f'--create_flag="{flag}" has to be a flag of gcloud, such as --network=mine.')
+            plain = flag.startswith("--")
+            require(plain, f'--create_flag="{flag}" has to be a flag of gcloud, such as --network=mine.')
 
     @property
     def runtime(self) -> str:
-        """The machines' software."""
+        """Software version of the machines."""
         return self.runtime_version or RUNTIMES[self.accelerator_type.split("-")[0]]
-
-    @property
-    def _where(self) -> tuple[str, ...]:
-        return (f"--zone={self.zone}", *([f"--project={self.project}"] if self.project else []), "--quiet")
 
     def create(self) -> Command:
         kind = ("--spot",) * self.spot + ("--reserved",) * self.reserved
-        what = (f"--accelerator-type={self.accelerator_type}", f"--runtime-version={self.runtime}")
-        return self._queued("create", f"--node-id={self.name}", *what, *kind, *self.create_flags)
+        node = (f"--node-id={self.name}", f"--accelerator-type={self.accelerator_type}")
+        what = (*node, f"--runtime-version={self.runtime}", *kind, *self.create_flags)
+        return self._gcloud("queued-resources", "create", self.name, *what)
 
     def describe(self) -> Command:
-        return self._queued("describe", "--format=json")
+        return self._gcloud("queued-resources", "describe", self.name, "--format=json")
 
     def delete(self) -> Command:
-        return self._queued("delete", "--force")
+        return self._gcloud("queued-resources", "delete", self.name, "--force")
 
     def describe_node(self) -> Command:
-        return self._vm("describe", self.name, "--format=json")
+        return self._gcloud("tpu-vm", "describe", self.name, "--format=json")
 
     def ssh(self, text: str, worker: str = "all", timeout: float | None = None) -> Command:
-        """Run bash on a worker, or on all; gcloud hands the text to ssh as it is."""
+        """Run bash on a worker, or on all; gcloud passes the text to ssh as it is."""
         alive = ("--ssh-flag=-oServerAliveInterval=20", "--ssh-flag=-oServerAliveCountMax=3")
-        return self._vm("ssh", self.name, f"--worker={worker}", *alive, f"--command={text}", timeout=timeout)
+        words = ("ssh", self.name, f"--worker={worker}", *alive, f"--command={text}")
+        return self._gcloud("tpu-vm", *words, timeout=timeout)
 
     def copy(self, file: Path, name: str) -> Command:
-        """Put a file into the home folder of every worker."""
-        return self._vm("scp", str(file), f"{self.name}:{name}", "--worker=all")
+        """Copy a file into the home folder of every worker."""
+        return self._gcloud("tpu-vm", "scp", str(file), f"{self.name}:{name}", "--worker=all")
 
-    def _queued(self, verb: str, *flags: str) -> Command:
-        words = ("gcloud", "compute", "tpus", "queued-resources", verb, self.name, *flags, *self._where)
-        return Command(words, self.patience.command)
-
-    def _vm(self, verb: str, *words: str, timeout: float | None = None) -> Command:
-        everything = ("gcloud", "compute", "tpus", "tpu-vm", verb, *words, *self._where)
-        return Command(everything, timeout or self.patience.command)
+    def _gcloud(self, *words: str, timeout: float | None = None) -> Command:
+        where = (f"--zone={self.zone}", *([f"--project={self.project}"] if self.project else []), "--quiet")
+        return Command(("gcloud", "compute", "tpus", *words, *where), timeout or self.patience.command)
 
 
 _QUOTA = (
@@ -164,7 +157,7 @@ def obtain(pod: Pod, say: Callable[[str], None]) -> None:
     """Wait until the queued resource is ACTIVE, creating it where there is none.
 
     Raises:
-        LaunchError: when it is refused, has failed, or takes longer than the patience for it.
+        LaunchError: when it is refused, has failed, or takes longer than `Patience.queue`.
     """
     began, shown, created = time.monotonic(), "", False
     while True:
@@ -182,7 +175,8 @@ def obtain(pod: Pod, say: Callable[[str], None]) -> None:
         if state == ABSENT and not created:
             check(pod.create(), f"Asking for {pod.accelerator_type} in {pod.zone}", _QUOTA)
             created = True
-        elif state in ("SUSPENDED", "FAILED"):
+            continue
+        if state in ("SUSPENDED", "FAILED"):
             delete(pod)
             created = False
             continue
@@ -195,14 +189,12 @@ def obtain(pod: Pod, say: Callable[[str], None]) -> None:
 
 
 def look(pod: Pod) -> tuple[str, str]:
-    """(state, reason where it says one) of the queued resource.
+    """Return (state, reason of a failure or "") of the queued resource.
 
     Raises:
-        LaunchError: when gcloud cannot tell.
+        LaunchError: when gcloud fails.
     """
-    described = _described(pod.describe(), f"Looking for the queued resource {pod.name}")
-    if described is None:
-        return ABSENT, ""
+    described = _described(pod.describe(), f"Looking for the queued resource {pod.name}", {"state": {"state": ABSENT}})
     state = described.get("state", {})
     error = state.get("failedData", {}).get("error", {}).get("message", "")
     return state.get("state", "UNKNOWN"), error
@@ -212,7 +204,7 @@ def count_workers(pod: Pod, say: Callable[[str], None]) -> int | None:
     """Wait until the slice is READY and return its number of workers; None when it is gone.
 
     Raises:
-        LaunchError: when gcloud cannot tell, or the slice does not become READY.
+        LaunchError: when gcloud fails, or the slice does not become READY.
     """
     began = time.monotonic()
     while True:
@@ -236,7 +228,7 @@ def is_gone(pod: Pod) -> bool:
 
 
 def delete(pod: Pod) -> bool:
-    """Delete the queued resource with its machines; whether there was one.
+    """Delete the queued resource with its machines; return True if there was one.
 
     Raises:
         LaunchError: when it cannot be deleted.
@@ -251,18 +243,16 @@ def delete(pod: Pod) -> bool:
 
 
 def _node(pod: Pod) -> tuple[str, int]:
-    """(state, number of workers) of the slice."""
-    described = _described(pod.describe_node(), f"Looking at the machines of {pod.name}")
-    if described is None:
-        return ABSENT, 0
+    """Return (state, number of workers) of the slice."""
+    described = _described(pod.describe_node(), f"Looking at the machines of {pod.name}", {"state": ABSENT})
     return described.get("state", "UNKNOWN"), len(described.get("networkEndpoints", []))
 
 
-def _described(command: Command, doing: str) -> dict[str, Any] | None:
-    """Output of `describe`, or None where nothing of that name exists."""
+def _described(command: Command, doing: str, absent: dict[str, Any]) -> dict[str, Any]:
+    """Return the output of `describe`, or `absent` where nothing of that name exists."""
     done = attempt(command)
     if _is_missing(done):
-        return None
+        return absent
     if done.status != 0:
         raise LaunchError(f"{doing} failed with status {done.status}: {done.reason}. {_QUOTA} The command: {command}")
     try:

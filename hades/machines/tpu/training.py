@@ -1,17 +1,17 @@
 """A run on Cloud TPU VMs: get the machines, run the same training on every worker, again after a preemption.
 
-Every step may be asked for again: a resource that exists is used, a training that runs is attached to, a run that is
-finished is left alone.
+Every step can be repeated: a resource that exists is used, a training that runs is attached to, a run that is finished
+is left alone.
 """
 
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import re
 import time
 from collections.abc import Callable
 
+from hades.errors import require
 from hades.machines.commands import MINUTE, Command, LaunchError, attempt, check, stream
 from hades.machines.job import Job, own_config
 from hades.machines.source import Source
@@ -32,8 +32,8 @@ class Ending:
     """The end of one start of the training.
 
     Attributes:
-        status: of `hades-train`, all workers considered.
-        gone: whether the machines have to be asked for again.
+        status: of `hades-train` on all workers, as `worker.outcome` combines it.
+        gone: True if the machines have to be requested again.
     """
 
     status: int
@@ -48,9 +48,12 @@ class PodRun:
     """A run on a pod, from the queue to its exit status.
 
     Attributes:
-        bucket: mounted at `mount` on every worker, where one is given.
-        max_restarts: after interruptions, preemptions and lost processes; a failure is final.
-        say: takes what there is to tell, and the lines of worker 0's log.
+        bucket: bucket that is mounted at `mount` on every worker.
+        max_restarts: limit on restarts after interruptions, preemptions and lost processes; a failure is final.
+        say: prints a line of progress or of worker 0's log.
+
+    Raises:
+        ConfigError: for a work directory, bucket or limit that cannot work.
     """
 
     pod: Pod
@@ -62,38 +65,32 @@ class PodRun:
     say: Callable[[str], None] = functools.partial(print, flush=True)
 
     def __post_init__(self) -> None:
-        if not self.job.workdir.startswith("/"):
-            raise LaunchError(f'--workdir="{self.job.workdir}" has to be an absolute path on the TPU machines.')
-        if self.max_restarts < 0:
-            raise LaunchError(f"--max_restarts={self.max_restarts} has to be 0 or more.")
+        workdir, mount = self.job.workdir, self.mount
+        require(workdir.startswith("/"), f'--workdir="{workdir}" has to be an absolute path on the TPU machines.')
+        require(self.max_restarts >= 0, f"--max_restarts={self.max_restarts} has to be 0 or more.")
         if self.bucket is None:
             return
-        if not _BUCKET.fullmatch(self.bucket):
-            raise LaunchError(f'--bucket="{self.bucket}" is no name of a bucket; give it without gs://.')
-        if not self.mount.startswith("/") or not self.job.workdir.startswith(self.mount.rstrip("/") + "/"):
-            raise LaunchError(
-                f'--workdir="{self.job.workdir}" lies outside the bucket, which is mounted at {self.mount}: what is '
-                f"written there is lost with the machines. Give a folder below {self.mount}."
-            )
-
-    @property
-    def name(self) -> str:
-        """Name of the run on the workers, unique to its work directory."""
-        return f"{self.job.name}-{hashlib.sha256(self.job.workdir.encode()).hexdigest()[:8]}"
+        named = _BUCKET.fullmatch(self.bucket)
+        require(named, f'--bucket="{self.bucket}" is no name of a bucket; give it without gs://.')
+        require(
+            mount.startswith("/") and workdir.startswith(mount.rstrip("/") + "/"),
+            f'--workdir="{workdir}" lies outside the bucket, which is mounted at {mount}: what is '
+            f"written there is lost with the machines. Give a folder below {mount}.",
+        )
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The command of every worker."""
+        """Command of every worker."""
         config = "config.gin" if self.job.is_file else None
         return self.job.words("--distributed", program=(worker.program(self.source.label),), config=config)
 
     def run(self) -> int:
-        """Do all of it; the exit status of the run.
+        """Do all steps and return the exit status of the run.
 
         Raises:
-            LaunchError: when the machines cannot be had, prepared or reached.
+            LaunchError: when the machines cannot be obtained, prepared or reached.
         """
-        if self._finished_before():
+        if self.bucket and attempt(self._look_in_bucket()).status == 0:
             self.say(f"The run is finished: {self._result()} exists. Nothing was started.")
             return FINISHED
         ending = self._once()
@@ -108,19 +105,19 @@ class PodRun:
         return ending.status
 
     def steps(self) -> list[tuple[str, list[Command]]]:
-        """(what for, commands) in the order of a first start."""
-        pod, on_all = self.pod, self.pod.ssh
-        mount = [on_all(worker.mount(self.bucket, self.mount))] if self.bucket else []
+        """Return (purpose, commands) in the order of a first start."""
+        pod, name, on_all = self.pod, self.job.unique_name, self.pod.ssh
         archive = [self.source.archive] if self.source.archive else []
+        mount = [on_all(worker.mount(self.bucket, self.mount))] if self.bucket else []
         limit = pod.patience.stream
         return [
             ("Is the run finished?", [self._look_in_bucket()] if self.bucket else []),
             ("Is there a queued resource? Created where not, waited for until ACTIVE", [pod.describe(), pod.create()]),
-            ("How many workers, and what are they doing?", [pod.describe_node(), on_all(worker.state(self.name))]),
+            ("How many workers, and what are they doing?", [pod.describe_node(), on_all(worker.state(name))]),
             ("The package, where it is not installed", [*archive, *self._copies(), self._install()]),
             ("The bucket, where it is not mounted", mount),
-            ("The training, where it is not running", [on_all(worker.start(self.name, self.words))]),
-            ("Its log, again and again until it ends", [pod.ssh(worker.log(self.name, 1, limit), worker="0")]),
+            ("The training, where it is not running", [on_all(worker.start(name, self.words))]),
+            ("Its log, again and again until it ends", [pod.ssh(worker.log(name, 1, limit), worker="0")]),
             ("After a preemption, before all of this again", [pod.delete()]),
         ]
 
@@ -128,7 +125,7 @@ class PodRun:
         """Commands that copy the files that the workers need."""
         archive = [self.pod.copy(self.source.file, self.source.file.name)] if self.source.archive else []
         config = own_config(self.job)
-        return archive + ([self.pod.copy(config, f"{self.name}.gin")] if config else [])
+        return archive + ([self.pod.copy(config, f"{self.job.unique_name}.gin")] if config else [])
 
     def _install(self) -> Command:
         text = worker.install(self.source.label, self.source.requirement)
@@ -141,11 +138,8 @@ class PodRun:
     def _look_in_bucket(self) -> Command:
         return Command(("gcloud", "storage", "ls", self._result(), "--quiet"), self.pod.patience.command)
 
-    def _finished_before(self) -> bool:
-        return self.bucket is not None and attempt(self._look_in_bucket()).status == 0
-
     def _once(self) -> Ending:
-        """Get machines, start or attach, and wait for the end."""
+        """Get the machines, start the training or attach to it, and wait for its end."""
         obtain(self.pod, self.say)
         count = count_workers(self.pod, self.say)
         if count is None:
@@ -165,7 +159,7 @@ class PodRun:
             raise
 
     def _prepare(self, count: int) -> None:
-        """Everything between machines and a started training."""
+        """Install hades, mount the bucket and start the training."""
         if self.source.note:
             self.say(self.source.note)
         if self.source.archive:
@@ -173,30 +167,23 @@ class PodRun:
         for copy in self._copies():
             check(copy, "Copying to the workers", _REACH)
         self.say(f"Installing {self.source.label} on {count} workers.")
-        self._everywhere(self._install(), "installed", count)
+        self._on_all(self._install(), count, "installed")
         if self.bucket:
-            self._everywhere(self.pod.ssh(worker.mount(self.bucket, self.mount)), "mounted", count)
-        self._everywhere(self.pod.ssh(worker.start(self.name, self.words)), "started", count)
+            self._on_all(self.pod.ssh(worker.mount(self.bucket, self.mount)), count, "mounted")
+        self._on_all(self.pod.ssh(worker.start(self.job.unique_name, self.words)), count, "started")
         self.say(f"Started on {count} workers. The log of worker 0 (Ctrl-C leaves the training running):")
 
-    def _everywhere(self, command: Command, expected: str, count: int) -> None:
-        """Run something on all workers and see that every one of them did it."""
+    def _on_all(self, command: Command, count: int, expected: str = "") -> list[Answer]:
+        """Run a command on all workers and check that each of them answers, with `expected` where it is given."""
         done = attempt(command)
-        came = [answer for answer in worker.answers(done.stdout) if answer.what == expected]
+        came = [answer for answer in worker.answers(done.stdout) if expected in ("", answer.what)]
         if len(came) < count:
-            raise LaunchError(
-                f"Only {len(came)} of {count} workers of {self.pod.name} are {expected}: {done.reason}. {_REACH}"
-            )
+            what = f"are {expected}" if expected else "answer"
+            raise LaunchError(f"Only {len(came)} of {count} workers of {self.pod.name} {what}: {done.reason}. {_REACH}")
+        return came
 
     def _states(self, count: int) -> list[Answer]:
-        """State of every worker."""
-        done = attempt(self.pod.ssh(worker.state(self.name)))
-        found = worker.answers(done.stdout)
-        if len(found) < count:
-            raise LaunchError(
-                f"Only {len(found)} of {count} workers of {self.pod.name} answer: {done.reason}. {_REACH}"
-            )
-        return found
+        return self._on_all(self.pod.ssh(worker.state(self.job.unique_name)), count)
 
     def _follow(self, count: int) -> Ending:
         """Show the log of worker 0 until no worker is running any more."""
@@ -218,7 +205,8 @@ class PodRun:
                 continue
             running = [state.host for state in states if state.what == "running"]
             if not running:
-                return Ending(worker.outcome([_status(state) for state in states]))
+                statuses = (PROCESS_LOST if state.status is None else state.status for state in states)
+                return Ending(worker.outcome(list(statuses)))
             if len(running) < count:
                 ended = ended or time.monotonic()
                 if time.monotonic() - ended > patience.peers:
@@ -227,9 +215,9 @@ class PodRun:
             time.sleep(patience.poll)
 
     def _show_log(self, first_line: int) -> int:
-        """Print the log from a line on while the connection lasts; how many lines came."""
+        """Print the log from a line on while the connection lasts, and return the number of lines printed."""
         seconds = self.pod.patience.stream
-        text = worker.log(self.name, first_line, seconds)
+        text = worker.log(self.job.unique_name, first_line, seconds)
         count = 0
 
         def show(line: str) -> None:
@@ -238,7 +226,7 @@ class PodRun:
                 count += 1
                 self.say(line.removeprefix(worker.MARK))
 
-        with contextlib.suppress(LaunchError):  # a connection that hangs is made anew like one that was dropped
+        with contextlib.suppress(LaunchError):  # a connection that hangs is renewed like one that was dropped
             stream(self.pod.ssh(text, worker="0", timeout=seconds + MINUTE), show)
         return count
 
@@ -259,17 +247,12 @@ class PodRun:
 def _why(ending: Ending) -> str:
     if ending.gone:
         return "The machines are gone (preempted, or not to be reached)."
-    return (
-        "The training was interrupted and saved." if ending.status == INTERRUPTED else "A process of the run was lost."
-    )
-
-
-def _status(state: Answer) -> int:
-    return PROCESS_LOST if state.status is None else state.status
+    saved = ending.status == INTERRUPTED
+    return "The training was interrupted and saved." if saved else "A process of the run was lost."
 
 
 def plan_text(run: PodRun) -> str:
-    """All commands of a first start, as a person could paste them."""
+    """Format the commands of a first start as lines to paste into a shell."""
     parts = [
         f"# {index}. {title}\n" + "\n".join(map(str, commands))
         for index, (title, commands) in enumerate(((t, c) for t, c in run.steps() if c), start=1)

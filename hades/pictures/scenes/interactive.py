@@ -1,10 +1,12 @@
 """An episode as an interactive page: Brax's own viewer, with everything it needs inside the file.
 
-Brax's `io.html` loads half a dozen scripts from the network; this page loads none. It holds three.js and lil-gui
-(`viewer/`), the viewer's scripts from the installed brax package and the poses, all deflated and in base64.
+Brax's `io.html` loads half a dozen scripts from the network; this page loads none. It holds three.js and lil-gui from
+the optional package hades-rl-viewer, the viewer's scripts from the installed brax package and the poses, all deflated
+and in base64.
 """
 
 import base64
+import importlib
 import importlib.metadata
 import importlib.resources
 import importlib.util
@@ -14,6 +16,7 @@ import string
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -32,10 +35,10 @@ _CARRIED = {
     "three/addons/controls/OrbitControls.js": "OrbitControls.min.js",
     "lilgui": "lil-gui.esm.min.js",
 }
-"""Modules that Brax's viewer imports, and their files in `viewer/`."""
+"""Modules that Brax's viewer imports, and their files in hades-rl-viewer."""
 _IMPORT = re.compile(r"""(\bfrom\s*)(["'])([^"']+)\2""")
 _FIELD_OF_VIEW = np.deg2rad(40.0)  # of Brax's camera
-_KINDS = {"ellipsoid": "Sphere"}  # Brax's viewer knows no ellipsoids
+_KINDS = {"ellipsoid": "Sphere"}  # Brax's viewer draws no ellipsoids
 
 
 def write_viewer(episode: Episode, path: str | Path) -> Path:
@@ -46,21 +49,24 @@ def write_viewer(episode: Episode, path: str | Path) -> Path:
         path: of the file, such as "episode.html".
 
     Raises:
-        HadesError: where the episode has no bodies, Brax's viewer is not installed or has changed, or the file cannot
-            be written.
+        MissingPackageError: where hades-rl-viewer or Brax's viewer is not installed.
+        HadesError: where the episode has no bodies, Brax's viewer has changed, or the file cannot be written.
     """
     if episode.motion is None:
         raise HadesError(f"{episode.spec.name} has no bodies to show in space; its episode can be shown as a GIF.")
-    modules = _modules()
+    scripts = viewer_package()
+    modules = _modules(scripts.FOLDER)
     forward = episode.distance(len(episode))
     caption = f"{len(episode)} steps, return {episode.earned(len(episode))}" + (
         f", {forward} forward." if forward else "."
     )
-    template = string.Template(_file("page.html"))
+    template = string.Template(
+        importlib.resources.files("hades.pictures.scenes").joinpath("page.html").read_text("utf-8")
+    )
     page = template.substitute(
         title=escape(f"One episode of {episode.spec.name}"),
         caption=escape(caption),
-        licences=_licences(),
+        licences=_licences(scripts),
         modules=json.dumps({name: _packed(source) for name, source in modules.items()}),
         system=_packed(json.dumps(_system(episode.motion), separators=(",", ":"))),
         camera=json.dumps(_camera(episode.motion)),
@@ -68,17 +74,32 @@ def write_viewer(episode: Episode, path: str | Path) -> Path:
     return write_bytes(path, page.encode("utf-8"))
 
 
-def _modules() -> Mapping[str, str]:
-    """The source of every script by the name it is imported by."""
-    modules = {name: _file(file) for name, file in _CARRIED.items()}
+def viewer_package() -> ModuleType:
+    """Import hades_viewer, of the distribution hades-rl-viewer.
+
+    Raises:
+        MissingPackageError: where it is not installed.
+    """
+    try:
+        return importlib.import_module("hades_viewer")
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            "The interactive view needs the package \"hades-rl-viewer\": pip install 'hades-rl[viewer]', or in a "
+            "checkout pip install ./viewer."
+        ) from error
+
+
+def _modules(folder: Path) -> Mapping[str, str]:
+    """Source of every script by its import name: those in `folder`, and those of Brax."""
+    modules = {name: (folder / file).read_text("utf-8") for name, file in _CARRIED.items()}
     for name, source in _brax_scripts().items():
         modules[f"brax/{name}"] = _IMPORT.sub(lambda m: f"{m[1]}{m[2]}{m[3].replace('./', 'brax/', 1)}{m[2]}", source)
     missing = {m[3] for source in modules.values() for m in _IMPORT.finditer(source)} - set(modules)
     if missing or "brax/viewer.js" not in modules:
         version = importlib.metadata.version("brax")
         raise HadesError(
-            f"The viewer of brax {version} is not the one that hades knows: it imports {', '.join(sorted(missing))}. "
-            "The episode can be shown as a GIF."
+            f"The viewer of brax {version} is not supported: it imports {', '.join(sorted(missing))}. The "
+            "episode can be shown as a GIF."
         )
     return modules
 
@@ -93,15 +114,14 @@ def _brax_scripts() -> Mapping[str, str]:
     return scripts
 
 
-def _licences() -> str:
-    parts = [f"{name}\n\n{_file(f'{name}.LICENSE.txt')}" for name in ("three", "lil-gui")]
+def _licences(scripts: ModuleType) -> str:
+    parts = [
+        f"{name} {version}\n\n{(scripts.FOLDER / f'{name}.LICENSE.txt').read_text('utf-8')}"
+        for name, version in scripts.VERSIONS.items()
+    ]
     apache = importlib.metadata.distribution("brax").read_text("licenses/LICENSE")
     notice = "Copyright The Brax Authors, Apache License 2.0, https://www.apache.org/licenses/LICENSE-2.0"
     return "\n\n".join([*parts, f"Brax's viewer\n\n{notice}\n\n{apache or ''}"]).replace("--", "- -").strip()
-
-
-def _file(name: str) -> str:
-    return importlib.resources.files("hades.pictures.scenes").joinpath("viewer", name).read_text("utf-8")
 
 
 def _packed(text: str) -> str:
