@@ -14,10 +14,10 @@ from pathlib import Path
 from absl import app, flags
 
 from hades.runs.command_line import print_files, start
-from hades.runs.count_progress import CountProgress
-from hades.studies.generalization.files import FILE, generalize_all, load_datasets
+from hades.runs.progress import ProgressReport
 from hades.studies.generalization.grid import parse_grid
 from hades.studies.generalization.groups import count_programs
+from hades.studies.generalization.many_datasets import FILE, generalize_all, load_datasets
 from hades.studies.generalization.page import page, write_generalization
 
 DATASETS = flags.DEFINE_multi_string("dataset", [], "A dataset file or a name of the zoo; repeatable.")
@@ -60,9 +60,16 @@ def main() -> int:
     if DRY_RUN.value:
         return 0
     folder = Path(WORKDIR.value)
-    with CountProgress("policies", PROGRESS.value) as shown:
+    with ProgressReport(PROGRESS.value) as shown:
         results = generalize_all(
-            datasets, grid, folder, INITS.value, EPISODES.value, SEED.value, say=shown.say, progress=shown.update
+            datasets,
+            grid,
+            folder,
+            INITS.value,
+            EPISODES.value,
+            SEED.value,
+            say=shown.say,
+            progress=shown.counter("policies"),
         )
     files = write_generalization(results, folder)
     print(f"\n{page(results).markdown()}")

@@ -14,8 +14,8 @@ from absl import app, flags
 
 from hades.report.report import write_report
 from hades.runs.command_line import start
-from hades.studies.inspection.numbers import Reading, measure_reading
-from hades.studies.inspection.subject import prepare_subject
+from hades.studies.inspection.numbers import Inspection, inspect_dataset
+from hades.studies.inspection.prepare import prepare_dataset
 
 DATASET = flags.DEFINE_string("dataset", None, "A dataset file, a name of the zoo, or a released npz file.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder to write into; without --dataset, that of the run to inspect.")
@@ -36,22 +36,22 @@ def main() -> int:
     def say(text: str) -> None:
         print(f"[{time.monotonic() - began:5.1f} s] {text} …", flush=True)
 
-    dataset = prepare_subject(WORKDIR.value, DATASET.value)
+    dataset = prepare_dataset(WORKDIR.value, DATASET.value)
     print(f"{len(dataset)} pairs for {dataset.environment.spec.name}", flush=True)
     features = [name.strip() for name in FEATURES.value]
-    reading = measure_reading(dataset, INITS.value, EPISODES.value, SEED.value, features, say)
-    path = reading.save(WORKDIR.value)
+    inspection = inspect_dataset(dataset, INITS.value, EPISODES.value, SEED.value, features, say)
+    path = inspection.save(WORKDIR.value)
     say("report")
     report = write_report(WORKDIR.value)
-    print("\n".join(summary_lines(reading)))
+    print("\n".join(summary_lines(inspection)))
     print(f"seconds: {time.monotonic() - began:.1f}, compilation included")
     print(f"numbers: {path}\nreport:  {report}")
     return 0
 
 
-def summary_lines(reading: Reading) -> list[str]:
+def summary_lines(inspection: Inspection) -> list[str]:
     """A line a pair: how far from the nearest visited state, and what it is worth."""
-    nearest, influence = reading.nearest, reading.influence
+    nearest, influence = inspection.nearest, inspection.influence
     far = f"visited states are {nearest.neighbour_median:.2f} apart (95 %: up to {nearest.neighbour_far:.2f})"
     lines = [f"distances in standard deviations; {far}", f"return with all pairs: {influence.returns:.1f}"]
     for i, near in enumerate(nearest.pairs):

@@ -12,8 +12,8 @@ from absl import app, flags
 
 from hades.policy.trained_policy import parse_policy
 from hades.runs.command_line import print_files, start
-from hades.runs.count_progress import CountProgress
-from hades.studies.generalization.files import load_datasets
+from hades.runs.progress import ProgressReport
+from hades.studies.generalization.many_datasets import load_datasets
 from hades.studies.tasks.numbers import merge_all, multitask
 from hades.studies.tasks.page import page, write_multitask
 
@@ -43,7 +43,7 @@ def main() -> int:
         for names, merged in merge_all(datasets, below, policy=policy, union=UNION.value, layout=LAYOUT.value).items():
             print(f"{' + '.join(names)}: {len(merged)} points of shape {merged.environment.spec.obs_shape}")
         return 0
-    with CountProgress("groups of policies", PROGRESS.value) as shown:
+    with ProgressReport(PROGRESS.value) as shown:
         result = multitask(
             datasets,
             INITS.value,
@@ -53,7 +53,7 @@ def main() -> int:
             union=UNION.value,
             layout=LAYOUT.value,
             task_token=TOKEN.value,
-            progress=shown.update,
+            progress=shown.counter("groups of policies"),
         )
     files = write_multitask(result, Path(WORKDIR.value))
     print(f"\n{page(result).markdown()}")

@@ -1,4 +1,4 @@
-"""What several tests share: one small example of every registered component, and structural comparison."""
+"""What several tests share: one small example of every registered component, and how they are compared."""
 
 import functools
 import importlib.util
@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import chex
 import jax
-import numpy as np
 
 from hades import registry
 from hades.algorithms.evolution import Evolution
@@ -93,36 +93,15 @@ def example(interface: str, name: str) -> Any:
         ) from error
 
 
-def structure(tree: Any) -> Any:
-    """Treedef, shapes and dtypes, to compare with ==."""
-    return jax.tree.structure(tree), [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)]
-
-
 def weak_types(tree: Any) -> list[bool]:
     """Of every leaf; where they change from one step to the next, the next one is compiled anew."""
     return [leaf.weak_type for leaf in jax.tree.leaves(tree)]
 
 
-def key_data(tree: Any) -> Any:
-    """Typed keys replaced by their bits, so that numpy can compare a whole state."""
-    is_key = lambda x: isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)  # noqa: E731
-    return jax.tree.map(lambda x: np.asarray(jax.random.key_data(x) if is_key(x) else x), tree)
-
-
-def assert_equal(a: Any, b: Any) -> None:
-    """Same structure, and every leaf equal bit for bit (NaN equals NaN)."""
-    jax.tree.map(np.testing.assert_array_equal, key_data(a), key_data(b))
-
-
 def assert_rows_agree(tree: Any, first: int, second: int) -> None:
     """Two rows of a batch made from the same key agree (not bit for bit: XLA may vectorise rows differently)."""
-    rows = (jax.tree.map(lambda x, row=row: x[row], key_data(tree)) for row in (first, second))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), *rows)
-
-
-def assert_finite(tree: Any) -> None:
-    for leaf in jax.tree.leaves(key_data(tree)):
-        assert np.isfinite(leaf).all()
+    rows = (jax.tree.map(lambda x, row=row: x[row], tree) for row in (first, second))
+    chex.assert_trees_all_close(*rows, rtol=1e-3, atol=1e-5)
 
 
 def random_actions(key: jax.Array, env: Environment, num: int) -> jax.Array:

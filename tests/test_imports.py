@@ -10,6 +10,7 @@ COMPONENTS = ("environments", "policies", "normalizers", "inner", "outer", "fitn
 LAYERS = {
     "errors": 0,
     "types": 1,
+    "contracts": 1,
     "text": 1,
     "optimizers": 1,
     "registry": 2,

@@ -20,6 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from hades.algorithms.base import Distilled, Evaluation, Solution
 from hades.algorithms.keys import Step, Stream, indexed_keys, step_key, stream_key
 from hades.algorithms.playing import apply_in_chunks, chunk_size, map_chunks, play_tasks, sequential
+from hades.contracts import expect_same_structure, expect_shape
 from hades.environments.base import Environment
 from hades.errors import ConfigError
 from hades.fitness.base import Fitness
@@ -127,15 +128,18 @@ class Evolution:
 
     @cached_property
     def unravel(self) -> Callable[[Array], Genome]:
-        """From f32[n] to a genome."""
+        """A function from f32[n] to a genome."""
         with jax.ensure_compile_time_eval():
             return ravel_pytree(jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), self.genome_shapes))[1]
 
     def check_devices(self, count: int) -> None:
         key = jax.eval_shape(lambda: jax.random.key(0))
-        state = jax.eval_shape(lambda k: self.outer.init(k, jnp.zeros(size_of(self.genome_shapes)), self.unravel), key)
-        rows = num_rows(jax.eval_shape(self.outer.ask, key, state)[0])
-        _check_divisible(self.outer.population_size, rows, count)
+        size = size_of(self.genome_shapes)
+        state = jax.eval_shape(lambda k: self.outer.init(k, jnp.zeros(size), self.unravel), key)
+        population, asked = jax.eval_shape(self.outer.ask, key, state)
+        candidates = jax.eval_shape(self.outer.candidates, asked, population)
+        expect_shape(candidates, (self.outer.population_size, size), self.outer, "all candidates")
+        _check_divisible(self.outer.population_size, num_rows(population), count)
 
     def init(self, key: Key) -> EvolutionState:
         start = stream_key(key, Stream.START)
@@ -164,6 +168,7 @@ class Evolution:
         usable = jnp.where(finite, fitness, jnp.min(jnp.where(finite, fitness, jnp.inf)))
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # for sums over rows that lie on several devices
             outer, outer_metrics = self.outer.tell(step_key(key, Step.TELL), asked, population, usable)
+        expect_same_structure(outer, state.outer, self.outer, "the state")
         normalizer, normalizer_metrics = self._updated_normalizer(state.normalizer, scores)
         updated = dataclasses.replace(state, outer=outer, normalizer=normalizer)
         updated = jax.tree.map(lambda new, old: jnp.where(finite.any(), new, old), updated, state)
@@ -173,7 +178,9 @@ class Evolution:
         return next_state, outer_metrics | normalizer_metrics | _summary(scores, fitness, finite)
 
     def solution(self, state: EvolutionState) -> Solution:
-        return Solution(genome=self.unravel(self.outer.solution(state.outer)), normalizer=state.normalizer)
+        solution = self.outer.solution(state.outer)
+        expect_shape(solution, (size_of(self.genome_shapes),), self.outer, "the solution")
+        return Solution(genome=self.unravel(solution), normalizer=state.normalizer)
 
     def distilled(self, solution: Solution) -> Distilled | None:
         pairs = self.learner.dataset(solution.genome, self.spec)
@@ -240,6 +247,8 @@ class Evolution:
                 )
                 for task in members
             ]
+            for each in scores:
+                expect_shape(each.value, (), self.fitness, "the value of a Score")
             score = scores[0] if len(scores) == 1 else _combined(self.environment, scores)
             return dataclasses.replace(score, metrics=score.metrics | metrics)
 

@@ -47,6 +47,12 @@ def chunk_size(size: int, at_most: int) -> int:
     return -(-size // count)
 
 
+def map_policies(function: Callable[[Key, Params], PyTree], key: Key, params: Params, at_once: int = 64) -> PyTree:
+    """`function(key, params)` of each of I stacked policies; policy i uses `fold_in(key, i)`."""
+    keys = indexed_keys(key, jax.tree.leaves(params)[0].shape[0])
+    return map_chunks(lambda pair: function(*pair), (keys, params), at_once)
+
+
 def play(
     key: Key, env: Environment, act_for: Callable[[Params], ActFn], params: Params, num_episodes: int, at_once: int = 64
 ) -> Episodes:
@@ -60,12 +66,7 @@ def play(
     Returns:
         Episodes with leading axes [I, E].
     """
-    count = jax.tree.leaves(params)[0].shape[0]
-
-    def one(pair: tuple[Key, Params]) -> Episodes:
-        return rollout(pair[0], env, act_for(pair[1]), num_episodes)
-
-    return map_chunks(one, (indexed_keys(key, count), params), at_once)
+    return map_policies(lambda k, p: rollout(k, env, act_for(p), num_episodes), key, params, at_once)
 
 
 def play_tasks(

@@ -7,7 +7,7 @@ import dataclasses
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -92,25 +92,28 @@ def generation_costs(algorithm: Evolution, repeats: int = 5, warm_up: int = 0) -
         "inference": _bound(jax.jit(lambda k: _infer(algorithm, k, num_envs, num_steps)), key),
         "environment": _bound(jax.jit(lambda k: _play(algorithm, k, num_envs, num_steps)), key),
     }
-    for function in functions.values():
-        jax.block_until_ready(function())
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    cpu = []
-    for _ in range(repeats):
-        for name, function in functions.items():
-            cpu_before, before = time.process_time(), time.monotonic()
-            jax.block_until_ready(function())
-            times[name].append(time.monotonic() - before)
-            if name == "generation":
-                cpu.append(time.process_time() - cpu_before)
+    seconds = median_seconds(functions, repeats)
     return Costs(
-        **{name: statistics.median(values) for name, values in times.items()},
+        **{name: wall for name, (wall, _) in seconds.items()},
         compile=seconds_to_compile,
-        cpu_seconds=statistics.median(cpu),
+        cpu_seconds=seconds["generation"][1],
         env_steps=env_steps,
         executed_steps=executed,
         peak_rss_mib=peak,
     )
+
+
+def median_seconds(functions: Mapping[str, Callable[[], PyTree]], repeats: int) -> dict[str, tuple[float, float]]:
+    """Median wall and processor seconds of each function, called in turn `repeats` times after a first call."""
+    for function in functions.values():
+        jax.block_until_ready(function())
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in functions}
+    for _ in range(repeats):
+        for name, function in functions.items():
+            cpu, wall = time.process_time(), time.monotonic()
+            jax.block_until_ready(function())
+            times[name].append((time.monotonic() - wall, time.process_time() - cpu))
+    return {name: tuple(map(statistics.median, zip(*pairs, strict=True))) for name, pairs in times.items()}
 
 
 def _bound(function: Callable[[PyTree], PyTree], argument: PyTree) -> Callable[[], PyTree]:

@@ -1,7 +1,6 @@
 """Time of a PPO iteration: stepping and acting against learning."""
 
 import dataclasses
-import statistics
 import time
 from collections.abc import Callable
 
@@ -9,6 +8,7 @@ import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from hades.algorithms.ppo import PPO
+from hades.costs.benchmark import median_seconds
 from hades.runs.mesh import make_mesh
 from hades.types import POPULATION_AXIS, PyTree
 
@@ -57,16 +57,8 @@ def iteration_costs(algorithm: PPO, repeats: int = 5, warm_up: int = 0) -> Itera
         "collecting": lambda: collect(state),
         "learning": lambda: (prepare(played, steps), learn(key, batch, prepared)),
     }
-    for function in functions.values():
-        jax.block_until_ready(function())
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(repeats):
-        for name, function in functions.items():
-            before = time.monotonic()
-            jax.block_until_ready(function())
-            times[name].append(time.monotonic() - before)
     return IterationCosts(
-        **{name: statistics.median(values) for name, values in times.items()},
+        **{name: wall for name, (wall, _) in median_seconds(functions, repeats).items()},
         compile=compile_seconds,
         env_steps=algorithm.steps_per_iteration,
     )

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array, lax
 
+from hades.contracts import expect_shape
 from hades.environments.base import Environment, EnvState
 from hades.errors import ConfigError
 from hades.types import ActFn, Discrete, EnvSpec, Key, Moments, PyTree, TimeStep
@@ -152,9 +153,15 @@ def rollout(
     limit = jnp.where(jnp.equal(max_steps, 0), longest, jnp.minimum(max_steps, longest))
     keys = jax.vmap(lambda e: jax.random.fold_in(key, e))(jnp.arange(num_episodes))
     state, obs = jax.vmap(env.reset)(_fold(keys, 0))
+    expect_shape(obs, (num_episodes, *env.spec.obs_shape), env, f"{num_episodes} observations")
     running = _running(act)
     memory = running.observe(running.start, obs, jnp.ones(num_episodes, bool))
-    info = jax.eval_shape(jax.vmap(env.step), keys, state, _actions(running.act_with(memory), keys, obs))[1].info
+    step = jax.eval_shape(jax.vmap(env.step), keys, state, _actions(running.act_with(memory), keys, obs))[1]
+    for value, what in (
+        (step.reward, "rewards"),
+        *((value, f"info values {name}") for name, value in step.info.items()),
+    ):
+        expect_shape(value, (num_episodes,), env, f"{num_episodes} {what}")
     shape = env.spec.obs_shape
     first = _Loop(
         state=state,
@@ -166,8 +173,8 @@ def rollout(
             returns=jnp.zeros(num_episodes),
             lengths=jnp.zeros(num_episodes, jnp.int32),
             terminated=jnp.zeros(num_episodes, bool),
-            info_max={name: jnp.full(num_episodes, -jnp.inf) for name in info},
-            info_sum={name: jnp.zeros(num_episodes) for name in info},
+            info_max={name: jnp.full(num_episodes, -jnp.inf) for name in step.info},
+            info_sum={name: jnp.zeros(num_episodes) for name in step.info},
             executed=jnp.zeros((), jnp.int32),
             moments=Moments.zeros(shape) if with_moments else None,
             kept=Sample.empty(num_episodes, keep, obs) if keep else None,

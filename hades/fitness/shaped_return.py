@@ -77,7 +77,7 @@ class ShapedReturn(Fitness):
         *,
         with_moments: bool,
     ) -> Score:
-        """With other weights and another horizon, which may be traced."""
+        """Score with other weights and another horizon, which may be traced."""
         episodes = rollout(key, env, act, self.num_episodes, with_moments=with_moments, max_steps=horizon)
         sums = {"return": episodes.returns, "length": episodes.lengths.astype(jnp.float32)} | episodes.info_sum
         for name in weights:

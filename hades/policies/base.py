@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
+from hades.contracts import expect_shape
 from hades.errors import ConfigError, offer
 from hades.policies.distributions import Categorical, DiagonalGaussian, Distribution
 from hades.types import Discrete, EnvSpec, Key, Params
@@ -74,6 +75,7 @@ class Policy(abc.ABC):
 
     def head(self, params: Params, output: Array, spec: EnvSpec) -> Distribution:
         """The distribution over actions that the network's output f32[..., A] stands for."""
+        expect_shape(output, (..., spec.action_space.size), self, "the network's output")
         if isinstance(space := spec.action_space, Discrete):
             return Categorical(logits=output[..., space.first : space.first + space.n])
         log_std = params["log_std"] if self.learn_log_std else jnp.full_like(params["log_std"], self.log_std)

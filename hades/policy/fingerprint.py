@@ -1,9 +1,10 @@
 """A numeric fingerprint of initial weights: are rebuilt weights those that a HaDES-F dataset was made for?"""
 
+from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
+from flax import traverse_util
 
 from hades.types import Params
 
@@ -13,15 +14,12 @@ _PROBES = 8
 
 def flat_params(params: Params) -> dict[str, np.ndarray]:
     """`{"layer/kernel": f32[...]}`"""
-    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
-    return {"/".join(str(getattr(k, "key", k)) for k in path): np.asarray(leaf) for path, leaf in leaves}
+    return {name: np.asarray(leaf) for name, leaf in traverse_util.flatten_dict(params, sep="/").items()}
 
 
-def unflat_params(flat: dict[str, np.ndarray], like: Params) -> Params:
-    """The inverse of `flat_params` for a pytree of the structure of `like`."""
-    paths, treedef = jax.tree_util.tree_flatten_with_path(like)
-    names = ["/".join(str(getattr(k, "key", k)) for k in path) for path, _ in paths]
-    return jax.tree_util.tree_unflatten(treedef, [flat[name] for name in names])
+def unflat_params(flat: Mapping[str, np.ndarray]) -> Params:
+    """The inverse of `flat_params`."""
+    return traverse_util.unflatten_dict(flat, sep="/")
 
 
 def fingerprint(params: Params) -> dict[str, list[float]]:
@@ -35,7 +33,7 @@ def fingerprint(params: Params) -> dict[str, list[float]]:
 
 
 def mismatch(params: Params, expected: dict[str, Any]) -> str:
-    """Where a fingerprint differs, in words; empty where it agrees."""
+    """Describe where a fingerprint differs; empty where it agrees."""
     found = fingerprint(params)
     if sorted(found) != sorted(expected):
         return f"arrays {', '.join(sorted(found))} instead of {', '.join(sorted(expected))}"

@@ -32,14 +32,14 @@ from hades.normalizers.constant import ConstantNormalizer
 from hades.normalizers.restarting import EPSILON, RestartingNormalizer
 from hades.policies.base import activation
 from hades.policies.mlp import MLP
-from hades.policy.fingerprint import fingerprint
+from hades.policy.fingerprint import fingerprint, flat_params, unflat_params
 from hades.policy.versions import library_versions
 
 INDEX = "index.json"
 STORED_SEED = 420
 """The seed whose initial weights lie beside the datasets."""
 MEANING = "published: population average of perturbed candidates"
-"""What a published figure is."""
+"""The meaning of a published figure."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -52,7 +52,7 @@ def load_any_dataset(path: str | Path) -> DistilledDataset:
 
 
 def remeasured_text(dataset: DistilledDataset) -> str:
-    """What the index says that a released dataset earns with today's libraries, in words."""
+    """The return of a released dataset with today's libraries, from the index, in words."""
     today = dataset.returns["remeasured"]
     return (
         f"{today['mean']:.1f} (the index, re-measured: {today['inits']} policies, standard deviation "
@@ -77,7 +77,7 @@ def import_published(path: str | Path) -> DistilledDataset:
 
     The observations keep their coordinates, the recipe its Adam (eps 1e-5), clip, rate and number of updates, the
     constants their deviation sqrt(variance + 1e-8) without a floor or a clip. `returns` holds the published figure and
-    says what it is; `evaluation` is the published protocol.
+    its meaning; `evaluation` is the published protocol.
 
     Raises:
         DatasetError: where the file, its entry or its initial weights are missing or do not fit each other.
@@ -96,13 +96,15 @@ def import_published(path: str | Path) -> DistilledDataset:
     learner = _learner(path, entry, len(observations))
     normalizer, mean, std = _normalizer(path, entry, arrays, spec.obs_size, spec.name)
     init, weights = _initial_weights(path, entry, learner.policy, env)
+    today = entry.get("return_with_todays_physics")
+    remeasured = {"remeasured": dict(today)} if today else {}
     metadata = {
         "environment": registry.describe(env),
         "spec": describe_spec(spec),
         "learner": registry.describe(learner),
         "normalizer": registry.describe(normalizer),
         "init": init,
-        "returns": _returns(path, entry),
+        "returns": {"mean": float(entry["population_mean_fitness_published"]), "protocol": MEANING} | remeasured,
         "evaluation": registry.describe(WindowedReturn(num_envs=entry["eval_envs"], num_steps=entry["num_steps"])),
         "training": {"method": entry["variant"], "source": f"{path.name}, released with arXiv 2406.15042"},
         "versions": library_versions(env.versions) | {"search": "the released code of arXiv 2406.15042"},
@@ -127,7 +129,7 @@ def rebuilt_weights(seed: int, policy: MLP, obs_size: int, action_size: int, is_
     )
     with jax.threefry_partitionable(False):
         params = network.init(jax.random.key(seed, impl="threefry2x32"), jnp.zeros(obs_size))["params"]
-    return {"/".join(k.key for k in at): np.asarray(x) for at, x in jax.tree_util.tree_flatten_with_path(params)[0]}
+    return flat_params(params)
 
 
 class _ReleasedNetwork(nn.Module):
@@ -225,7 +227,7 @@ def _learner(path: Path, entry: Mapping[str, Any], num_pairs: int) -> BehaviourC
 def _normalizer(
     path: Path, entry: Mapping[str, Any], arrays: Arrays, size: int, name: str
 ) -> tuple[Normalizer, np.ndarray, np.ndarray]:
-    """With mean and standard deviation f32[O]."""
+    """The normaliser of an entry, with mean and standard deviation f32[O]."""
     if entry["normalisation"] == "online":
         return RestartingNormalizer(), np.zeros(size), np.ones(size)
     if entry["normalisation"] != "constant":
@@ -270,19 +272,6 @@ def _initial_weights(
             )
         stored = rebuilt_weights(seed, policy, *sizes)
         source = f"seed {seed}, made again; the same way of making seed {STORED_SEED} gives {file.name}"
-    weights = {_our_name(name): stored[name] for name in expected}
-    nested: dict[str, Any] = {}
-    for name, array in weights.items():
-        *layer, leaf = name.split("/")
-        (nested.setdefault(layer[0], {}) if layer else nested)[leaf] = array
-    return {"kind": "fixed", "fingerprint": fingerprint(nested), "embedded": True, "source": source}, weights
-
-
-def _our_name(name: str) -> str:
-    return name.replace("Dense_", "layers_")
-
-
-def _returns(path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
-    returns = {"mean": float(entry["population_mean_fitness_published"]), "protocol": MEANING}
-    today = entry.get("return_with_todays_physics")
-    return returns | ({"remeasured": dict(today)} if today else {})
+    weights = {name.replace("Dense_", "layers_"): stored[name] for name in expected}
+    expected_print = fingerprint(unflat_params(weights))
+    return {"kind": "fixed", "fingerprint": expected_print, "embedded": True, "source": source}, weights

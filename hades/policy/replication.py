@@ -54,7 +54,7 @@ class Replication:
 
     @property
     def standard_error(self) -> float:
-        """Of that difference."""
+        """Standard error of that difference."""
         pairs = (
             (self.ours["std_over_inits"], self.ours["num_inits"]),
             (self.index["sd_over_inits"], self.index["inits"]),

@@ -24,7 +24,7 @@ class RunPolicy:
 
     @property
     def environment(self) -> Environment:
-        """What it was trained in."""
+        """The environment that it was trained in."""
         return self.algorithm.environments[0]
 
     @property

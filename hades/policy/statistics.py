@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from scipy.special import stdtrit
 
 from hades.algorithms.base import Evaluation
@@ -84,7 +83,7 @@ class ReturnSummary:
 
 
 def summarize_scores(values: np.ndarray, episodes: np.ndarray, lengths: np.ndarray, protocol: str) -> ReturnSummary:
-    """Of one score f32[I] a policy, the episodes i32[I] that each is made of and their mean lengths f32[I].
+    """Summarise one score f32[I] for each policy, the episodes i32[I] behind it and their mean lengths f32[I].
 
     Raises:
         ConfigError: where a policy's score could not be measured, since a mean over the others would flatter.
@@ -102,7 +101,7 @@ def summarize_scores(values: np.ndarray, episodes: np.ndarray, lengths: np.ndarr
 
 
 def summarize_evaluation(evaluation: Evaluation, env: Environment, *, one_policy: bool = False) -> ReturnSummary:
-    """Of whole episodes in an environment, with the exploit alarms and the single tasks where it has several."""
+    """Summarise whole episodes in an environment, with exploit alarms, and its single tasks where it has several."""
     specs = {env.spec.name: env.spec, **{member.spec.name: member.spec for member in env.members}}
 
     def one(name: str, played: Evaluation) -> ReturnSummary:
@@ -121,13 +120,15 @@ def summarize(
     *,
     one_policy: bool = False,
 ) -> ReturnSummary:
-    """Of returns f32[I, E] and episode lengths i32[I, E]; with `info_max` and the spec also of the exploit alarms."""
+    """Summarise returns f32[I, E] and episode lengths i32[I, E]; `info_max` and the spec add the exploit alarms."""
     returns = np.asarray(returns, np.float64)
     per_init = returns.mean(1)
     count = len(per_init)
     mean, std = float(per_init.mean()), float(per_init.std(ddof=1)) if count > 1 else 0.0
     half = float(stdtrit(count - 1, 0.975)) * std / count**0.5 if count > 1 else float("nan")
-    raised = {} if spec is None else alarms(jnp.asarray(returns), jax.tree.map(jnp.asarray, dict(info_max or {})), spec)
+    info = {name: np.asarray(values) for name, values in (info_max or {}).items()}
+    raised = {} if spec is None else alarms(jnp.asarray(returns), jax.tree.map(jnp.asarray, info), spec)
+    played, bounds = {**info, "return": np.abs(returns)}, {} if spec is None else dict(spec.plausible)
     flagged = np.any([np.asarray(flags) for flags in raised.values()], axis=0) if raised else np.zeros(1, bool)
     return ReturnSummary(
         mean=mean,
@@ -141,13 +142,8 @@ def summarize(
         per_init=tuple(round(float(r), 4) for r in per_init),
         implausible_episodes=int(flagged.sum()),
         one_policy=one_policy,
-        alarms={name: _alarm(name, flags, returns, info_max or {}, spec) for name, flags in raised.items()},
+        alarms={
+            name: Alarm(float(bounds.get(name, 0.0)), float(played[name].max()), int(flags.sum()))
+            for name, flags in raised.items()
+        },
     )
-
-
-def _alarm(
-    name: str, flags: Array, returns: np.ndarray, info_max: Mapping[str, np.ndarray], spec: EnvSpec | None
-) -> Alarm:
-    bounds = dict(spec.plausible) if spec is not None else {}
-    values = np.abs(returns) if name == "return" else np.asarray(info_max[name])
-    return Alarm(bound=float(bounds.get(name, 0.0)), largest=float(values.max()), episodes=int(flags.sum()))

@@ -18,10 +18,9 @@ import numpy as np
 
 from hades import registry
 from hades.algorithms.keys import Step, Stream, indexed_keys, step_key, stream_key
-from hades.algorithms.playing import map_chunks, play_tasks, sequential
+from hades.algorithms.playing import map_chunks, map_policies, play_tasks, sequential
 from hades.data.dataset import DistilledDataset
 from hades.environments.base import Environment
-from hades.environments.rollout import rollout
 from hades.errors import ConfigError, DatasetError
 from hades.fitness.base import Fitness
 from hades.fitness.episodic_return import EpisodicReturn
@@ -161,8 +160,10 @@ def freeze_statistics(
     learner, env, state = changed_learner(dataset, {}), dataset.environment, normalizer_state(dataset)
     key = stream_key(jax.random.key(seed), Stream.SEARCH)
     params = _cloned(key, dataset, learner, num_inits)
-    k_play = step_key(key, Step.EPISODES)
-    moments = _observe(learner.policy, dataset.normalizer, env, num_episodes, k_play, params, state)
+    k_play, whole = step_key(key, Step.EPISODES), EpisodicReturn(num_episodes)
+    scores = _measure(learner.policy, dataset.normalizer, env, whole, k_play, params, state, with_moments=True)
+    assert scores.moments is not None
+    moments = scores.moments.merge_axis()
     variance = np.maximum(np.asarray(moments.variance), FROZEN_FLOOR**2)
     metadata = {name: value for name, value in dataset.metadata.items() if name != "evaluation"}
     normalizer = ConstantNormalizer(floor=FROZEN_FLOOR, clip=0.0)
@@ -190,9 +191,7 @@ def initial_policies(dataset: DistilledDataset, learner: InnerLearner, key: Key,
     spec = dataset.environment.spec
     needs_own = learner.is_fixed and learner.policy == dataset.learner.policy
     if dataset.init and needs_own:
-        like = jax.eval_shape(lambda k: learner.init_params(k, spec), key)
-        params = unflat_params(dict(dataset.init), like)
-        return jax.tree.map(lambda x: jnp.broadcast_to(jnp.asarray(x), (count, *x.shape)), params)
+        return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), unflat_params(dataset.init))
     params = _initialize(learner, spec, indexed_keys(key, count))
     expected = dataset.metadata["init"].get("fingerprint")
     if expected and needs_own:
@@ -281,7 +280,7 @@ def _play(
     return play_tasks(key, env, functools.partial(_act_for, policy, normalizer, state), params, num_episodes)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), static_argnames="with_moments")
 def _measure(
     policy: Policy,
     normalizer: Normalizer,
@@ -290,34 +289,14 @@ def _measure(
     key: Key,
     params: Params,
     state: NormalizerState,
+    *,
+    with_moments: bool = False,
 ) -> Score:
-    """Score[I] of I stacked policies; policy i uses `fold_in(key, i)`."""
+    """Score[I] of I stacked policies, with the moments of what they observed where `with_moments` is true."""
     act_for = _act_for(policy, normalizer, state, env.spec)
 
-    def one(pair: tuple[Key, Params]) -> Score:
-        return protocol(pair[0], env, act_for(pair[1]), Candidate(genome=(), params=pair[1], metrics={}))
+    def one(key: Key, params: Params) -> Score:
+        candidate = Candidate(genome=(), params=params, metrics={})
+        return protocol(key, env, act_for(params), candidate, with_moments=with_moments)
 
-    count = jax.tree.leaves(params)[0].shape[0]
-    return map_chunks(one, (indexed_keys(key, count), params), 64)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _observe(
-    policy: Policy,
-    normalizer: Normalizer,
-    env: Environment,
-    num_episodes: int,
-    key: Key,
-    params: Params,
-    state: NormalizerState,
-) -> Moments:
-    """Of the raw observations in whole episodes of I stacked policies."""
-    act_for = _act_for(policy, normalizer, state, env.spec)
-
-    def one(pair: tuple[Key, Params]) -> Moments:
-        moments = rollout(pair[0], env, act_for(pair[1]), num_episodes, with_moments=True).moments
-        assert moments is not None
-        return moments
-
-    count = jax.tree.leaves(params)[0].shape[0]
-    return jax.vmap(one)((indexed_keys(key, count), params)).merge_axis()
+    return map_policies(one, key, params)

@@ -6,12 +6,12 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
 
 def library_versions(extra: dict[str, str] | None = None) -> dict[str, str]:
-    """Of hades and the libraries under it, and of what an environment adds."""
+    """Versions of hades and the libraries under it, and those that an environment adds."""
     return {"hades": hades_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}, **(extra or {})}
 
 
 def hades_version() -> str:
-    """Of the installed distribution; "unknown" for a bare checkout on the path."""
+    """Version of the installed distribution; "unknown" for a bare checkout on the path."""
     try:
         return importlib.metadata.version("hades-rl")
     except importlib.metadata.PackageNotFoundError:

@@ -12,8 +12,8 @@ from hades.pictures.figures import NARROW, figure, render
 from hades.pictures.pairs import Pairs
 from hades.pictures.palette import INK, PAPER, channel_colours, rgb
 from hades.pictures.scenes.recording import Actor
-from hades.report.tables import bar_scale, diverging
-from hades.studies.inspection.numbers import Reading, feature_names
+from hades.report.dataset_table import bar_scale, diverging
+from hades.studies.inspection.numbers import Inspection, feature_names
 from hades.types import EnvSpec
 
 if TYPE_CHECKING:
@@ -53,16 +53,16 @@ class View:
     is_visited: bool
 
     @staticmethod
-    def of(dataset: DistilledDataset, reading: Reading | None = None) -> "View":
-        """Around the states that a reading found, or else around the centre of the dataset's coordinates."""
-        if reading is None or not reading.nearest.typical:
+    def of(dataset: DistilledDataset, inspection: Inspection | None = None) -> "View":
+        """Around the states that an inspection found, or else around the centre of the dataset's coordinates."""
+        if inspection is None or not inspection.nearest.typical:
             mean, std = dataset.obs_mean.astype(np.float64), dataset.obs_std.astype(np.float64)
             none = np.zeros((0, len(mean)))
             return View((), mean, std, mean - 1.5 * std, mean + 1.5 * std, none, False)
         names = feature_names(dataset.environment.spec)
-        near = reading.nearest
+        near = inspection.nearest
         held, std, low, high = (np.array(x, np.float64) for x in (near.typical, near.std, near.low, near.high))
-        features = tuple(names.index(name) for name in reading.features)
+        features = tuple(names.index(name) for name in inspection.features)
         return View(features, held, std, low, high, np.array(near.sample, np.float64), True)
 
 

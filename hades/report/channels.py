@@ -5,7 +5,7 @@ import numpy as np
 from hades.pictures.figures import NARROW, WIDE, Sheet, figure, render
 from hades.pictures.pairs import Pairs, names_or_numbers
 from hades.pictures.palette import GRID, MUTED, rgb
-from hades.report.tables import bar_scale, diverging
+from hades.report.dataset_table import bar_scale, diverging
 from hades.text import number
 
 _ZOOM = 6  # pixels a cell, so that no viewer smooths the edges away

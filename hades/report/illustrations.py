@@ -20,11 +20,11 @@ from hades.report.action_field import Field, View, action_field, can_show_field,
 from hades.report.channels import channel_maps
 from hades.report.curves import fitness_curve, report_returns
 from hades.report.dataset_only import is_bare
+from hades.report.dataset_table import dataset_table, fits_table
 from hades.report.sections import is_fixed_policy
-from hades.report.tables import dataset_table, fits_table
 from hades.runs.record import RunRecord
 from hades.runs.restore import load_policy
-from hades.studies.inspection.page import reading_of
+from hades.studies.inspection.page import inspection_of
 from hades.text import number, return_text
 
 MOST_SCENES = 64
@@ -136,8 +136,8 @@ def _field(run: RunRecord, policy: Actor) -> Markup:
     if isinstance(policy.act, RunningAct):
         return html.note("Its actions depend on what it has seen before, so no field of them is shown.")
     pairs = pairs_of(run.dataset)
-    reading, _ = reading_of(run)
-    field = measure_field(policy, run.dataset, View.of(run.dataset, reading))
+    inspection, _ = inspection_of(run)
+    field = measure_field(policy, run.dataset, View.of(run.dataset, inspection))
     drawn = partial(action_field, field, pairs)
     shown = responsive(drawn, "field", "The policy's actions over two features of the observation")
     colours = field_legend(pairs.spec, pairs.actions)

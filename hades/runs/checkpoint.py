@@ -106,7 +106,7 @@ class Checkpoints:
             )
 
     def holds(self, step: int) -> bool:
-        """Whether a step is complete on disk."""
+        """Return True if a step is complete on disk."""
         return (self._directory / str(step)).is_dir()
 
     def wait(self) -> None:
@@ -160,7 +160,7 @@ class Checkpoints:
         return self._attempt(step, lambda: self._restored(step, like, sealed))
 
     def _attempt(self, step: int, read: Callable[[], T]) -> tuple[T | None, str]:
-        """What was read where every process could read it, else why not."""
+        """Read on every process: the value where all of them could, else the reason why not."""
         value, reason = None, ""
         try:
             value = read()
@@ -210,7 +210,7 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def _explained(path: Path, doing: str) -> Iterator[None]:
-    """As `explained`, for TensorStore too."""
+    """Do what `explained` does, for errors of TensorStore too."""
     with explained(path, doing):
         try:
             yield

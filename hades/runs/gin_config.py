@@ -1,4 +1,4 @@
-"""From a gin file to an Experiment: strict parsing, and errors that answer with the nearest name.
+"""Build an Experiment from a gin file: strict parsing, and errors that name the nearest known name.
 
 A `--config` is a name below configs/gin/runs (such as "cartpole_hades_r") or a path. Included files are looked up
 beside the package's configs. Every component module is imported first, so that a gin file needs an `import` line only

@@ -1,9 +1,10 @@
 """Metric files: JSON lines without clock times (equal runs write equal bytes), times beside them, and TensorBoard."""
 
+import contextlib
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ class JsonLines:
     def __init__(self, path: Path, resume_at: int):
         """Open for appending; rows behind generation `resume_at` are dropped, they will be written again."""
         self._path = path
-        kept = [line for line in _lines(path) if json.loads(line)["generation"] <= resume_at]
+        kept = [line for line, row in _rows(path) if row["generation"] <= resume_at]
         write_bytes(path, "".join(f"{line}\n" for line in kept).encode())
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -100,30 +101,17 @@ class RunLog:
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """All complete rows of a JSON lines file; none where it is missing."""
-    return [json.loads(line) for line in _lines(path)]
+    return [row for _, row in _rows(path)]
 
 
 def plain(value: Any) -> Any:
     """A JSON-ready scalar: non-finite numbers become null."""
-    if isinstance(value, bool | str | int) or value is None:
-        return value
-    number = float(value)
-    if not math.isfinite(number):
-        return None
-    return int(number) if getattr(value, "dtype", None) is not None and value.dtype.kind in "iu" else number
+    scalar = value.item() if hasattr(value, "item") else value
+    return None if isinstance(scalar, float) and not math.isfinite(scalar) else scalar
 
 
-def _lines(path: Path) -> list[str]:
-    """Complete lines; a last one that was cut off by a kill or a full disk is left out."""
-    if not path.exists():
-        return []
-    lines = path.read_text(errors="replace").split("\n")[:-1]
-    return [line for line in lines if _is_json(line)]
-
-
-def _is_json(line: str) -> bool:
-    try:
-        json.loads(line)
-    except json.JSONDecodeError:
-        return False
-    return True
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Complete lines with their content; one that was cut off by a kill or a full disk is left out."""
+    for line in path.read_text(errors="replace").split("\n")[:-1] if path.exists() else ():
+        with contextlib.suppress(json.JSONDecodeError):
+            yield line, json.loads(line)

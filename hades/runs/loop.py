@@ -25,7 +25,7 @@ from hades.runs.checkpoint import opened
 from hades.runs.compiled_run import BLOCK, MAX_FAILURES, CompiledRun
 from hades.runs.experiment import Experiment
 from hades.runs.log import RunLog
-from hades.runs.progress import ProgressReport
+from hades.runs.progress import ProgressReport, generation_text
 from hades.runs.result import RunResult, finished, write_result
 from hades.runs.signals import stop_requests
 from hades.runs.state import Progress
@@ -68,10 +68,8 @@ def run(experiment: Experiment, workdir: str | Path, *, progress: bool = True, c
     processes.compare([registry.describe(experiment), library_versions()])
     experiment.algorithm.check_devices(jax.device_count())
     directory = WorkDir(workdir)
-    budgeted = experiment.max_seconds is not None or experiment.max_env_steps is not None
-    total = None if budgeted else experiment.generations
     with contextlib.ExitStack() as stack:
-        report = stack.enter_context(ProgressReport(total, progress and processes.is_first()))
+        report = stack.enter_context(ProgressReport(progress and processes.is_first()))
         _open(directory, experiment, config, stack, report)
         return _Session(experiment, directory, report).run()
 
@@ -198,7 +196,10 @@ class _Session:
         steps_per_second = sum(int(row["env_steps"]) for row in metrics) / max(elapsed, 1e-9)
         share, seconds_left = self._outlook(elapsed, steps_per_second)
         fitness = float(metrics[-1]["fitness/mean"])
-        self._report.update(host.generation, fitness, host.best_return, steps_per_second, share, seconds_left)
+        budgeted = self._experiment.max_seconds is not None or self._experiment.max_env_steps is not None
+        total = None if budgeted else self._experiment.generations
+        text = generation_text(host.generation, total, fitness, host.best_return, steps_per_second)
+        self._report.update(text, share, left=f"  {seconds_left:.0f} s left")
 
     def _outlook(self, elapsed: float, steps_per_second: float) -> tuple[float, float]:
         """The share of the run that is done, and the seconds left, by whichever limit comes first."""

@@ -39,7 +39,7 @@ def read_experiment(directory: WorkDir) -> Experiment:
     """The experiment that runs in a work directory.
 
     Raises:
-        CheckpointError: when nothing does.
+        CheckpointError: when there is none.
     """
     if not directory.experiment.exists():
         raise CheckpointError(f"There is no run in {directory.path}: it has no {directory.experiment.name}.")

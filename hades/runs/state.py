@@ -23,7 +23,7 @@ class Progress:
 
     @classmethod
     def from_record(cls, record: dict[str, Any], path: Path) -> "Progress":
-        """From a checkpoint in `path`.
+        """Read the record of a checkpoint in `path`.
 
         Raises:
             CheckpointError: when another version of hades wrote it.

@@ -95,7 +95,7 @@ def environment_versions(record: RunRecord) -> dict[str, str]:
 
 
 def grouped(records: Sequence[RunRecord], name_of: Any) -> dict[str, list[RunRecord]]:
-    """By a name, in the order of first appearance."""
+    """Group records by a name, in the order of first appearance."""
     groups: dict[str, list[RunRecord]] = {}
     for record in records:
         groups.setdefault(name_of(record), []).append(record)

@@ -43,7 +43,7 @@ class Reference:
 
 
 def reference(env: Environment, original: float) -> Reference:
-    """With the floor that the sign of the original return asks for; may play a random policy."""
+    """The reference whose floor suits the sign of the original return; may play a random policy."""
     return Reference(original, 0.0 if original > 0 else random_return(env))
 
 

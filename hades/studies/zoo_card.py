@@ -1,4 +1,4 @@
-"""How a finished run becomes an entry of the zoo: its dataset file, and a card with what was measured.
+"""Make an entry of the zoo from a finished run: its dataset file, and a card with the measurements.
 
 python -m hades.studies.zoo_card add runs/acrobot 'hades-train --config=acrobot_hades_r --workdir=runs/acrobot'
 python -m hades.studies.zoo_card measure acrobot-hades-r-d3

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +21,7 @@ from hades.outer.open_es import OpenES
 from hades.policies.mlp import MLP
 from hades.types import Moments
 from tests.algorithms.search import FirstKernel, FirstNumber, run, score
-from tests.support import CLONING, EVOLUTION, POINT, assert_equal, assert_finite, one_device_mesh, run_python
+from tests.support import CLONING, EVOLUTION, POINT, one_device_mesh, run_python
 
 KEY = jax.random.key(11)
 CHUNKS = [(0, 0), (4, 0), (2, 4), (6, 3)]  # three does not divide the eight candidates
@@ -45,19 +46,19 @@ def test_chunks_change_no_key(chunked, other):
 def test_a_generation_counts_and_reports(chunked):
     state, metrics = chunked[0]
     assert (int(state.generation), int(state.failures)) == (6, 0)
-    assert_equal(state.key, KEY)
+    chex.assert_trees_all_equal(state.key, KEY)
     np.testing.assert_array_equal(metrics["env_steps"], 8 * 2 * 2 * 4)  # candidates, inits, episodes, steps
     np.testing.assert_array_equal(metrics["episodes"], 8 * 2 * 2)
     np.testing.assert_array_equal(metrics["fitness/nonfinite"], 0)
     assert (metrics["fitness/min"] < metrics["fitness/mean"]).all()
     assert (metrics["fitness/mean"] < metrics["fitness/max"]).all()
     np.testing.assert_allclose(metrics["population/return"], metrics["fitness/mean"], rtol=1e-5)
-    assert_finite(metrics)
+    chex.assert_tree_all_finite(metrics)
 
 
 def test_runs_are_deterministic_in_the_key(chunked):
     again, other = (run(dataclasses.replace(EVOLUTION, learn_batch=0), key, 6) for key in (KEY, jax.random.key(12)))
-    assert_equal(again, chunked[0])
+    chex.assert_trees_all_equal(again, chunked[0])
     assert not np.allclose(other[0].outer.mean, again[0].outer.mean)
 
 
@@ -120,7 +121,7 @@ def test_a_generation_without_any_number_leaves_the_search_as_it_is_and_is_count
     first = state.replace(outer=state.outer.replace(mean=state.outer.mean + 100.0))  # no candidate is a number here
     second, metrics = step(first)
     third, _ = step(second)
-    assert_equal((third.outer, third.normalizer), (first.outer, first.normalizer))
+    chex.assert_trees_all_equal((third.outer, third.normalizer), (first.outer, first.normalizer))
     assert [int(s.failures) for s in (first, second, third)] == [0, 1, 2]
     assert [int(s.generation) for s in (first, second, third)] == [0, 1, 2]
     assert metrics["fitness/nonfinite"] == 8
@@ -128,7 +129,7 @@ def test_a_generation_without_any_number_leaves_the_search_as_it_is_and_is_count
     assert np.isnan(metrics["fitness/max"])
     recovered, _ = step(third.replace(outer=state.outer))
     assert recovered.failures == 0
-    assert_finite(recovered.outer)
+    chex.assert_tree_all_finite(recovered.outer)
     assert not np.allclose(recovered.outer.mean, state.outer.mean)
 
 
@@ -193,7 +194,7 @@ class Blind(RunningNormalizer):
 def test_statistics_that_would_not_be_finite_are_refused_and_shown():
     evolution = dataclasses.replace(EVOLUTION, normalizer=Blind(episodes=3))
     state, metrics = run(evolution, KEY, 2)
-    assert_equal(state.normalizer, jax.jit(evolution.init)(KEY).normalizer)
+    chex.assert_trees_all_equal(state.normalizer, jax.jit(evolution.init)(KEY).normalizer)
     np.testing.assert_array_equal(metrics["normalizer/refused"], 1)
     np.testing.assert_array_equal(metrics["normalizer/rejected"], 0)
     assert state.failures == 0
@@ -221,7 +222,7 @@ def test_what_is_seen_behind_the_end_of_an_episode_does_not_count():
         EVOLUTION, environment=BrokenBehindTheEnd(max_episode_steps=6), normalizer=normalizer
     )
     state, metrics = run(evolution, KEY, 3)
-    assert_finite(state.normalizer)
+    chex.assert_tree_all_finite(state.normalizer)
     np.testing.assert_array_equal(metrics["normalizer/rejected"], 0)
     assert (state.failures, metrics["fitness/nonfinite"].sum()) == (0, 0)
 
@@ -261,8 +262,8 @@ def test_a_key_in_the_state_of_an_outer_optimiser_advances(drawing):
     expected = first.outer["key"]
     for _ in range(2):  # once to ask and once to tell
         expected = jax.random.split(expected)[0]
-    assert_equal(second.outer["key"], expected)
-    assert_equal(second.key, KEY)
+    chex.assert_trees_all_equal(second.outer["key"], expected)
+    chex.assert_trees_all_equal(second.key, KEY)
 
 
 def test_a_key_of_an_outer_optimiser_stays_where_no_fitness_is_finite(drawing):
@@ -270,7 +271,7 @@ def test_a_key_of_an_outer_optimiser_stays_where_no_fitness_is_finite(drawing):
     first = first.replace(outer=first.outer | {"mean": first.outer["mean"] + 100.0})
     second, _ = step(first)
     assert second.failures == 1
-    assert_equal((second.outer, second.key), (first.outer, KEY))
+    chex.assert_trees_all_equal((second.outer, second.key), (first.outer, KEY))
 
 
 def test_policies_see_normalised_observations():
@@ -325,7 +326,7 @@ def test_evaluations_of_an_init_do_not_depend_on_how_many_there_are(chunked):
 def test_direct_es_evaluates_its_one_policy(mesh):
     evolution = dataclasses.replace(EVOLUTION, learner=Identity(MLP(width=4, depth=1, acting="greedy")))
     state, metrics = run(evolution, KEY, 2)
-    assert_finite(metrics)
+    chex.assert_tree_all_finite(metrics)
     solution = evolution.solution(state)
     evaluation = jax.jit(lambda s: evolution.evaluate(KEY, s, 3, 2))(solution)
     assert evaluation.returns.shape == (3, 2)

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +17,7 @@ from hades.normalizers.none import NoNormalizer
 from hades.normalizers.restarting import RestartingNormalizer
 from hades.normalizers.running import RunningNormalizer
 from hades.policies.mlp import MLP
-from tests.support import LEARNING, assert_equal, run_python
+from tests.support import LEARNING, run_python
 
 STEPPING = dataclasses.replace(LEARNING, num_envs=8, num_steps=6, num_epochs=1, num_minibatches=1, learning_rate=1e-6)
 
@@ -161,7 +162,7 @@ def test_observations_that_would_spoil_the_statistics_are_refused_and_shown(mesh
     broken = dataclasses.replace(algorithm, environment=Overflowing(max_episode_steps=4))
     state, metrics = jax.jit(lambda s: broken.step(s, mesh))(start)
     assert metrics["normalizer/refused"] == 1
-    assert_equal(state.normalizer, start.normalizer)
+    chex.assert_trees_all_equal(state.normalizer, start.normalizer)
     assert state.failures == 0  # observations are clipped, so learning goes on
     state, metrics = jax.jit(lambda s: algorithm.step(s, mesh))(start)
     assert metrics["normalizer/refused"] == 0

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from hades import registry
 from hades.algorithms.base import Algorithm, Evaluation, Solution
 from hades.inner.identity import Identity
-from tests.support import SMALL, example, structure, weak_types
+from tests.support import SMALL, example, weak_types
 
 ALGORITHMS = {name: example("Algorithm", name) for name in registry.names("Algorithm")}
 
@@ -20,7 +21,7 @@ def test_a_generation_keeps_the_states_structure(name, key, mesh):
     assert isinstance(algorithm, Algorithm)
     state = jax.eval_shape(algorithm.init, key)
     next_state, metrics = jax.eval_shape(lambda s: algorithm.step(s, mesh), state)
-    assert structure(next_state) == structure(state)
+    chex.assert_trees_all_equal_shapes_and_dtypes(next_state, state)
     assert weak_types(next_state) == weak_types(state)
     assert (state.generation.dtype, state.failures.dtype) == (jnp.int32, jnp.int32)
     assert metrics["env_steps"].dtype == jnp.int32

@@ -1,5 +1,6 @@
 """Every environment keeps the structure, shapes and dtypes that the interface promises."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,11 +15,9 @@ from tests.support import (
     HAS_PLAYGROUND,
     POINT,
     POINT_DISCRETE,
-    assert_finite,
     assert_rows_agree,
     example,
     random_actions,
-    structure,
 )
 
 NAMES = [name for name in registry.names("Environment") if name != "Gymnax"]  # all of its ids are tested below
@@ -40,9 +39,9 @@ def test_reset_and_step_keep_their_shapes(env, key):
     action = random_actions(key, env, 1)[0]
     state, obs = jax.eval_shape(env.reset, key)
     next_state, step = jax.eval_shape(env.step, key, state, action)
-    assert structure(next_state) == structure(state)
+    chex.assert_trees_all_equal_shapes_and_dtypes(next_state, state)
     assert (obs.shape, obs.dtype) == (spec.obs_shape, jnp.float32)
-    assert structure(step.obs) == structure(obs)
+    chex.assert_trees_all_equal_shapes_and_dtypes(step.obs, obs)
     assert (step.reward.shape, step.reward.dtype) == ((), jnp.float32)
     assert (step.terminated.shape, step.terminated.dtype) == ((), bool)
     assert (step.truncated.shape, step.truncated.dtype) == ((), bool)
@@ -80,7 +79,7 @@ def check_compiled(env: Environment, key: jax.Array, num_steps: int = 8) -> None
     keys = jax.random.split(key, 3)[jnp.array([0, 1, 0])]
     steps = jax.jit(jax.vmap(play))(keys)
     assert steps.obs.shape == (3, num_steps, *env.spec.obs_shape)
-    assert_finite(steps)
+    chex.assert_tree_all_finite(steps)
     assert_rows_agree(steps, 0, 2)
 
 

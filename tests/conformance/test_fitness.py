@@ -1,5 +1,6 @@
 """Every fitness gives a Score of the promised form."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from hades import registry
 from hades.environments.rollout import random_policy
 from hades.types import Candidate
-from tests.support import POINT, assert_finite, assert_rows_agree, example
+from tests.support import POINT, assert_rows_agree, example
 
 ACT = random_policy(POINT.spec)
 CANDIDATE = Candidate(genome=jnp.ones(3), params=(), metrics={"loss/final": jnp.ones(())})
@@ -38,7 +39,7 @@ def test_compiled_scores_are_finite_and_follow_the_key(name, key):
     fitness = FITNESSES[name]
     keys = jax.random.split(key, 3)[jnp.array([0, 1, 0])]
     scores = jax.jit(jax.vmap(lambda k: fitness(k, POINT, ACT, CANDIDATE)))(keys)
-    assert_finite(scores)
+    chex.assert_tree_all_finite(scores)
     assert_rows_agree(scores, 0, 2)
     assert (scores.env_steps <= fitness.max_env_steps(POINT.spec)).all()
     reduced = scores.reduce()

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,10 +18,8 @@ from tests.support import (
     POINT,
     POINT_DISCRETE,
     SMALL,
-    assert_finite,
     assert_rows_agree,
     example,
-    structure,
 )
 
 LEARNERS = {name: (example("InnerLearner", name), POINT) for name in registry.names("InnerLearner")} | {
@@ -49,7 +48,9 @@ def test_learning_leads_from_a_genome_to_a_policy_that_acts(name, key):
     learner.check(env.spec)
     genome, params, metrics, action = jax.eval_shape(lambda k: learn(learner, env, k), key)
     if name != "span":  # whose first layer stays factored
-        assert structure(params) == structure(jax.eval_shape(lambda k: learner.policy.init(k, env.spec), key))
+        chex.assert_trees_all_equal_shapes_and_dtypes(
+            params, jax.eval_shape(lambda k: learner.policy.init(k, env.spec), key)
+        )
     assert action.shape == (() if env.spec.is_discrete else (env.spec.action_space.size,))
     assert {leaf.dtype for leaf in jax.tree.leaves(genome)} == {jnp.dtype(jnp.float32)}
     assert all(value.shape == () for value in metrics.values())
@@ -94,7 +95,7 @@ def test_compiled_learning_is_finite_and_follows_the_key(name, key):
     run = jax.jit(lambda keys: jax.lax.map(lambda k: learn(learner, env, k), keys))
     keys = jax.random.split(key, 3)[jnp.array([0, 1, 0])]
     result = run(keys)
-    assert_finite(result)
+    chex.assert_tree_all_finite(result)
     assert_rows_agree(result, 0, 2)
 
 
@@ -102,7 +103,7 @@ def test_compiled_learning_is_finite_and_follows_the_key(name, key):
 def test_init_schemes_give_the_policys_own_params(name, key):
     scheme = example("InitScheme", name)
     params = jax.eval_shape(lambda k: scheme.init(k, SMALL, POINT.spec), key)
-    assert structure(params) == structure(jax.eval_shape(lambda k: SMALL.init(k, POINT.spec), key))
+    chex.assert_trees_all_equal_shapes_and_dtypes(params, jax.eval_shape(lambda k: SMALL.init(k, POINT.spec), key))
     assert scheme.num_inits >= 1
     assert scheme.is_fixed == isinstance(scheme, FixedInit)
 

@@ -1,5 +1,6 @@
 """Every noise builds directions of the right size from its rows, in any chunk, inside a compiled function."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from hades import registry
 from hades.outer.noise import num_entries
-from tests.support import assert_equal, assert_finite, example
+from tests.support import example
 
 SHAPES = ((3,), (4, 5), (2, 3, 4), ())
 N = num_entries(SHAPES)
@@ -39,8 +40,8 @@ def test_compiled_noise_is_finite_and_follows_the_key(name, key):
         return z, by_row, noise.weighted_sum(jnp.arange(ROWS, dtype=jnp.float32), rows, SHAPES)
 
     z, by_row, total = run(key)
-    assert_finite((z, total))
-    assert_equal(run(key), (z, by_row, total))
+    chex.assert_tree_all_finite((z, total))
+    chex.assert_trees_all_equal(run(key), (z, by_row, total))
     np.testing.assert_allclose(by_row, z, atol=1e-6)
     np.testing.assert_allclose(total, np.arange(ROWS) @ np.asarray(z), atol=1e-4)
     assert not np.allclose(run(jax.random.key(1))[0], z)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +14,7 @@ from hades.outer.evosax import Evosax, strategies
 from hades.outer.open_es import OpenES
 from hades.outer.snes import SNES
 from tests.outer.search import asked_candidates
-from tests.support import assert_equal, assert_finite, structure, weak_types
+from tests.support import weak_types
 
 P, N = 8, 6
 EVERY: dict[str, OuterOptimizer] = {
@@ -41,8 +42,8 @@ def test_ask_and_tell_keep_their_shapes(name, key):
     rows = {leaf.shape[0] for leaf in jax.tree.leaves(population)}
     assert len(rows) == 1
     assert P % rows.pop() == 0
-    assert structure(asked) == structure(state)
-    assert structure(told) == structure(state)
+    chex.assert_trees_all_equal_shapes_and_dtypes(asked, state)
+    chex.assert_trees_all_equal_shapes_and_dtypes(told, state)
     assert weak_types(told) == weak_types(state)
     assert all(leaf.size for leaf in jax.tree.leaves(state))  # Orbax saves no empty arrays
     assert all(value.shape == () for value in metrics.values())
@@ -72,8 +73,8 @@ def searcher(outer: OuterOptimizer, num_generations: int, n: int = N):
 def test_compiled_search_is_finite_and_follows_the_key(name, key):
     search = searcher(EVERY[name], 5)
     first = search(key)
-    assert_finite(first)
-    assert_equal(search(key), first)
+    chex.assert_tree_all_finite(first)
+    chex.assert_trees_all_equal(search(key), first)
     assert np.any(np.asarray(search(jax.random.key(1))[0]) != np.asarray(first[0]))
 
 
@@ -83,7 +84,7 @@ def test_every_strategy_improves_on_a_sphere(name, key):
     outer = dataclasses.replace(EVERY[name], population_size=32)
     n = 40  # LM_MA_ES is for more coordinates than candidates
     solution, means, metrics = searcher(outer, 30, n)(key)
-    assert_finite((solution, means, metrics))
+    chex.assert_tree_all_finite((solution, means, metrics))
     assert sphere(solution) > sphere(jnp.zeros(n))
 
 

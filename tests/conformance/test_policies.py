@@ -1,12 +1,13 @@
 """Every policy serves every kind of action space, and its weights have the promised form."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import pytest
 
 from hades import registry
 from hades.policies.distributions import Categorical, DiagonalGaussian
-from tests.support import BOX_SPEC, IMAGE_SPEC, POINT_DISCRETE, assert_equal, assert_finite, example, structure
+from tests.support import BOX_SPEC, IMAGE_SPEC, POINT_DISCRETE, example
 
 POLICIES = {name: example("Policy", name) for name in registry.names("Policy")}
 SPECS = {spec.name: spec for spec in (BOX_SPEC, POINT_DISCRETE.spec, IMAGE_SPEC)}
@@ -40,8 +41,8 @@ def test_compiled_policies_are_finite_and_follow_the_key(policy, spec, key):
         return params, jax.vmap(lambda p: policy.act(key, p, obs, spec))(params)
 
     params, actions = run(key)
-    assert_finite((params, actions))
-    assert_equal(run(key), (params, actions))
+    chex.assert_tree_all_finite((params, actions))
+    chex.assert_trees_all_equal(run(key), (params, actions))
     first, second = (jax.tree.map(lambda x, i=i: x[i], params) for i in (0, 1))
-    assert structure(first) == structure(second)
+    chex.assert_trees_all_equal_shapes_and_dtypes(first, second)
     assert any(jnp.any(a != b) for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True))

@@ -9,7 +9,7 @@ import pytest
 
 import hades
 from hades.runs.gin_config import config_root
-from hades.studies.generalization.files import FILE
+from hades.studies.generalization.many_datasets import FILE
 from tests.docs.pages import OUTSIDE, SMALL_BINDINGS, blocks, shell_lines
 from tests.support import ROOT
 

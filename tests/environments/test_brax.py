@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +17,7 @@ from hades.environments.brax import TIME_LIMIT_ONLY, Brax, env_names
 from hades.environments.rollout import rollout
 from hades.errors import ConfigError, MissingPackageError
 from tests.conformance.test_environments import check_compiled
-from tests.support import ROOT, random_actions, structure
+from tests.support import ROOT, random_actions
 
 CHEAP = Brax("inverted_pendulum", episode_length=12)
 HOPPER = Brax("hopper", episode_length=200)
@@ -104,7 +105,7 @@ def test_every_environment_keeps_its_shapes_and_compiles(name, key):
 def check_shapes(env: Brax, key: jax.Array) -> None:
     state, obs = jax.eval_shape(env.reset, key)
     after, step = jax.eval_shape(env.step, key, state, random_actions(key, env, 1)[0])
-    assert structure(after) == structure(state)
+    chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
     assert obs.shape == step.obs.shape == env.spec.obs_shape
     assert len(env.spec.observation_names) == env.spec.obs_size
     assert len(env.spec.action_names) == env.spec.action_space.size

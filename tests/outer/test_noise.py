@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +22,6 @@ from hades.runs.checkpoint import Checkpoints
 from hades.runs.loop import run
 from tests.outer.search import asked_candidates, fitness_of, trajectory
 from tests.runs.tiny import tiny_experiment
-from tests.support import assert_equal
 
 P, R = 16, 8
 KEYS = jax.random.split(jax.random.key(3), 50)
@@ -197,7 +197,7 @@ def test_equal_keys_ask_for_equal_candidates(key):
     for noise in EVERY.values():
         outer = OpenES(P, noise=noise)
         state = outer.init(key, MEAN, UNRAVEL)
-        assert_equal(asked_candidates(outer, key, state), asked_candidates(outer, key, state))
+        chex.assert_trees_all_equal(asked_candidates(outer, key, state), asked_candidates(outer, key, state))
         assert not np.allclose(asked_candidates(outer, key, state), asked_candidates(outer, KEYS[0], state))
 
 
@@ -212,7 +212,9 @@ def test_a_state_knows_its_shapes_again_after_a_checkpoint(name, key, tmp_path):
     restored = checkpoints.restore({"outer": like}, print)
     checkpoints.close()
     assert restored.tree["outer"].perturbations == Perturbations(EVERY[name], True, SHAPES)
-    assert_equal(asked_candidates(outer, key, restored.tree["outer"]), asked_candidates(outer, key, state))
+    chex.assert_trees_all_equal(
+        asked_candidates(outer, key, restored.tree["outer"]), asked_candidates(outer, key, state)
+    )
 
 
 @pytest.mark.slow

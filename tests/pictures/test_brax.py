@@ -26,7 +26,7 @@ from hades.pictures.scenes import interactive
 from hades.pictures.scenes.animation import MAX_FRAMES, episode_gif, shown_steps, words
 from hades.pictures.scenes.bodies import Bodies, Shape, hull, rotate
 from hades.pictures.scenes.brax_states import _model, pose
-from hades.pictures.scenes.cameras import VIEWS, View, view_of
+from hades.pictures.scenes.cameras import CAMERAS, Camera, camera_of
 from hades.pictures.scenes.draw import can_draw, draw, explanation
 from hades.pictures.scenes.episodes import episode_picture
 from hades.pictures.scenes.interactive import write_viewer
@@ -118,7 +118,7 @@ def test_a_state_is_drawn_where_the_simulator_has_it(name: str) -> None:
     state, obs = jax.jit(env.reset)(jax.random.key(3))
     positions, rotations = (np.asarray(x) for x in env.pose(state))
     drawn, turned = pose(name, np.asarray(obs))
-    hidden = (positions[0] - drawn[0]) * [1, 1, 0] if VIEWS[name].follow else np.zeros(3)
+    hidden = (positions[0] - drawn[0]) * [1, 1, 0] if CAMERAS[name].follow else np.zeros(3)
     np.testing.assert_allclose(positions - hidden, drawn, atol=1e-5)
     np.testing.assert_allclose(np.abs((rotations * turned).sum(-1)), 1.0, atol=1e-5)
 
@@ -130,7 +130,7 @@ def test_the_height_in_an_observation_is_that_of_the_torso(name: str) -> None:
     assert pose(name, state)[0][0, 2] == pytest.approx(1.07)
 
 
-@pytest.mark.parametrize("name", sorted(VIEWS))
+@pytest.mark.parametrize("name", sorted(CAMERAS))
 def test_every_task_is_drawn_and_far_states_too(name: str) -> None:
     state = np.array(UPRIGHT[name])
     assert can_draw(name, state.shape)
@@ -151,7 +151,7 @@ def test_both_legs_can_be_told_apart() -> None:
 
 def test_what_is_higher_is_drawn_higher_and_a_capsule_is_as_long_as_it_is() -> None:
     rod = Shape("capsule", "", 0, np.array([0.05, 0.5, 0.0]), np.zeros(3), np.array([1.0, 0, 0, 0]))
-    stage = Stage(Bodies((rod,), ("rod",)), View(half=1.0), 1.0)
+    stage = Stage(Bodies((rod,), ("rod",)), Camera(half=1.0), 1.0)
     upright = np.array([[1.0, 0.0, 0.0, 0.0]])
     rows = [
         np.nonzero(near(pixels(stage.draw(np.array([[0.0, 0.0, z]]), upright, 200).image()), BLUE))[0] for z in (0, 0.2)
@@ -169,7 +169,7 @@ def test_the_nearer_body_hides_the_farther_one() -> None:
     bodies = Bodies((ball(0), ball(1)), ("left", "right"))
     turned = np.tile([1.0, 0.0, 0.0, 0.0], (2, 1))
     for y, seen in ((1.0, SKY), (-1.0, BLUE)):  # the eye looks along +y
-        picture = Stage(bodies, View(half=1.0), 1.0).draw(np.array([[0.0, 0, 0], [0.0, y, 0]]), turned, 60).image()
+        picture = Stage(bodies, Camera(half=1.0), 1.0).draw(np.array([[0.0, 0, 0], [0.0, y, 0]]), turned, 60).image()
         assert near(pixels(picture)[28:38, 28:38], seen).mean() > 0.5
 
 
@@ -192,16 +192,16 @@ def test_quaternions_and_hulls() -> None:
     square = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1], [0.5, 0.5], [0.5, 0.0]])
     assert hull(square) == [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)]
     for elevation in (0.0, 30.0, 90.0):
-        axes = View(1.0, azimuth=20.0, elevation=elevation).axes
+        axes = Camera(1.0, azimuth=20.0, elevation=elevation).axes
         np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-12)
         assert np.linalg.det(axes) == pytest.approx(1.0)
 
 
 def test_an_unknown_robot_has_a_view_in_which_it_fits() -> None:
     bodies, _ = _model("ant")
-    view = view_of("another robot", bodies)
-    assert 0.5 < view.half < 3.0
-    assert not view.forward
+    camera = camera_of("another robot", bodies)
+    assert 0.5 < camera.half < 3.0
+    assert not camera.forward
 
 
 def test_gif_of_a_simulated_episode(played: Episode) -> None:

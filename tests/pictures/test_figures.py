@@ -12,7 +12,7 @@ from hades.pictures.pairs import Pairs
 from hades.report.action_field import Field, View, action_field, telling_features
 from hades.report.channels import channel_maps
 from hades.report.curves import fitness_curve, report_returns
-from hades.report.tables import bar_scale, dataset_table, fits_table
+from hades.report.dataset_table import bar_scale, dataset_table, fits_table
 from hades.text import number
 from hades.types import Box, Discrete, EnvSpec
 

@@ -1,4 +1,4 @@
-"""A dataset of a few pairs on the point environment, and a reading of it written by hand."""
+"""A dataset of a few pairs on the point environment, and an inspection of it written by hand."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from hades.normalizers.base import Normalizer
 from hades.normalizers.none import NoNormalizer
 from hades.studies.inspection.influence import Influence, PairInfluence
 from hades.studies.inspection.nearest import Nearest, NearestState
-from hades.studies.inspection.numbers import Reading, dataset_fingerprint
+from hades.studies.inspection.numbers import Inspection, dataset_fingerprint
 from tests.support import CLONING, POINT
 
 PAIRS = ((0.3, -0.2), (-0.4, 0.5), (0.1, 0.6))
@@ -45,7 +45,7 @@ def make_dataset(
     )
 
 
-def make_reading(dataset: DistilledDataset, **changes: Any) -> Reading:
+def make_inspection(dataset: DistilledDataset, **changes: Any) -> Inspection:
     """Pair i lies i standard deviations away from a state at (0.5, 0.25), and is worth 2 - i."""
     state = NearestState(
         distance=0.0,
@@ -77,6 +77,6 @@ def make_reading(dataset: DistilledDataset, **changes: Any) -> Reading:
     influence = Influence(
         returns=3.0, pairs=worth, num_inits=3, num_episodes=2, one_policy=False, num_updates=8, batch_size=0
     )
-    return Reading(
+    return Inspection(
         **({"dataset": dataset_fingerprint(dataset), "seed": 0, "nearest": nearest, "influence": influence} | changes)
     )

@@ -12,12 +12,12 @@ from hades.environments.gymnax import Gymnax
 from hades.environments.point import Point
 from hades.environments.rollout import rollout
 from hades.studies.comparison.measurements import Measurements
-from hades.studies.comparison.numbers import Cell, compare
+from hades.studies.comparison.numbers import MethodRuns, compare
 from hades.studies.retention import random_return
 from tests.studies.runs import write_run
 
 
-def cell(tmp_path: Path, *returns: tuple[float, ...], **changes: object) -> Cell:
+def cell(tmp_path: Path, *returns: tuple[float, ...], **changes: object) -> MethodRuns:
     runs = [write_run(tmp_path / str(s), seed=s, returns=r, **changes) for s, r in enumerate(returns)]  # type: ignore[arg-type]
     return compare(runs, targets={"point": 4.0}).environments[0].cells[0]
 

@@ -18,9 +18,9 @@ from hades.policies.cnn import CNN
 from hades.policies.mlp import MLP
 from hades.policy.trained_policy import evaluate_dataset
 from hades.studies.generalization import files
-from hades.studies.generalization.files import FILE, check_together, generalize_all, load_datasets
 from hades.studies.generalization.grid import Grid, parse_grid, policy_text, value_text
 from hades.studies.generalization.groups import count_programs
+from hades.studies.generalization.many_datasets import FILE, check_together, generalize_all, load_datasets
 from hades.studies.generalization.numbers import Generalization, generalize, protocol_of, restored, worst_decile
 from hades.studies.retention import Reference
 from tests.studies.pairs import expert_pairs

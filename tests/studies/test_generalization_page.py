@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hades.studies.generalization.figures import axis_pairs, heat, heat_maps, retention_profile
-from hades.studies.generalization.files import FILE
+from hades.studies.generalization.many_datasets import FILE
 from hades.studies.generalization.numbers import Generalization
 from hades.studies.generalization.page import page, write_generalization
 from hades.studies.retention import Reference

@@ -20,8 +20,8 @@ from hades.policy.trained_policy import evaluate_dataset, train_policy
 from hades.studies.inspection import influence as influence_module
 from hades.studies.inspection.influence import measure_influence, without_pair
 from hades.studies.inspection.nearest import Nearest, compare_states, measure_nearest
-from hades.studies.inspection.numbers import READING, check_features, measure_reading, read_reading
-from hades.studies.inspection.subject import prepare_subject
+from hades.studies.inspection.numbers import INSPECTION, check_features, inspect_dataset, read_inspection
+from hades.studies.inspection.prepare import prepare_dataset
 from hades.studies.inspection.visited import Visited, visit
 from tests.studies.small import PAIRS, make_dataset
 from tests.support import CLONING, IMAGE_SPEC, POINT
@@ -192,45 +192,45 @@ def test_mini_batches_are_kept_or_refused() -> None:
 
 
 @pytest.fixture(scope="module")
-def reading_path(dataset: DistilledDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    reading = measure_reading(dataset, **SIZES, features=["position", "goal"])
-    path = reading.save(tmp_path_factory.mktemp("reading"))
-    assert read_reading(path.parent) == reading
+def inspection_path(dataset: DistilledDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    inspection = inspect_dataset(dataset, **SIZES, features=["position", "goal"])
+    path = inspection.save(tmp_path_factory.mktemp("inspection"))
+    assert read_inspection(path.parent) == inspection
     return path
 
 
 def test_a_reading_is_read_back_and_equal_readings_are_equal_files(
-    dataset: DistilledDataset, reading_path: Path, tmp_path: Path
+    dataset: DistilledDataset, inspection_path: Path, tmp_path: Path
 ) -> None:
-    again = measure_reading(dataset, **SIZES, features=["position", "goal"]).save(tmp_path)
-    assert again.read_bytes() == reading_path.read_bytes()
+    again = inspect_dataset(dataset, **SIZES, features=["position", "goal"]).save(tmp_path)
+    assert again.read_bytes() == inspection_path.read_bytes()
     assert json.loads(again.read_text())["nearest"]["num_policies"] == 3
 
 
-def test_no_reading_is_none_and_a_damaged_one_is_named(reading_path: Path, tmp_path: Path) -> None:
-    assert read_reading(tmp_path) is None
-    (tmp_path / READING).write_bytes(reading_path.read_bytes()[:-40])
+def test_no_reading_is_none_and_a_damaged_one_is_named(inspection_path: Path, tmp_path: Path) -> None:
+    assert read_inspection(tmp_path) is None
+    (tmp_path / INSPECTION).write_bytes(inspection_path.read_bytes()[:-40])
     with pytest.raises(DatasetError, match=r"reading\.json.*hades-inspect"):
-        read_reading(tmp_path)
-    (tmp_path / READING).write_text('{"format_version": 2}')
+        read_inspection(tmp_path)
+    (tmp_path / INSPECTION).write_text('{"format_version": 2}')
     with pytest.raises(DatasetError, match="format"):
-        read_reading(tmp_path)
+        read_inspection(tmp_path)
 
 
 def test_statistics_that_restart_are_made_constant_first() -> None:
     restarting = make_dataset(normalizer=RestartingNormalizer())
     with pytest.raises(ConfigError, match="freeze_statistics"):
         measure_nearest(restarting, **SIZES)
-    reading = measure_reading(restarting, **SIZES)
-    assert reading.frozen
-    assert isinstance(reading.nearest, Nearest)
+    inspection = inspect_dataset(restarting, **SIZES)
+    assert inspection.frozen
+    assert isinstance(inspection.nearest, Nearest)
 
 
 def test_several_tasks_are_not_inspected_at_once(dataset: DistilledDataset) -> None:
     both = type("Both", (), {"members": (POINT, dataclasses.replace(POINT, radius=0.5))})
     merged = type("Merged", (), {"environment": both})
     with pytest.raises(ConfigError, match=r"point and point.*merged"):
-        measure_reading(merged)  # type: ignore[arg-type]
+        inspect_dataset(merged)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -260,16 +260,16 @@ def test_one_episode_has_no_other_to_compare_with(dataset: DistilledDataset) -> 
 def test_a_dataset_is_copied_into_an_empty_folder_only(dataset: DistilledDataset, tmp_path: Path) -> None:
     source = dataset.save(tmp_path / "mine.safetensors")
     folder = tmp_path / "folder"
-    assert len(prepare_subject(folder, str(source))) == 3
+    assert len(prepare_dataset(folder, str(source))) == 3
     assert (folder / "dataset.safetensors").read_bytes() == source.read_bytes()
-    prepare_subject(folder, str(source))  # again: the same dataset
-    assert len(prepare_subject(folder)) == 3  # and by the folder alone
+    prepare_dataset(folder, str(source))  # again: the same dataset
+    assert len(prepare_dataset(folder)) == 3  # and by the folder alone
     other = make_dataset([PAIRS[1]]).save(tmp_path / "other.safetensors")
     with pytest.raises(HadesError, match=r"other\.safetensors.*--workdir"):
-        prepare_subject(folder, str(other))
+        prepare_dataset(folder, str(other))
     (folder / "experiment.json").write_text("{}")
     with pytest.raises(HadesError, match=r"run.*--workdir"):
-        prepare_subject(folder, str(source))
+        prepare_dataset(folder, str(source))
 
 
 @pytest.mark.parametrize(
@@ -281,20 +281,20 @@ def test_a_dataset_is_copied_into_an_empty_folder_only(dataset: DistilledDataset
 )
 def test_a_dataset_that_is_not_there_is_named(tmp_path: Path, name: str, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
-        prepare_subject(tmp_path, name)
+        prepare_dataset(tmp_path, name)
 
 
 def test_a_folder_without_a_dataset_is_told_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(HadesError, match="no work directory at"):
-        prepare_subject(tmp_path / "nowhere")
+        prepare_dataset(tmp_path / "nowhere")
     with pytest.raises(HadesError, match=r"--dataset"):
-        prepare_subject(tmp_path)
+        prepare_dataset(tmp_path)
     (tmp_path / "experiment.json").write_text('{"name": "Experiment"}')
     with pytest.raises(HadesError, match=r"hades-export-dataset --workdir="):
-        prepare_subject(tmp_path)
+        prepare_dataset(tmp_path)
     (tmp_path / "result.json").write_text('{"method": "PPO", "environment": "point"}')
     with pytest.raises(HadesError, match="PPO"):
-        prepare_subject(tmp_path)
+        prepare_dataset(tmp_path)
     (tmp_path / "dataset.safetensors").write_bytes(b"short")
     with pytest.raises(DatasetError, match="complete"):
-        prepare_subject(tmp_path)
+        prepare_dataset(tmp_path)

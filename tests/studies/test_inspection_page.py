@@ -16,15 +16,15 @@ from hades.policy.trained_policy import train_policy
 from hades.report import illustrations, sections
 from hades.report.action_field import View, measure_field
 from hades.report.dataset_only import stated_by
+from hades.report.dataset_table import dataset_table, fits_table
 from hades.report.report import write_report
-from hades.report.tables import dataset_table, fits_table
 from hades.runs.record import RunRecord, read_run
 from hades.studies.inspection import page
 from hades.studies.inspection.figures import distance_bars, influence_bars
 from hades.studies.inspection.influence import Influence
-from hades.studies.inspection.numbers import READING
+from hades.studies.inspection.numbers import INSPECTION
 from tests.report.test_report import Page
-from tests.studies.small import make_dataset, make_reading
+from tests.studies.small import make_dataset, make_inspection
 from tests.support import ROOT
 
 RETURNS = {
@@ -48,9 +48,9 @@ def dataset() -> DistilledDataset:
 
 @pytest.fixture
 def run(dataset: DistilledDataset, tmp_path: Path) -> RunRecord:
-    """A folder with a dataset and a reading of it."""
+    """A folder with a dataset and an inspection of it."""
     dataset.save(tmp_path / "dataset.safetensors")
-    make_reading(dataset).save(tmp_path)
+    make_inspection(dataset).save(tmp_path)
     return read_run(tmp_path)
 
 
@@ -110,16 +110,16 @@ def test_nearest_states_say_how_far_and_what_is_far(run: RunRecord) -> None:
     ],
 )
 def test_the_verdict_in_words(dataset: DistilledDataset, distances: tuple[float, ...], words: str) -> None:
-    nearest = make_reading(dataset).nearest
+    nearest = make_inspection(dataset).nearest
     pairs = tuple(dataclasses.replace(nearest.pairs[0], distance=d) for d in distances)
     assert page.verdict(dataclasses.replace(nearest, pairs=pairs)).startswith(words)
 
 
 def test_features_that_never_vary_are_owned_up_to(run: RunRecord, dataset: DistilledDataset) -> None:
-    reading = make_reading(dataset)
-    pairs = tuple(dataclasses.replace(pair, off_constant=0.75) for pair in reading.nearest.pairs)
-    nearest = dataclasses.replace(reading.nearest, pairs=pairs, num_constant=1)
-    dataclasses.replace(reading, nearest=nearest, frozen=True).save(run.workdir)
+    inspection = make_inspection(dataset)
+    pairs = tuple(dataclasses.replace(pair, off_constant=0.75) for pair in inspection.nearest.pairs)
+    nearest = dataclasses.replace(inspection.nearest, pairs=pairs, num_constant=1)
+    dataclasses.replace(inspection, nearest=nearest, frozen=True).save(run.workdir)
     text = text_of(page.nearest_states(run))
     assert "1 of 2 features never varies and is left out; there the synthetic states differ by up to 0.75" in text
     assert "here they were made constant first" in text
@@ -135,19 +135,21 @@ def test_influence_is_said_with_its_interval(run: RunRecord) -> None:
 
 
 def test_a_pair_that_harms_is_named(run: RunRecord, dataset: DistilledDataset) -> None:
-    influence = make_reading(dataset).influence
+    influence = make_inspection(dataset).influence
     worse = dataclasses.replace(influence.pairs[0], influence=-2.0, low=-3.0, high=-1.0)
     changed = dataclasses.replace(influence, pairs=(*influence.pairs[:2], worse))
-    dataclasses.replace(make_reading(dataset), influence=changed).save(run.workdir)
+    dataclasses.replace(make_inspection(dataset), influence=changed).save(run.workdir)
     text = text_of(page.influence(run))
     assert "Without pair 3 it is higher" in text
     assert "does not clearly need" not in text
 
 
 def test_no_pair_is_praised_where_nothing_is_clear(run: RunRecord, dataset: DistilledDataset) -> None:
-    influence = make_reading(dataset).influence
+    influence = make_inspection(dataset).influence
     pairs = tuple(dataclasses.replace(pair, low=-9.0, high=9.0) for pair in influence.pairs)
-    dataclasses.replace(make_reading(dataset), influence=dataclasses.replace(influence, pairs=pairs)).save(run.workdir)
+    dataclasses.replace(make_inspection(dataset), influence=dataclasses.replace(influence, pairs=pairs)).save(
+        run.workdir
+    )
     text = text_of(page.influence(run))
     assert "does not show that any single one is needed" in text
     assert "costs most" not in text
@@ -155,7 +157,7 @@ def test_no_pair_is_praised_where_nothing_is_clear(run: RunRecord, dataset: Dist
 
 def test_one_pair_has_no_influence_and_says_why(run: RunRecord, dataset: DistilledDataset) -> None:
     alone = Influence(returns=3.0, pairs=(), num_inits=3, num_episodes=2, one_policy=False, num_updates=8, batch_size=0)
-    make_reading(dataset, influence=alone).save(run.workdir)
+    make_inspection(dataset, influence=alone).save(run.workdir)
     assert "without it nothing is left to train on" in text_of(page.influence(run))
 
 
@@ -167,7 +169,7 @@ def test_a_reading_of_another_dataset_is_not_shown(run: RunRecord) -> None:
 
 
 def test_a_damaged_reading_is_named(run: RunRecord) -> None:
-    (run.workdir / READING).write_text("{")
+    (run.workdir / INSPECTION).write_text("{")
     assert "run hades-inspect again" in text_of(page.nearest_states(run))
 
 
@@ -182,22 +184,22 @@ def test_what_cannot_be_drawn_is_a_table(run: RunRecord, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("narrow", [False, True])
 def test_bars_are_drawn_for_every_pair(dataset: DistilledDataset, narrow: bool) -> None:
-    reading, labels = make_reading(dataset), ["first", "a label that is too long for a phone", "third"]
+    inspection, labels = make_inspection(dataset), ["first", "a label that is too long for a phone", "third"]
     for content in (
-        distance_bars(reading.nearest, labels, narrow=narrow),
-        influence_bars(reading.influence, labels, narrow=narrow),
+        distance_bars(inspection.nearest, labels, narrow=narrow),
+        influence_bars(inspection.influence, labels, narrow=narrow),
     ):
         text = content.decode()
         assert all(f">{i}  {label}<" in text for i, label in ((1, "first"), (3, "third")))
         assert ("too long" in text) is False  # its number stands alone
         assert ">2<" in text
-    assert "#d55e00" in distance_bars(reading.nearest, labels).decode()  # beyond the band
+    assert "#d55e00" in distance_bars(inspection.nearest, labels).decode()  # beyond the band
 
 
 def test_the_field_is_held_at_a_visited_state_and_spans_the_features_asked_for(dataset: DistilledDataset) -> None:
     policy = train_policy(dataset)
-    reading = make_reading(dataset, features=("goal", "position"))
-    field = measure_field(policy, dataset, View.of(dataset, reading))
+    inspection = make_inspection(dataset, features=("goal", "position"))
+    field = measure_field(policy, dataset, View.of(dataset, inspection))
     assert field.features == (1, 0)
     np.testing.assert_array_equal(field.view.held, [0.125, 0.75])
     low, high = field.extent[:2]
@@ -239,11 +241,11 @@ def hades_inspect(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.system
 def test_the_program_measures_and_writes_the_report(dataset: DistilledDataset, tmp_path: Path) -> None:
-    source, folder = dataset.save(tmp_path / "mine.safetensors"), tmp_path / "reading"
+    source, folder = dataset.save(tmp_path / "mine.safetensors"), tmp_path / "inspection"
     arguments = (f"--dataset={source}", f"--workdir={folder}", "--num_inits=2", "--num_episodes=1")
     done = hades_inspect(*arguments, "--features=goal, position")
     assert done.returncode == 0, done.stderr
-    written = json.loads((folder / READING).read_text())
+    written = json.loads((folder / INSPECTION).read_text())
     assert written["features"] == ["goal", "position"]
     assert f"return with all pairs: {written['influence']['returns']:.1f}" in done.stdout
     assert "2 policies without pair 3 of 3 …" in done.stdout
@@ -253,7 +255,7 @@ def test_the_program_measures_and_writes_the_report(dataset: DistilledDataset, t
 @pytest.mark.system
 def test_the_program_refuses_in_one_line(dataset: DistilledDataset, tmp_path: Path) -> None:
     source = dataset.save(tmp_path / "mine.safetensors")
-    done = hades_inspect(f"--dataset={source}", f"--workdir={tmp_path / 'reading'}", "--features=gaol,position")
+    done = hades_inspect(f"--dataset={source}", f"--workdir={tmp_path / 'inspection'}", "--features=gaol,position")
     assert done.returncode == 1
     assert 'hades: point has no feature "gaol" (--features). Did you mean "goal"?' in done.stderr
     assert "Traceback" not in done.stderr

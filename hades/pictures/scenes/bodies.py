@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy.spatial import ConvexHull, QhullError
 
 KINDS = {0: "plane", 2: "sphere", 3: "capsule", 4: "ellipsoid", 5: "cylinder", 6: "box", 7: "mesh"}
 """MuJoCo's numbers of the geometries that are drawn."""
@@ -105,25 +106,12 @@ def rotate(rotation: np.ndarray, points: np.ndarray) -> np.ndarray:
     return points + w * turned + np.cross(axis, turned)
 
 
-def hull(points: np.ndarray) -> list[tuple[float, float]]:
-    """Corners of the convex hull of points f64[K, 2], anti-clockwise (Andrew, 1979)."""
-    ordered = sorted({(float(x), float(y)) for x, y in points})
-    if len(ordered) < 3:
-        return ordered
-
-    def chain(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-        kept: list[tuple[float, float]] = []
-        for p in points:
-            while len(kept) > 1 and _turn(kept[-2], kept[-1], p) <= 0:
-                kept.pop()
-            kept.append(p)
-        return kept[:-1]
-
-    return chain(ordered) + chain(ordered[::-1])
-
-
-def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:
-    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+def hull(points: np.ndarray) -> np.ndarray:
+    """Corners of the convex hull of points f64[K, 2], anti-clockwise; the ends where they lie on one line."""
+    try:
+        return points[ConvexHull(points).vertices]
+    except QhullError:  # fewer than three points, or all on one line
+        return np.unique(points, axis=0)[[0, -1]]
 
 
 def _mesh(model: Any, i: int) -> tuple[np.ndarray, np.ndarray]:

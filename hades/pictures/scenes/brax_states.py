@@ -12,7 +12,7 @@ import numpy as np
 from hades.environments.brax import HIDDEN_POSITIONS, observation_names
 from hades.environments.physics import quiet
 from hades.pictures.scenes.bodies import Bodies, bodies_of
-from hades.pictures.scenes.cameras import VIEWS, view_of
+from hades.pictures.scenes.cameras import CAMERAS, camera_of
 from hades.pictures.scenes.canvas import Canvas
 from hades.pictures.scenes.stage import Stage
 
@@ -21,7 +21,7 @@ _ABSOLUTE_HEIGHT = ("hopper", "walker2d")  # their second entry is the torso's h
 
 def can_pose(env_name: str, obs_shape: tuple[int, ...]) -> bool:
     """Return True if `state_scene` can draw observations of this shape; an option of an environment can change it."""
-    if env_name not in VIEWS or importlib.util.find_spec("brax") is None:
+    if env_name not in CAMERAS or importlib.util.find_spec("brax") is None:
         return False
     return obs_shape == (len(observation_names(env_name, _model(env_name)[1])),)
 
@@ -30,7 +30,7 @@ def state_scene(env_name: str, observation: np.ndarray, size: int) -> Canvas:
     """The bodies as a raw observation f64[O] describes them, and the root's velocity as an arrow."""
     bodies, model = _model(env_name)
     positions, rotations = pose(env_name, observation)
-    stage = Stage.fitting(bodies, view_of(env_name, bodies), positions[None], rotations[None])
+    stage = Stage.fitting(bodies, camera_of(env_name, bodies), positions[None], rotations[None])
     return stage.draw(positions, rotations, size, velocity=_root_velocity(env_name, observation, model))
 
 

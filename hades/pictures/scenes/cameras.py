@@ -1,4 +1,4 @@
-"""Where the camera of each task stands, and which colours its bodies have."""
+"""The camera of each task: its position, and the colours of the bodies that it shows."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _TRUNK = mix(SLATE, INK, 0.45)
 
 
 @dataclasses.dataclass(frozen=True)
-class View:
+class Camera:
     """An orthographic camera.
 
     Attributes:
@@ -62,29 +62,29 @@ class View:
 _ARM = dict.fromkeys(("r_shoulder_pan_link", "r_shoulder_lift_link"), _TRUNK)
 _ARM |= {"e1": PAPER, "e2": PAPER, "e1p": INK, "e2p": INK, "goal": GREEN, "object": ORANGE}
 _TORSO = dict.fromkeys(("torso", "lwaist", "pelvis"), _TRUNK)
-_PLANAR = View(1.05, (0.0, 0.0, 0.75), follow=True, forward=True, spacing=0.5, colours=_TORSO)
-_BIPED = View(1.15, (0.0, 0.0, 0.8), 28.0, 16.0, follow=True, forward=True, colours=_TORSO)
-_ANT = View(1.35, (0.0, 0.0, 0.35), 22.0, 30.0, follow=True, forward=True, colours=_TORSO)
-VIEWS: dict[str, View] = {
+_PLANAR = Camera(1.05, (0.0, 0.0, 0.75), follow=True, forward=True, spacing=0.5, colours=_TORSO)
+_BIPED = Camera(1.15, (0.0, 0.0, 0.8), 28.0, 16.0, follow=True, forward=True, colours=_TORSO)
+_ANT = Camera(1.35, (0.0, 0.0, 0.35), 22.0, 30.0, follow=True, forward=True, colours=_TORSO)
+CAMERAS: dict[str, Camera] = {
     "ant": dataclasses.replace(_ANT, other=("aux_1", "link 2", "aux_4", "link 8")),
     "halfcheetah": dataclasses.replace(_PLANAR, centre=(0.05, 0.0, 0.66), other=("fthigh", "fshin", "ffoot")),
     "hopper": _PLANAR,
     "humanoid": _BIPED,
     "humanoidstandup": dataclasses.replace(_BIPED, centre=(0.0, 0.0, 0.6), forward=False),
-    "inverted_double_pendulum": View(1.35, (0.0, 0.0, 0.5), colours={"cart": INK, "pole2": SKY}),
-    "inverted_pendulum": View(1.1, (0.0, 0.0, 0.3), colours={"cart": INK}),
-    "pusher": View(0.8, (0.32, -0.3, -0.12), 25.0, 42.0, spacing=0.5, colours=_ARM),
-    "reacher": View(0.26, elevation=90.0, colours={"body1": SKY, "fingertip": INK, "target": GREEN}),
+    "inverted_double_pendulum": Camera(1.35, (0.0, 0.0, 0.5), colours={"cart": INK, "pole2": SKY}),
+    "inverted_pendulum": Camera(1.1, (0.0, 0.0, 0.3), colours={"cart": INK}),
+    "pusher": Camera(0.8, (0.32, -0.3, -0.12), 25.0, 42.0, spacing=0.5, colours=_ARM),
+    "reacher": Camera(0.26, elevation=90.0, colours={"body1": SKY, "fingertip": INK, "target": GREEN}),
     "walker2d": dataclasses.replace(_PLANAR, other=("thigh_left", "leg_left", "foot_left")),
 }
-"""Brax's name of a task -> its view."""
+"""Brax's name of a task, and its camera."""
 
 
-def view_of(env_name: str, bodies: Bodies) -> View:
-    """The view of a task; for a task without one, a three-quarter view that is wide enough."""
-    if env_name in VIEWS:
-        return VIEWS[env_name]
+def camera_of(env_name: str, bodies: Bodies) -> Camera:
+    """The camera of a task; for an unknown task, a three-quarter view that is wide enough."""
+    if env_name in CAMERAS:
+        return CAMERAS[env_name]
     reach = sum(float(np.abs(s.points).max() + s.radius) for s in bodies.moving)
     half = float(np.clip(reach / 4, 0.3, 3.0))
     trunk = bodies.links[0] if bodies.links else ""
-    return View(half, (0, 0, half / 2), 28.0, 20.0, follow=True, colours={trunk: _TRUNK})
+    return Camera(half, (0, 0, half / 2), 28.0, 20.0, follow=True, colours={trunk: _TRUNK})

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hades.pictures.scenes.brax_states import can_pose, state_scene
-from hades.pictures.scenes.cameras import VIEWS
+from hades.pictures.scenes.cameras import CAMERAS
 from hades.pictures.scenes.classic import SCENES
 from hades.pictures.scenes.frames import draw_frame
 
@@ -31,7 +31,7 @@ def can_draw(env_name: str, obs_shape: tuple[int, ...]) -> bool:
 
 def explanation(env_name: str) -> str:
     """Explain a scene in one or two sentences; empty where it needs no explanation."""
-    return _EXPLANATIONS.get(env_name) or (_POSES if env_name in VIEWS else "")
+    return _EXPLANATIONS.get(env_name) or (_POSES if env_name in CAMERAS else "")
 
 
 _ARROWS = "Orange arrows are velocities."

@@ -6,7 +6,7 @@ import numpy as np
 
 from hades.pictures.palette import GRID, MUTED, SCENE, SLATE, mix
 from hades.pictures.scenes.bodies import Shape
-from hades.pictures.scenes.cameras import View
+from hades.pictures.scenes.cameras import Camera
 from hades.pictures.scenes.canvas import Canvas
 from hades.text import fixed
 
@@ -20,7 +20,7 @@ class Ground:
     """A horizontal plane of a model, as a view shows it with `half` metres from the middle to the edge."""
 
     plane: Shape
-    view: View
+    camera: Camera
     half: float
 
     @property
@@ -36,11 +36,11 @@ class Ground:
             target: f64[3], the place in the world that the camera is directed at.
         """
         if is_table(self.plane):
-            if self.view.elevation < 90:  # straight from above it would only be a frame
-                corners = self.view.flat(self.plane.points)
+            if self.camera.elevation < 90:  # straight from above it would only be a frame
+                corners = self.camera.flat(self.plane.points)
                 canvas.polygon(corners, _FLOOR)
                 canvas.line([*corners, corners[0]], _RULER, 1.2)
-        elif self.view.elevation == 0:
+        elif self.camera.elevation == 0:
             self._from_the_side(canvas, middle)
         else:
             self._from_above(canvas, middle, target)
@@ -61,13 +61,13 @@ class Ground:
         """A grid, and a ruler along x in front of the bodies."""
         canvas.polygon(middle + 2 * self.half * np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]), _FLOOR)
         step = self._step
-        foreshortening = max(float(np.sin(np.deg2rad(self.view.elevation))), 0.25)
+        foreshortening = max(float(np.sin(np.deg2rad(self.camera.elevation))), 0.25)
         reach = int(np.ceil(3 * self.half / foreshortening / step))
         xs, ys = (step * (round(place / step) + np.arange(-reach, reach + 1)) for place in target[:2])
         lines = [[(x, ys[0]), (x, ys[-1])] for x in xs] + [[(xs[0], y), (xs[-1], y)] for y in ys]
         for line in lines:
             canvas.line(self._flat(line), _LINE, 1.2)
-        if self.view.forward:
+        if self.camera.forward:
             front = ys[reach - 1]
             canvas.line(self._flat([(xs[0], front), (xs[-1], front)]), _RULER, 1.6)
             for x, place in zip(xs, self._flat([(x, front) for x in xs]), strict=True):
@@ -76,12 +76,12 @@ class Ground:
 
     def _flat(self, places: list[tuple[float, float]]) -> np.ndarray:
         """Places f64[K, 2] of the ground in the picture's coordinates."""
-        return self.view.flat(np.array([(x, y, self.height) for x, y in places]))
+        return self.camera.flat(np.array([(x, y, self.height) for x, y in places]))
 
     @property
     def _step(self) -> float:
         """Metres between marks; more where the view has widened."""
-        return self.view.spacing * (1 if self.half < 1.6 * self.view.half else 2)
+        return self.camera.spacing * (1 if self.half < 1.6 * self.camera.half else 2)
 
 
 def is_table(plane: Shape) -> bool:

@@ -145,7 +145,7 @@ def _geom(motion: Motion, shape: Shape) -> dict[str, Any]:
         size = 2 * size if is_table(shape) else 0 * size
     if shape.kind == "ellipsoid":
         size = np.full(3, size.mean())
-    linear = [round((c / 255.0) ** 2.2, 4) for c in rgb(motion.view.colour(motion.bodies, shape))]
+    linear = [round((c / 255.0) ** 2.2, 4) for c in rgb(motion.camera.colour(motion.bodies, shape))]
     geom = {
         "name": _KINDS.get(shape.kind, shape.kind.capitalize()),
         "link_idx": shape.link,
@@ -159,14 +159,16 @@ def _geom(motion: Motion, shape: Shape) -> dict[str, Any]:
 
 def _camera(motion: Motion) -> dict[str, Any]:
     """Near the view of the pictures, a little from above so that it looks like a space."""
-    view = motion.view
-    raised = type(view)(view.half, azimuth=view.azimuth or 12.0, elevation=float(np.clip(view.elevation, 14.0, 65.0)))
-    distance = 1.25 * view.half / np.tan(_FIELD_OF_VIEW / 2)
-    target = motion.positions[0, 0].astype(np.float64) if view.follow else np.array(view.centre)
+    camera = motion.camera
+    raised = type(camera)(
+        camera.half, azimuth=camera.azimuth or 12.0, elevation=float(np.clip(camera.elevation, 14.0, 65.0))
+    )
+    distance = 1.25 * camera.half / np.tan(_FIELD_OF_VIEW / 2)
+    target = motion.positions[0, 0].astype(np.float64) if camera.follow else np.array(camera.centre)
     return {
         "target": np.nan_to_num(target).tolist(),
         "position": np.nan_to_num(target + distance * raised.axes[2]).tolist(),
         "distance": float(distance),
-        "follow": view.follow,
+        "follow": camera.follow,
         "background": SCENE,
     }

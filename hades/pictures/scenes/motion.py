@@ -9,7 +9,7 @@ from jax import Array
 
 from hades.environments.base import EnvState
 from hades.pictures.scenes.bodies import Bodies, bodies_of
-from hades.pictures.scenes.cameras import View, view_of
+from hades.pictures.scenes.cameras import Camera, camera_of
 from hades.pictures.scenes.canvas import Canvas
 from hades.pictures.scenes.stage import Stage
 
@@ -52,18 +52,18 @@ class Motion:
         return cls(env_name, bodies_of(model), positions, rotations, float(native.dt))
 
     @cached_property
-    def view(self) -> View:
-        return view_of(self.env_name, self.bodies)
+    def camera(self) -> Camera:
+        return camera_of(self.env_name, self.bodies)
 
     @cached_property
     def _stage(self) -> Stage:
-        return Stage.fitting(self.bodies, self.view, self.positions, self.rotations)
+        return Stage.fitting(self.bodies, self.camera, self.positions, self.rotations)
 
     def draw(self, t: int, size: int) -> Canvas:
         """The bodies before step t."""
-        trail = self.positions[: t + 1, 0] if self.view.follow else None
+        trail = self.positions[: t + 1, 0] if self.camera.follow else None
         return self._stage.draw(self.positions[t], self.rotations[t], size, trail=trail)
 
     def distance(self, t: int) -> float | None:
         """Metres that the root has moved along +x before step t; None where that is not the task."""
-        return float(self.positions[t, 0, 0] - self.positions[0, 0, 0]) if self.view.forward else None
+        return float(self.positions[t, 0, 0] - self.positions[0, 0, 0]) if self.camera.forward else None

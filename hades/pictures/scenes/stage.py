@@ -7,7 +7,7 @@ import numpy as np
 
 from hades.pictures.palette import GRID, INK, ORANGE, PAPER, SCENE, SLATE, mix
 from hades.pictures.scenes.bodies import Bodies, Shape, circle, hull
-from hades.pictures.scenes.cameras import View
+from hades.pictures.scenes.cameras import Camera
 from hades.pictures.scenes.canvas import Canvas
 from hades.pictures.scenes.ground import Ground
 
@@ -23,15 +23,16 @@ class Stage:
     """Bodies under a camera that shows `half` metres from the middle to the edge in every picture."""
 
     bodies: Bodies
-    view: View
+    camera: Camera
     half: float
 
     @classmethod
-    def fitting(cls, bodies: Bodies, view: View, positions: np.ndarray, rotations: np.ndarray) -> "Stage":
+    def fitting(cls, bodies: Bodies, camera: Camera, positions: np.ndarray, rotations: np.ndarray) -> "Stage":
         """A stage wide enough for nearly all of T poses, f[T, L, 3] and f[T, L, 4]."""
-        low, high = cls(bodies, view, view.half)._reach(_finite(positions), _finite(rotations))
+        low, high = cls(bodies, camera, camera.half)._reach(_finite(positions), _finite(rotations))
         needed = float(np.percentile(_ROOM * np.maximum(np.abs(low), np.abs(high)).max(-1), 95))
-        return cls(bodies, view, float(np.clip(needed, view.half, (_FAR if view.follow else _FAR_FIXED) * view.half)))
+        most = (_FAR if camera.follow else _FAR_FIXED) * camera.half
+        return cls(bodies, camera, float(np.clip(needed, camera.half, most)))
 
     def draw(
         self,
@@ -52,42 +53,42 @@ class Stage:
         """
         positions, rotations = _finite(positions), _finite(rotations)
         target = self._target(positions, rotations)
-        middle = self.view.flat(target) + self._aside(positions, rotations)
+        middle = self.camera.flat(target) + self._aside(positions, rotations)
         canvas = Canvas(size, self.half, middle)
         if self._ground is not None:
             self._ground.draw(canvas, middle, target)
-            if self.view.elevation > 0:
+            if self.camera.elevation > 0:
                 self._trail_and_shadows(canvas, self._ground.height, trail, positions, rotations)
         placed = [(s, self.bodies.place(s, positions, rotations)) for s in self.bodies.shapes if s.kind != "plane"]
         for shape, points in sorted(placed, key=lambda pair: self._depth(*pair)):
             self._shape(canvas, shape, points)
             if shape.link >= 0:
-                self._mark_if_outside(canvas, middle, shape, self.view.flat(points).mean(0))
+                self._mark_if_outside(canvas, middle, shape, self.camera.flat(points).mean(0))
         if velocity is not None:
             speed = max(float(np.linalg.norm(np.nan_to_num(velocity))), 1e-9)
             arrow = np.nan_to_num(velocity) / speed * np.tanh(speed / _FAST) * 0.6 * self.half
-            canvas.arrow(self.view.flat(positions[0]), self.view.flat(arrow), ORANGE)
+            canvas.arrow(self.camera.flat(positions[0]), self.camera.flat(arrow), ORANGE)
         return canvas
 
     @cached_property
     def _ground(self) -> Ground | None:
         """The highest plane in view."""
-        grounds = [Ground(s, self.view, self.half) for s in self.bodies.shapes if s.kind == "plane"]
-        in_view = [g for g in grounds if abs(g.height - self.view.centre[2]) < 2 * self.half]
+        grounds = [Ground(s, self.camera, self.half) for s in self.bodies.shapes if s.kind == "plane"]
+        in_view = [g for g in grounds if abs(g.height - self.camera.centre[2]) < 2 * self.half]
         return max(in_view, key=lambda g: g.height, default=None)
 
     def _target(self, positions: np.ndarray, rotations: np.ndarray) -> np.ndarray:
         """f64[..., 3], the point in the world that the camera is directed at."""
-        centre = np.array(self.view.centre)
-        if not self.view.follow:
+        centre = np.array(self.camera.centre)
+        if not self.camera.follow:
             return np.broadcast_to(centre, (*positions.shape[:-2], 3))
         each = [self.bodies.place(s, positions, rotations).mean(-2) for s in self.bodies.moving]
         return np.mean(each, 0) * [1.0, 1.0, 0.0] + centre
 
     def _reach(self, positions: np.ndarray, rotations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Least and largest coordinates in the picture f64[..., 2] of what moves, relative to the target."""
-        target = self.view.flat(self._target(positions, rotations))
-        placed = [(s, self.view.flat(self.bodies.place(s, positions, rotations))) for s in self.bodies.moving]
+        target = self.camera.flat(self._target(positions, rotations))
+        placed = [(s, self.camera.flat(self.bodies.place(s, positions, rotations))) for s in self.bodies.moving]
         low = np.min([flat.min(-2) - shape.radius for shape, flat in placed], 0)
         high = np.max([flat.max(-2) + shape.radius for shape, flat in placed], 0)
         return low - target, high - target
@@ -96,27 +97,27 @@ class Stage:
         """f64[2], how far the picture is moved so that the bodies are in it, the first link in any case."""
         low, high = self._reach(positions, rotations)
         room = self.half / _ROOM
-        root = self.view.flat(positions[0] - self._target(positions, rotations))
+        root = self.camera.flat(positions[0] - self._target(positions, rotations))
         shift = np.maximum(high - room, 0) + np.minimum(low + room, 0)
-        shift = np.where(high - low > 2 * room, (low + high) / 2 if self.view.follow else 0.0, shift)
+        shift = np.where(high - low > 2 * room, (low + high) / 2 if self.camera.follow else 0.0, shift)
         return np.clip(shift, root - room, root + room)
 
     def _depth(self, shape: Shape, points: np.ndarray) -> tuple[float, bool]:
         """Larger is nearer to the eye; in one plane, links of the other side are behind."""
-        depth = round(float((points @ self.view.axes[2]).mean()), 3)
-        return depth, not self.view.is_other(self.bodies, shape)
+        depth = round(float((points @ self.camera.axes[2]).mean()), 3)
+        return depth, not self.camera.is_other(self.bodies, shape)
 
     def _shape(self, canvas: Canvas, shape: Shape, points: np.ndarray) -> None:
         """Draw a shape with a darker edge, and a highlight where it is round: the light is in the upper left."""
-        colour = self.view.colour(self.bodies, shape)
+        colour = self.camera.colour(self.bodies, shape)
         edge = mix(colour, INK, 0.5)
         if not shape.radius:
-            outline = hull(self.view.flat(points))
+            outline = hull(self.camera.flat(points))
             canvas.polygon(outline, colour)
             canvas.line([*outline, outline[0]], edge, 1.2)
             return
         width = 2 * shape.radius * 120.0 / self.half  # 240ths of the picture's side
-        ends = self.view.flat(points[[0, -1]])
+        ends = self.camera.flat(points[[0, -1]])
         canvas.line(ends, edge, width)
         canvas.line(ends, colour, width - 2 * min(1.3, 0.2 * width))
         if width > 6:
@@ -131,7 +132,7 @@ class Stage:
         x, y = 0.07 * self.half * away / np.linalg.norm(away)
         tip = middle + 0.94 * self.half * away / np.abs(away).max()
         chevron = tip + np.array([(-x - y, x - y), (0.0, 0.0), (y - x, -x - y)])
-        canvas.line(chevron, self.view.colour(self.bodies, shape), 3.0)
+        canvas.line(chevron, self.camera.colour(self.bodies, shape), 3.0)
 
     def _trail_and_shadows(
         self, canvas: Canvas, ground: float, trail: np.ndarray | None, positions: np.ndarray, rotations: np.ndarray
@@ -139,14 +140,14 @@ class Stage:
         """Draw the trail and the shadows straight below the bodies, on the ground."""
         onto, at = np.array([1.0, 1.0, 0.0]), np.array([0.0, 0.0, ground])
         if trail is not None and len(trail) > 1:
-            canvas.line(self.view.flat(np.nan_to_num(trail) * onto + at), _TRAIL, 1.6)
-        if self.view.elevation == 90:
+            canvas.line(self.camera.flat(np.nan_to_num(trail) * onto + at), _TRAIL, 1.6)
+        if self.camera.elevation == 90:
             return
         for shape in self.bodies.moving:
             points = self.bodies.place(shape, positions, rotations)
             if shape.radius:
                 points = (points[:, None] + 0.95 * shape.radius * circle(20)).reshape(-1, 3)
-            canvas.polygon(hull(self.view.flat(points * onto + at)), _SHADOW)
+            canvas.polygon(hull(self.camera.flat(points * onto + at)), _SHADOW)
 
 
 def _finite(pose: np.ndarray) -> np.ndarray:

@@ -62,7 +62,7 @@ class RunNumbers:
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class MethodRuns:
     """The runs of one method on one environment."""
 
     method: str
@@ -84,7 +84,7 @@ class Cell:
 
     @cached_property
     def curves(self) -> dict[str, Curve]:
-        """By axis, from where all runs have been evaluated once to where the first one ended."""
+        """A curve for each axis, from where all runs have been evaluated once to where the first one ended."""
         return {axis: self._curve(axis) for axis in AXES}
 
     def _curve(self, axis: str) -> Curve:
@@ -117,7 +117,7 @@ class EnvironmentComparison:
     """
 
     name: str
-    cells: tuple[Cell, ...]
+    cells: tuple[MethodRuns, ...]
     random: float | None
     target: float
     target_source: str
@@ -179,7 +179,7 @@ def compare(
     environments = []
     for name, group in grouped(records, lambda r: r.environment).items():
         cells = [
-            Cell(method, tuple(map(_numbers, cell)), measurements.training_seconds.get((name, method)))
+            MethodRuns(method, tuple(map(_numbers, cell)), measurements.training_seconds.get((name, method)))
             for method, cell in grouped(group, lambda r: r.method).items()
         ]
         cells.sort(key=lambda cell: _rank(cell.method))
@@ -190,7 +190,8 @@ def compare(
             EnvironmentComparison(name, tuple(cells), chance, target, source, versions, budget(group[0]))
         )
     first = records[0]
-    everyones = {name: sorted({r.result["versions"].get(name, "–") for r in records}) for name in _libraries(records)}
+    libraries = dict.fromkeys(name for record in records for name in record.result["versions"])
+    everyones = {name: sorted({r.result["versions"].get(name, "–") for r in records}) for name in libraries}
     count, device = first.result.get("num_devices", 1), first.result.get("device", "unknown")
     return Comparison(tuple(environments), protocol(first), f"{count} × {device}", everyones)
 
@@ -221,7 +222,9 @@ def _thinned(grid: np.ndarray) -> np.ndarray:
     return grid[np.unique(np.clip(np.searchsorted(grid, wanted), 0, len(grid) - 1))]
 
 
-def _target(record: RunRecord, cells: Sequence[Cell], random: float | None, asked: float | None) -> tuple[float, str]:
+def _target(
+    record: RunRecord, cells: Sequence[MethodRuns], random: float | None, asked: float | None
+) -> tuple[float, str]:
     """The return to reach, and where it comes from."""
     if asked is not None:
         return asked, "asked for"
@@ -234,10 +237,6 @@ def _target(record: RunRecord, cells: Sequence[Cell], random: float | None, aske
         return best, "the best method's mean"
     target = float(f"{random + NEAR_BEST * (best - random):.3g}")
     return target, f"{100 * NEAR_BEST:.0f} % of the way from random actions to the best method's mean"
-
-
-def _libraries(records: Sequence[RunRecord]) -> list[str]:
-    return list(dict.fromkeys(name for record in records for name in record.result["versions"]))
 
 
 def sorted_methods(methods: Iterable[str]) -> tuple[str, ...]:

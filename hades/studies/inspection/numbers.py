@@ -17,12 +17,12 @@ from hades.studies.inspection.influence import Influence, measure_influence
 from hades.studies.inspection.nearest import Nearest, measure_nearest
 from hades.types import EnvSpec
 
-READING = "reading.json"
+INSPECTION = "reading.json"
 FORMAT_VERSION = 1
 
 
 @dataclasses.dataclass(frozen=True)
-class Reading:
+class Inspection:
     """The numbers behind the report's sections on a dataset.
 
     Attributes:
@@ -41,19 +41,19 @@ class Reading:
     frozen: bool = False
 
     def save(self, workdir: str | Path) -> Path:
-        """Write the file; equal readings write equal bytes."""
+        """Write the file; equal inspections write equal bytes."""
         content = {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
-        return write_bytes(Path(workdir) / READING, json.dumps(content, indent=1, allow_nan=False).encode())
+        return write_bytes(Path(workdir) / INSPECTION, json.dumps(content, indent=1, allow_nan=False).encode())
 
 
-def measure_reading(
+def inspect_dataset(
     dataset: DistilledDataset,
     num_inits: int = 8,
     num_episodes: int = 4,
     seed: int = 0,
     features: Sequence[str] = (),
     say: Callable[[str], None] = lambda text: None,
-) -> Reading:
+) -> Inspection:
     """Measure everything.
 
     Args:
@@ -81,7 +81,7 @@ def measure_reading(
     say(f"states that {num_inits} policies and random actions visit in {num_episodes} episodes each")
     nearest = measure_nearest(measured, num_inits, num_episodes, seed)
     influence = measure_influence(measured, num_inits, num_episodes, seed, say)
-    return Reading(
+    return Inspection(
         dataset=dataset_fingerprint(dataset),
         seed=seed,
         nearest=nearest,
@@ -91,13 +91,13 @@ def measure_reading(
     )
 
 
-def read_reading(workdir: str | Path) -> Reading | None:
-    """The reading in a folder; None where there is none.
+def read_inspection(workdir: str | Path) -> Inspection | None:
+    """The inspection in a folder; None where there is none.
 
     Raises:
         DatasetError: where the file is damaged or of another version.
     """
-    path = Path(workdir) / READING
+    path = Path(workdir) / INSPECTION
     if not path.is_file():
         return None
     try:
@@ -108,7 +108,7 @@ def read_reading(workdir: str | Path) -> Reading | None:
             "nearest": Nearest.from_json(values["nearest"]),
             "influence": Influence.from_json(values["influence"]),
         }
-        return Reading(**{**values, **parts})
+        return Inspection(**{**values, **parts})
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{path} cannot be read ({error}): run hades-inspect again.") from error
 
@@ -151,7 +151,7 @@ def feature_names(spec: EnvSpec) -> tuple[str, ...]:
 
 
 def dataset_fingerprint(dataset: DistilledDataset) -> str:
-    """Digest of a dataset's numbers, to check which dataset a reading describes."""
+    """Digest of a dataset's numbers, to check which dataset an inspection describes."""
     content = hashlib.sha256()
     for array in (dataset.observations, dataset.targets, dataset.obs_mean, dataset.obs_std):
         content.update(np.ascontiguousarray(array, np.float32).tobytes())

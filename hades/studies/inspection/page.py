@@ -13,36 +13,36 @@ from hades.runs.record import RunRecord
 from hades.studies.inspection.figures import distance_bars, influence_bars
 from hades.studies.inspection.influence import Influence
 from hades.studies.inspection.nearest import Nearest, NearestState
-from hades.studies.inspection.numbers import Reading, dataset_fingerprint, read_reading
+from hades.studies.inspection.numbers import Inspection, dataset_fingerprint, read_inspection
 from hades.text import integer, interval, number, return_text, signed
 
 MOST_TWINS = 32
 _MOST_ROWS = 12  # features of a pair in the table; those that differ most
 
 
-def reading_of(run: RunRecord) -> tuple[Reading | None, str]:
-    """The reading beside a run's dataset, and why there is none to show: how to get one, or what is wrong with it."""
+def inspection_of(run: RunRecord) -> tuple[Inspection | None, str]:
+    """The inspection beside a run's dataset, or the reason why there is none to show, with the remedy."""
     if run.dataset is None or len(run.dataset.environment.members) > 1:  # several tasks are not inspected at once
         return None, ""
     command = f"hades-inspect --workdir={run.workdir}"
     try:
-        reading = read_reading(run.workdir)
+        inspection = read_inspection(run.workdir)
     except DatasetError as error:
         return None, str(error)
-    if reading is None:
+    if inspection is None:
         what = "How near these states are to really visited ones, and what each pair is worth"
         return None, f"{what}: {command} measures it and writes it into this page."
-    if reading.dataset != dataset_fingerprint(run.dataset):
+    if inspection.dataset != dataset_fingerprint(run.dataset):
         return None, f"The reading.json beside this page is about another dataset; {command} measures this one."
-    return reading, ""
+    return inspection, ""
 
 
 def nearest_states(run: RunRecord) -> Markup:
     """Each synthetic observation beside the nearest visited one; one line where nothing has been measured."""
-    reading, problem = reading_of(run)
-    if run.dataset is None or reading is None:
+    inspection, problem = inspection_of(run)
+    if run.dataset is None or inspection is None:
         return html.hint(problem) if problem else Markup()
-    nearest, pairs = reading.nearest, pairs_of(run.dataset)
+    nearest, pairs = inspection.nearest, pairs_of(run.dataset)
     labels = [pairs.label(i) for i in range(len(pairs))]
     what = "Distance of each synthetic observation from the nearest visited state"
     return html.section(
@@ -52,7 +52,7 @@ def nearest_states(run: RunRecord) -> Markup:
         html.note(_how_distances_are_read(nearest, pairs)),
         _twins(nearest, pairs),
         _features(nearest, pairs),
-        html.note(_who_visited(reading)),
+        html.note(_who_visited(inspection)),
     )
 
 
@@ -164,25 +164,25 @@ def _features(nearest: Nearest, pairs: Pairs) -> Markup:
     return html.details("Feature by feature, those that differ most first", shown)
 
 
-def _who_visited(reading: Reading) -> str:
-    nearest = reading.nearest
+def _who_visited(inspection: Inspection) -> str:
+    nearest = inspection.nearest
     many = nearest.num_policies != 1
     text = (
         f"Visited: {integer(nearest.num_states)} states, drawn evenly from the {integer(nearest.num_steps)} of "
         f"{nearest.num_policies} {'policies' if many else 'policy'} trained on the dataset, {nearest.num_episodes} "
         f"whole episode{'s' if nearest.num_episodes != 1 else ''} {'each ' if many else ''}on report keys."
     )
-    if reading.frozen:
+    if inspection.frozen:
         text += " The file’s statistics restart at every evaluation; here they were made constant first."
     return text
 
 
 def influence(run: RunRecord) -> Markup:
     """The influence of each pair; empty where nothing has been measured."""
-    reading, _ = reading_of(run)
-    if run.dataset is None or reading is None:
+    inspection, _ = inspection_of(run)
+    if run.dataset is None or inspection is None:
         return Markup()
-    measured, pairs = reading.influence, pairs_of(run.dataset)
+    measured, pairs = inspection.influence, pairs_of(run.dataset)
     title = "Influence of each pair"
     if not measured.pairs:
         text = "The dataset is one pair: without it nothing is left to train on, so there is no influence to measure."

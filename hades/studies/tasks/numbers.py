@@ -142,7 +142,8 @@ def multitask(
     began, names = time.monotonic(), tuple(datasets)
     options: dict[str, Any] = {"layout": layout, "task_token": task_token}
     policy = policy or _common_policy(datasets)
-    floors = {name: _reference(dataset).floor for name, dataset in datasets.items()}
+    measured = {name: float(dataset.returns.get("mean", 0.0)) for name, dataset in datasets.items()}
+    floors = {name: reference(dataset.environment, measured[name]).floor for name, dataset in datasets.items()}
     merged = merge_all(datasets, floors, policy=policy, union=union, **options)
     singles, references, mergers = {}, {}, []
     tell = progress or (lambda done, total: None)
@@ -190,10 +191,6 @@ def merge_all(
         raise ConfigError(f"Merging takes at least two datasets, but there are {len(names)}.")
     groups = [*itertools.combinations(names, 2), *([names] if union and len(names) > 2 else [])]
     return {group: _merge(datasets, group, floors, policy, options) for group in groups}
-
-
-def _reference(dataset: DistilledDataset) -> Reference:
-    return reference(dataset.environment, float(dataset.returns.get("mean", 0.0)))
 
 
 def _merge(

@@ -11,7 +11,7 @@ from hades.runs.workdir import WorkDir
 from hades.studies.inspection.numbers import dataset_fingerprint
 
 
-def prepare_subject(workdir: str | Path, dataset: str | None = None) -> DistilledDataset:
+def prepare_dataset(workdir: str | Path, dataset: str | None = None) -> DistilledDataset:
     """The dataset to inspect; a given one is copied into the folder, so that the report there stands alone.
 
     Args:
