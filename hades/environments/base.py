@@ -1,14 +1,12 @@
 """The Environment interface."""
 
 import abc
-import importlib
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, TypeAlias
 
 from jax import Array
 
-from hades.errors import MissingPackageError
 from hades.types import EnvSpec, Key, TimeStep
 
 EnvState: TypeAlias = Any
@@ -48,15 +46,3 @@ class Environment(abc.ABC):
     def versions(self) -> dict[str, str]:
         """Packages that decide what this environment is, with their versions."""
         return {}
-
-
-def import_module(name: str, install: str) -> Any:
-    """Import a module that defines environments.
-
-    Raises:
-        MissingPackageError: where it cannot be imported, with the arguments `install` of pip.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MissingPackageError(f"These environments need {name} ({error}): pip install {install}") from error

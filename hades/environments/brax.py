@@ -15,7 +15,7 @@ from typing import Any
 import jax
 from jax import Array
 
-from hades.environments.base import Environment, EnvState, import_module
+from hades.environments.base import Environment, EnvState
 from hades.environments.physics import body_info, first_state, guarded_step, quiet
 from hades.errors import ConfigError, MissingPackageError, offer
 from hades.registry import options, register
@@ -107,7 +107,7 @@ class Brax(Environment):
 
     Raises:
         ConfigError: for an unknown environment, backend or option, naming the known ones.
-        MissingPackageError: where the package of the environment or backend is not installed.
+        MissingPackageError: where the package of the backend is not installed.
     """
 
     env_name: str
@@ -235,4 +235,5 @@ def _plain(name: str) -> str:
 
 def _brax() -> Any:
     with quiet():
-        return import_module("brax.envs", "brax")
+        import brax.envs
+    return brax.envs
