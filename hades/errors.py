@@ -1,6 +1,7 @@
 """Errors that are part of the interface: one paragraph that names the value, the place and the remedy."""
 
 import difflib
+import sys
 from collections.abc import Iterable
 
 
@@ -36,6 +37,11 @@ def require(holds: object, message: str) -> None:
     """
     if not holds:
         raise ConfigError(message)
+
+
+def notice(text: str) -> None:
+    """Print a line on stderr in one write, so that lines of threads do not mix; stdout is for results."""
+    print(f"{text}\n", end="", file=sys.stderr, flush=True)
 
 
 def offer(name: str, choices: Iterable[str]) -> str:

@@ -17,8 +17,17 @@ from hades.studies.comparable import check_agreement, read_finished
 from hades.studies.comparison.measurements import measure
 from hades.studies.comparison.numbers import compare
 from hades.studies.comparison.page import page, write_comparison
-from hades.studies.grid import Settings, plan_grid, plan_text, run_grid
-from hades.studies.grid_values import check_names, parse_pair, parse_seeds, parse_values, value_for
+from hades.studies.grid import (
+    Settings,
+    check_names,
+    parse_pair,
+    parse_seeds,
+    parse_values,
+    plan_grid,
+    plan_text,
+    value_for,
+)
+from hades.studies.many_runs import in_process, report, run_all
 
 ENVIRONMENTS = flags.DEFINE_list("environments", [], "As configs are named: cartpole,freeway.")
 METHODS = flags.DEFINE_list("methods", ["hades_r", "hades_f", "es", "ppo"], "As configs are named.")
@@ -43,30 +52,29 @@ def main() -> int:
     if RUN.value and not (SECONDS.value or STEPS.value):
         raise app.UsageError("give --max_seconds or --max_env_steps: a comparison needs an equal budget")
     folder = Path(WORKDIR.value)
-    eval_inits, eval_episodes = parse_pair(SELECTION.value, "selection")
-    report_inits, report_episodes = parse_pair(REPORT.value, "report")
     settings = Settings(
         max_seconds=parse_values(SECONDS.value, "max_seconds"),
         max_env_steps=parse_values(STEPS.value, "max_env_steps"),
         eval_every=parse_values(EVERY.value, "eval_every"),
-        eval_inits=eval_inits,
-        eval_episodes=eval_episodes,
-        report_inits=report_inits,
-        report_episodes=report_episodes,
+        selection=parse_pair(SELECTION.value, "selection"),
+        report=parse_pair(REPORT.value, "report"),
         bindings=tuple(BINDINGS.value),
         variant=VARIANT.value,
     )
     runs = plan_grid(ENVIRONMENTS.value, METHODS.value, parse_seeds(SEEDS.value), folder, settings)
     reach = parse_values(REACH.value, "reach")
-    check_names(reach, "reach", [one.environment for one in runs])
+    environments = [one.values["environment"] for one in runs]
+    check_names(reach, "reach", environments)
     if DRY_RUN.value:
         print(plan_text(runs))
         return 0
     if RUN.value:
-        run_grid(runs, lambda line: print(line, flush=True), progress=PROGRESS.value).check()
+        ends = run_all(runs, in_process(PROGRESS.value), lambda line: print(line, flush=True))
+        if status := report(runs, ends):
+            return status
     records = read_finished({one.workdir: one.command for one in runs})
     check_agreement(records)  # before anything is measured
-    wanted = {record.environment: value_for(reach, one.environment) for record, one in zip(records, runs, strict=True)}
+    wanted = {record.environment: value_for(reach, name) for record, name in zip(records, environments, strict=True)}
     targets = {name: value for name, value in wanted.items() if value is not None}
     comparison = compare(records, targets, measure(records))
     files = write_comparison(comparison, folder)

@@ -12,8 +12,9 @@ from absl import app, flags
 
 from hades.machines.gke import jobset, kubectl
 from hades.machines.gke.settings import Gpu, Settings, Storage, Tpu
-from hades.machines.job import Job, stay_off_accelerators
+from hades.machines.job import stay_off_accelerators
 from hades.runs.command_line import start
+from hades.runs.job import Job
 
 CONFIG = flags.DEFINE_string("config", None, "A shipped config's name, or a gin file, which is sent along.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run below --mount; a relative one is taken from there.")

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from absl import app, flags
 
-from hades.machines.job import Job, stay_off_accelerators
+from hades.machines.job import stay_off_accelerators
 from hades.machines.slurm import Allocation, SlurmRun
 from hades.runs.command_line import start
+from hades.runs.job import Job
 
 CONFIG = flags.DEFINE_string("config", None, "A shipped config or a gin file.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, on a file system that the nodes share.")

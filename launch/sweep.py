@@ -9,16 +9,15 @@ continue: after a stop, run the same command again.
 """
 
 import shlex
-import sys
 from pathlib import Path
 
 from absl import app, flags
 
 from hades.machines.job import stay_off_accelerators
-from hades.machines.sweep import TARGETS, Point, check_folders, parse_axis, plan_sweep, state_of, table, write_plan
-from hades.machines.sweep_run import point_command, run_elsewhere, run_local, status_of
+from hades.machines.sweep import TARGETS, Programs, parse_axis, plan_sweep, point_command, table, write_plan
 from hades.runs.command_line import start
-from hades.studies.grid_values import parse_seeds
+from hades.studies.grid import parse_seeds
+from hades.studies.many_runs import report, run_all
 
 CONFIG = flags.DEFINE_string("config", None, "A shipped config's name, or a gin file.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Gets a folder a point, sweep.json and the logs.")
@@ -40,35 +39,23 @@ def main() -> int:
     axes = [parse_axis(line) for line in VARY.value]
     seeds = parse_seeds(SEEDS.value) if SEEDS.present else []
     points = plan_sweep(CONFIG.value, WORKDIR.value, axes, seeds, BINDINGS.value)
-    check_folders(points)
+    states = table(points, {})  # refuses folders that hold other runs
     further = [word for text in LAUNCHER.value for word in shlex.split(text)]
     if not EXECUTE.value:
-        _print_plan(points, further)
+        print(f"{states}\n\n{len(points)} points; --execute runs what is not finished:\n")
+        for point in points:
+            print(shlex.join(point_command(ON.value, point, further)))
         return 0
     record = Path(RECORD.value or WORKDIR.value)
     write_plan(record, CONFIG.value, ON.value, points)
-    logs = record / "logs"
-    if ON.value == "local":
-        outcome = run_local(points, further, logs, _say, parallel=PARALLEL.value, max_restarts=RESTARTS.value)
-    else:
-        outcome = run_elsewhere(points, ON.value, further, logs, _say)
-    print(f"\n{table(outcome.rows(points))}")
-    for name, log in outcome.failures.items():
-        print(f"\nhades: {name} failed; its log is {log}", file=sys.stderr)
-    if outcome.failures or outcome.interrupted:
-        print("\nThe same command continues what is not finished.", file=sys.stderr)
-    return status_of(outcome)
-
-
-def _print_plan(points: list[Point], further: list[str]) -> None:
-    print(table([(point.name, state_of(point), "") for point in points]))
-    print(f"\n{len(points)} points; --execute runs what is not finished:\n")
-    for point in points:
-        print(shlex.join(point_command(ON.value, point, further)))
+    make = Programs(ON.value, further, record / "logs", _say, RESTARTS.value)
+    ends = run_all(points, make, _say, parallel=PARALLEL.value if ON.value == "local" else 1)
+    print(f"\n{table(points, ends)}")
+    return report(points, ends)
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(f"{line}\n", end="", flush=True)  # one write: points that run at once print from threads
 
 
 def run() -> None:

@@ -13,8 +13,8 @@ from absl import app, flags
 
 from hades.runs.command_line import print_files, start
 from hades.studies.comparable import read_finished
-from hades.studies.grid import Settings, plan_grid, plan_text, run_grid
-from hades.studies.grid_values import parse_pair, parse_seeds, parse_sizes, parse_values
+from hades.studies.grid import Settings, parse_pair, parse_seeds, parse_sizes, parse_values, plan_grid, plan_text
+from hades.studies.many_runs import in_process, report, run_all
 from hades.studies.size.numbers import size_sweep
 from hades.studies.size.page import page, write_size_sweeps
 
@@ -39,15 +39,11 @@ def main() -> int:
     if not (SECONDS.value or STEPS.value):
         raise app.UsageError("give --max_seconds or --max_env_steps: all sizes need an equal budget")
     folder, seeds = Path(WORKDIR.value), parse_seeds(SEEDS.value)
-    eval_inits, eval_episodes = parse_pair(SELECTION.value, "selection")
-    report_inits, report_episodes = parse_pair(REPORT.value, "report")
     settings = Settings(
         max_seconds=parse_values(SECONDS.value, "max_seconds"),
         max_env_steps=parse_values(STEPS.value, "max_env_steps"),
-        eval_inits=eval_inits,
-        eval_episodes=eval_episodes,
-        report_inits=report_inits,
-        report_episodes=report_episodes,
+        selection=parse_pair(SELECTION.value, "selection"),
+        report=parse_pair(REPORT.value, "report"),
         variant=VARIANT.value,
     )
     runs = []
@@ -58,9 +54,11 @@ def main() -> int:
     if DRY_RUN.value:
         print(plan_text(runs))
         return 0
-    run_grid(runs, lambda line: print(line, flush=True), progress=PROGRESS.value).check()
-    names = dict.fromkeys(one.environment for one in runs)
-    groups = [{one.workdir: one.command for one in runs if one.environment == name} for name in names]
+    ends = run_all(runs, in_process(PROGRESS.value), lambda line: print(line, flush=True))
+    if status := report(runs, ends):
+        return status
+    names = dict.fromkeys(one.values["environment"] for one in runs)
+    groups = [{one.workdir: one.command for one in runs if one.values["environment"] == name} for name in names]
     sweeps = [size_sweep(read_finished(group)) for group in groups]
     files = write_size_sweeps(sweeps, folder)
     print(f"\n{page(sweeps).markdown()}")

@@ -10,11 +10,12 @@ Without --execute it prints the commands. docs/launch_tpu.md explains it step by
 
 from absl import app, flags
 
-from hades.machines.job import Job, stay_off_accelerators
+from hades.machines.job import stay_off_accelerators
 from hades.machines.source import checkout, package
 from hades.machines.tpu.resource import HOUR, Patience, Pod, delete
 from hades.machines.tpu.training import PodRun, plan_text
 from hades.runs.command_line import start
+from hades.runs.job import Job
 from hades.runs.signals import INTERRUPTED
 
 CONFIG = flags.DEFINE_string("config", None, "A shipped config or a gin file, which is copied to the machines.")

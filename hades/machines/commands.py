@@ -1,15 +1,11 @@
 """Commands for other machines: shown by default, run on request, each with a time limit and an explained failure."""
 
-import contextlib
 import dataclasses
-import os
 import shlex
-import signal
-import subprocess
-import threading
 from collections.abc import Callable, Sequence
 
 from hades.errors import HadesError
+from hades.machines.children import Child
 
 MINUTE = 60.0
 
@@ -48,7 +44,7 @@ class Done:
 
     @property
     def reason(self) -> str:
-        """The last lines that it said, for an error's text."""
+        """The last lines of its output, for an error's text."""
         said = (self.stderr.strip() or self.stdout.strip()).splitlines()
         return " / ".join(line.strip() for line in said[-3:]) or "it said nothing"
 
@@ -75,56 +71,19 @@ def attempt(command: Command) -> Done:
     Raises:
         LaunchError: when it cannot be started, or hangs.
     """
-    try:
-        done = subprocess.run(
-            command.words, input=command.stdin, capture_output=True, text=True, timeout=command.timeout
-        )
-    except FileNotFoundError as error:
-        raise _not_found(command) from error
-    except subprocess.TimeoutExpired as error:
-        raise _hung(command) from error
-    return Done(done.returncode, done.stdout, done.stderr)
+    out: list[str] = []
+    err: list[str] = []
+    status = _finish(command, out.append, err.append)
+    return Done(status, "".join(f"{line}\n" for line in out), "".join(f"{line}\n" for line in err))
 
 
 def stream(command: Command, on_line: Callable[[str], None]) -> int:
-    """Run a command and hand over each line that it says as it comes; its status.
+    """Run a command, call a function with each line of its output as it comes, and return its status.
 
     Raises:
         LaunchError: when it cannot be started, or is still running after its time limit.
     """
-    try:
-        process = subprocess.Popen(
-            command.words,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-    except FileNotFoundError as error:
-        raise _not_found(command) from error
-    hung = threading.Event()
-
-    def stop() -> None:
-        hung.set()
-        _kill_session(process)
-
-    timer = threading.Timer(command.timeout, stop)
-    timer.daemon = True
-    timer.start()
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            on_line(line.rstrip("\n"))
-        status = process.wait()
-    except BaseException:
-        _kill_session(process)
-        raise
-    finally:
-        timer.cancel()
-    if hung.is_set():
-        raise _hung(command)
-    return status
+    return _finish(command, on_line)
 
 
 def shell_line(words: Sequence[str]) -> str:
@@ -132,20 +91,15 @@ def shell_line(words: Sequence[str]) -> str:
     return shlex.join(words)
 
 
-def _kill_session(process: "subprocess.Popen[str]") -> None:
-    """End a process with what it started: an ssh below gcloud would hold the pipe open."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-def _not_found(command: Command) -> LaunchError:
-    return LaunchError(
-        f"{command.words[0]} is not on PATH here. Install it, or run this where it is. The command: {command}"
-    )
-
-
-def _hung(command: Command) -> LaunchError:
-    return LaunchError(
-        f"{command.words[0]} gave no answer within {command.timeout:.0f} s and was stopped. Run the command again; "
-        f"what was done before is kept. The command: {command}"
-    )
+def _finish(command: Command, *sinks: Callable[[str], None]) -> int:
+    try:
+        return Child(command.words, *sinks, stdin=command.stdin or "").wait(command.timeout)
+    except FileNotFoundError as error:
+        raise LaunchError(
+            f"{command.words[0]} is not on PATH here. Install it, or run this where it is. The command: {command}"
+        ) from error
+    except TimeoutError as error:
+        raise LaunchError(
+            f"{command.words[0]} gave no answer within {command.timeout:.0f} s and was stopped. Run the command again; "
+            f"what was done before is kept. The command: {command}"
+        ) from error

@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
+from hades.machines.children import Child
 from hades.text import markdown_table
 
 DISTRIBUTION = "hades-rl"
@@ -230,7 +230,7 @@ def check_environment() -> list[Row]:
 
 
 def probe(name: str, *arguments: str, timeout: float, remedy: str, program: Sequence[str] = ()) -> Mapping[str, Any]:
-    """What a probe in a child process found.
+    """Return the findings of a probe in a child process.
 
     Args:
         name, arguments: of a function in `doctor_probe.py`.
@@ -239,22 +239,23 @@ def probe(name: str, *arguments: str, timeout: float, remedy: str, program: Sequ
         program: what to start in its place; for tests.
 
     Raises:
-        Problem: when it fails, says nothing readable, or hangs.
+        Problem: when it fails, prints nothing that can be read, or hangs.
     """
     words = [*(program or (sys.executable, "-m", "hades.machines.doctor_probe")), name, *arguments]
-    child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    out: list[str] = []
+    err: list[str] = []
     try:
-        stdout, stderr = child.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        child.kill()  # not waited for: one that hangs in the kernel, on a dead NFS server, cannot be killed
+        status = Child(words, out.append, err.append).wait(timeout)
+    except TimeoutError:
         raise Problem(f"no answer within {timeout:g} s", remedy) from None
-    if child.returncode:
-        last = stderr.strip().rpartition("\n")[-1].strip()
-        raise Problem(last[:400] or f"ended with status {child.returncode} without a word", remedy)
+    if status != 0:
+        lines = [line.strip() for line in err if line.strip()]
+        raise Problem(lines[-1][:400] if lines else f"ended with status {status} without a word", remedy)
     try:
-        return json.loads(stdout.splitlines()[-1])
+        return json.loads(out[-1])
     except (json.JSONDecodeError, IndexError):
-        raise Problem(f"said nothing that can be read: {stdout[-200:]!r}", remedy) from None
+        said = "\n".join(out)
+        raise Problem(f"said nothing that can be read: {said[-200:]!r}", remedy) from None
 
 
 def _enough(check: str, found: str, enough: bool, remedy: str) -> Row:

@@ -14,7 +14,7 @@ from typing import NoReturn
 import jax
 from absl import flags
 
-from hades.errors import ConfigError, HadesError
+from hades.errors import ConfigError, HadesError, notice
 from hades.machines.job import stay_off_accelerators
 from hades.machines.supervisor import WORKER, Worker, supervise
 from hades.runs.processes import Meeting, UnreachableError, join
@@ -126,7 +126,7 @@ def _as_worker(work: Callable[[], int]) -> int:
 
 def _leave(text: str, status: int) -> NoReturn:
     try:
-        print(f"\n{text}", file=sys.stderr, flush=True)
+        notice(f"\n{text}")
         sys.stdout.flush()
     finally:  # also where nobody listens any more
         os._exit(status)

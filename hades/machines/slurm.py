@@ -20,8 +20,8 @@ from pathlib import Path
 from hades.data.files import write_bytes
 from hades.errors import require
 from hades.machines.commands import MINUTE, Command, LaunchError, check
-from hades.machines.job import Job
 from hades.machines.scripts import fill
+from hades.runs.job import Job
 from hades.runs.signals import FINISHED, INTERRUPTED, PROCESS_LOST
 from hades.runs.workdir import WorkDir
 

@@ -1,4 +1,4 @@
-"""A parent that watches the processes of a run, and says which one died when they cannot say it themselves.
+"""A parent that watches the processes of a run and names the one that died, which they often cannot.
 
 A process whose peer is gone hangs in a collective, or is aborted by JAX without an exception. So each of them has a
 light parent that never touches a device: it passes signals on, ends what would hang, and explains.
@@ -10,20 +10,19 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import IO, TextIO
+from typing import TextIO
 
+from hades.errors import notice
+from hades.machines.children import Child
 from hades.runs.jax_internals import ABORTED, GREETING, LEADER_LOST, NOT_JOINED, unhealthy_processes
 from hades.runs.processes import PEERS
-from hades.runs.signals import FAILED, FINISHED, INTERRUPTED, PROCESS_LOST, STOPPING
+from hades.runs.signals import FAILED, FINISHED, INTERRUPTED, PROCESS_LOST, handled
 
 WORKER = "HADES_WORKER"
 """Environment variable that tells a process that it is to do the work, and the number of its parent."""
@@ -56,9 +55,8 @@ class Worker:
 @dataclasses.dataclass(eq=False)
 class _Running:
     worker: Worker
-    process: subprocess.Popen[bytes]
+    child: Child
     said: deque[str]  # its last lines on stderr
-    readers: list[threading.Thread]
 
 
 def supervise(workers: Sequence[Worker]) -> int:
@@ -70,89 +68,71 @@ def supervise(workers: Sequence[Worker]) -> int:
     with tempfile.TemporaryDirectory(prefix="hades-") as folder:
         peers = Path(folder) / "peers.json"
         running: list[_Running] = []
+
+        def pass_on(number: int) -> None:
+            for one in running:
+                one.child.signal(number)
+
         try:
-            with _signals_passed_on(running):
+            with handled(pass_on):
                 for worker in workers:
                     running.append(_start(worker, peers, alone=len(workers) == 1))
-                first = _wait_for_all(running)
+                statuses = _wait_for_all(running)
         finally:
             _kill(running)
         for one in running:
-            for reader in one.readers:
-                reader.join(timeout=5)
-        status = _overall([one.process.returncode for one in running])
+            one.child.drain(5.0)
+        status = _overall(statuses.values())
         if status == PROCESS_LOST:
-            _say(_explanation(first, _hosts(peers)))
+            notice(f"\nhades: {_explanation(statuses, _hosts(peers))}")
         return status
 
 
 def _start(worker: Worker, peers: Path, alone: bool) -> _Running:
-    """Process 0 keeps the terminal, for its progress bar; others speak under their name."""
+    """Start a worker: process 0 keeps the terminal, for its progress bar; the lines of others begin with their name."""
     keeps_terminal = worker.process_id == 0 and sys.stderr.isatty()
-    process = subprocess.Popen(
-        worker.words,
-        env={**os.environ, WORKER: str(os.getpid()), PEERS: str(peers)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=None if keeps_terminal else subprocess.PIPE,
-        start_new_session=True,  # a Ctrl-C reaches it once, through us
-    )
-    one = _Running(worker, process, deque(maxlen=TAIL_LINES), [])
     prefix = "" if alone or worker.process_id == 0 else f"[process {worker.process_id}] "
-    for source, target in ((process.stdout, sys.stdout), (process.stderr, sys.stderr)):
-        if source is not None:
-            said = one.said if source is process.stderr else None
-            one.readers.append(threading.Thread(target=_repeat, args=(source, target, prefix, said), daemon=True))
-            one.readers[-1].start()
-    return one
+    said: deque[str] = deque(maxlen=TAIL_LINES)
 
-
-def _repeat(source: IO[bytes], target: TextIO, prefix: str, said: deque[str] | None) -> None:
-    for raw in source:
-        line = raw.decode(errors="replace").rstrip("\n")
-        if said is not None:
-            said.append(line)
+    def repeat(line: str, target: TextIO) -> None:
         if not NOISE.match(line):
             with contextlib.suppress(OSError, ValueError):  # where nobody listens, the process must not block
-                print(f"{prefix}{line}" if line else "", file=target, flush=True)
+                print(f"{prefix}{line}\n" if line else "\n", end="", file=target, flush=True)
+
+    def on_error(line: str) -> None:
+        said.append(line)
+        repeat(line, sys.stderr)
+
+    child = Child(
+        worker.words,
+        lambda line: repeat(line, sys.stdout),
+        sys.stderr if keeps_terminal else on_error,
+        env={WORKER: str(os.getpid()), PEERS: str(peers)},
+    )
+    return _Running(worker, child, said)
 
 
-@contextlib.contextmanager
-def _signals_passed_on(running: Sequence[_Running]) -> Iterator[None]:
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        del frame
-        for one in running:
-            if one.process.poll() is None:
-                one.process.send_signal(number)
-
-    heard = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
-    previous = {number: signal.signal(number, pass_on) for number in heard}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _wait_for_all(running: Sequence[_Running]) -> _Running:
-    """Until all have ended, some of them by force; the first that ended badly, which explains the others."""
-    ended: list[_Running] = []
+def _wait_for_all(running: Sequence[_Running]) -> dict[_Running, int]:
+    """Return the statuses in the order in which the processes ended, some of them by force."""
+    ended: dict[_Running, int] = {}
     deadline = float("inf")
     while len(ended) < len(running):
-        ended += [one for one in running if one not in ended and one.process.poll() is not None]
-        lost = [one for one in ended if _severity(one.process.returncode) > _severity(INTERRUPTED)]
+        for one in running:
+            if one not in ended and (status := one.child.status) is not None:
+                ended[one] = status
         if ended:
-            deadline = min(deadline, time.monotonic() + (LOST_SECONDS if lost else ENDING_SECONDS))
+            is_lost = any(_is_lost(status) for status in ended.values())
+            deadline = min(deadline, time.monotonic() + (LOST_SECONDS if is_lost else ENDING_SECONDS))
         if time.monotonic() > deadline:
             _kill(running)
         time.sleep(0.05)
-    return lost[0] if lost else ended[0]
+    return ended
 
 
 def _kill(running: Sequence[_Running]) -> None:
     for one in running:
-        if one.process.poll() is None:
-            one.process.kill()
+        if one.child.status is None:
+            one.child.kill()
 
 
 def _severity(status: int) -> int:
@@ -161,13 +141,18 @@ def _severity(status: int) -> int:
     return order.get(status, 3 if status < 0 else 4)
 
 
-def _overall(statuses: Sequence[int]) -> int:
+def _is_lost(status: int) -> bool:
+    return _severity(status) > _severity(INTERRUPTED)
+
+
+def _overall(statuses: Iterable[int]) -> int:
     worst = max(statuses, key=_severity)
     return {0: FINISHED, 1: INTERRUPTED, 2: PROCESS_LOST, 3: PROCESS_LOST, 4: FAILED}[_severity(worst)]
 
 
-def _explanation(first: _Running, hosts: Mapping[str, str]) -> str:
-    """What happened, by the one that ended first."""
+def _explanation(statuses: Mapping[_Running, int], hosts: Mapping[str, str]) -> str:
+    """Explain the end by the first process that ended badly: it explains the others."""
+    first, status = next(item for item in statuses.items() if _is_lost(item[1]))
     said = "\n".join(first.said)
     again = "Run the same command again, on all machines: it continues from the last checkpoint."
     if lost := unhealthy_processes(said):
@@ -180,9 +165,9 @@ def _explanation(first: _Running, hosts: Mapping[str, str]) -> str:
             "Not all processes of the run arrived in time. Start every one of them with the same --coordinator and "
             "--num_processes, each with its own --process_id, and look for an earlier error of a missing one."
         )
-    if first.process.returncode == PROCESS_LOST:
+    if status == PROCESS_LOST:
         return again  # it has said why itself
-    number = -first.process.returncode
+    number = -status
     name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
     cause = " (by someone, or because memory ran out)" if number == signal.SIGKILL else ""
     index = "" if first.worker.process_id is None else _where(str(first.worker.process_id), hosts)
@@ -198,7 +183,3 @@ def _hosts(peers: Path) -> dict[str, str]:
         return dict(json.loads(peers.read_text()))
     except (OSError, ValueError):
         return {}
-
-
-def _say(text: str) -> None:
-    print(f"\nhades: {text}", file=sys.stderr, flush=True)

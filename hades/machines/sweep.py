@@ -1,32 +1,40 @@
-"""Seeds × varied gin lines: the points of a sweep, where each lives, and whether it is done.
+"""Seeds × varied gin lines: the points of a sweep, and the programs that make them here or on other machines.
 
 Each point is an ordinary run of `hades-train` in a folder of its own that is called after what differs, so that adding
-values or seeds later renames nothing. `sweep_run.py` is what runs them.
+values or seeds later renames nothing.
 """
 
 import dataclasses
 import hashlib
 import itertools
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from hades import registry
-from hades.data.files import write_bytes
-from hades.errors import CheckpointError, ConfigError
-from hades.machines.job import Job
-from hades.runs.experiment import FREE_FIELDS
-from hades.runs.log import read_json_lines
-from hades.runs.record import RunRecord
-from hades.runs.workdir import WorkDir, differences
+from hades.data.files import explained, write_bytes
+from hades.errors import ConfigError
+from hades.machines.children import Child
+from hades.machines.commands import LaunchError
+from hades.runs.job import Job
+from hades.runs.signals import FAILED, FINISHED, may_continue
+from hades.studies.many_runs import End, PlannedRun, State, planned
 from hades.text import markdown_table
 
+POLL_SECONDS = 0.2
+SHOW_SECONDS = 30.0
+"""Seconds between lines about a point that is running."""
 LONGEST = 40
 """Letters of a point's name: what schedulers take as a name (`Job.name`)."""
 TARGETS = {"local": "hades-train", "slurm": "hades-slurm", "gke": "hades-gke", "tpu_pod": "hades-tpu-pod"}
 """The program that runs one point, by where."""
+NAMED = ("gke", "tpu_pod")
+"""Launchers that would call a run after the last part of its work directory only."""
 _NAME = re.compile(r"[\w./]+")
 _WORD = re.compile(r"[A-Za-z]\w*|m?\d[\d.]*(e-?\d+)?", re.ASCII)
 """A value that its place in a folder's name says completely."""
@@ -39,31 +47,9 @@ class Axis:
     name: str
     values: tuple[str, ...]
 
-    @property
-    def label(self) -> str:
-        """The last part of the name: "sigma"."""
-        return re.split(r"[./]", self.name)[-1]
-
-
-@dataclasses.dataclass(frozen=True)
-class Point:
-    """One run of a sweep.
-
-    Attributes:
-        name: of its folder.
-        values: what differs, by gin name.
-        job: the run.
-        described: its experiment, as `experiment.json` would say it.
-    """
-
-    name: str
-    values: Mapping[str, str]
-    job: Job
-    described: Mapping[str, Any]
-
 
 def parse_axis(text: str) -> Axis:
-    """`--vary` as an axis; `|` inside of quotes or brackets belongs to a value.
+    """Parse `--vary`; a `|` inside of quotes or brackets belongs to a value.
 
     Raises:
         ConfigError: for a line that is no `Name.field = a|b|c`, and for values that are missing or given twice.
@@ -81,12 +67,12 @@ def parse_axis(text: str) -> Axis:
 
 def plan_sweep(
     config: str, workdir: str, axes: Sequence[Axis], seeds: Sequence[int], bindings: Sequence[str] = ()
-) -> list[Point]:
-    """All points, every one of them resolved, so that mistakes are said before anything runs.
+) -> list[PlannedRun]:
+    """Resolve all points, so that mistakes show before anything runs.
 
     Args:
         config: of every point.
-        workdir: gets a folder a point.
+        workdir: gets a folder for each point.
         axes: what varies; all combinations are run.
         seeds: of every combination; none: the config's own seed.
         bindings: further gin lines of every point.
@@ -101,78 +87,19 @@ def plan_sweep(
     names = [axis.name for axis in axes]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ConfigError(f"{', '.join(sorted(twice))} is varied twice; give all of its values in one place.")
-    labels = _labels(axes)
+    labels = _labels(names)
     points = []
     for values in itertools.product(*(axis.values for axis in axes)):
-        name = _point_name(labels, values)
-        lines = tuple(f"{axis.name} = {value}" for axis, value in zip(axes, values, strict=True))
-        job = Job(config, str(Path(workdir) / name), (*bindings, *lines))
-        chosen = {axis.name: value for axis, value in zip(axes, values, strict=True)}
-        points.append(Point(name, chosen, job, registry.describe(job.check())))
+        folder = _folder_name(labels, values)
+        lines = (f"{name} = {value}" for name, value in zip(names, values, strict=True))
+        chosen = dict(zip(names, values, strict=True))
+        points.append(planned(folder, chosen, Job(config, str(Path(workdir) / folder), (*bindings, *lines))))
     _check_different(points)
     return points
 
 
-def check_folders(points: Sequence[Point]) -> None:
-    """Raises: CheckpointError when the folder of a point holds another run."""
-    for point in points:
-        known = _read(WorkDir(point.job.workdir).experiment)
-        changed = (
-            [d for d in differences(dict(known), dict(point.described)) if d[0] not in FREE_FIELDS] if known else []
-        )
-        if changed:
-            rows = "; ".join(f"{path} is {old!r} there and {new!r} now" for path, old, new in changed[:4])
-            raise CheckpointError(
-                f"{point.job.workdir} holds a run with a different configuration: {rows}. Give another --workdir, or "
-                "the old values to continue it."
-            )
-
-
-def is_finished(point: Point) -> bool:
-    """Whether the point's folder, as seen from here, holds its result."""
-    paths = WorkDir(point.job.workdir)
-    result = _read(paths.result)
-    return (
-        bool(result)
-        and RunRecord(
-            workdir=paths.path,
-            dataset=None,
-            dataset_problem="",
-            metrics=read_json_lines(paths.metrics)[-1:],
-            evaluations=(),
-            timing=(),
-            result=result,
-            experiment=point.described,  # what is asked for now: a finished run may be asked to go on
-            config="",
-        ).is_finished
-    )
-
-
-def generation(point: Point) -> int:
-    """How many generations the point has done."""
-    rows = read_json_lines(WorkDir(point.job.workdir).timing)
-    return int(rows[-1]["generation"]) if rows else 0
-
-
-def returns_text(point: Point) -> str:
-    """The return of a finished point with its interval."""
-    report = _read(WorkDir(point.job.workdir).result).get("report") or {}
-    if "mean" not in report:
-        return ""
-    low, high = report["ci95"]
-    return f"{report['mean']:.4g} ({low:.4g} to {high:.4g})"
-
-
-def state_of(point: Point) -> str:
-    """ "finished", "generation 12 of 200", or "not started", as far as the files here say."""
-    if is_finished(point):
-        return "finished"
-    done = generation(point)
-    return f"generation {done} of {point.described['generations']}" if done else "not started"
-
-
-def write_plan(folder: Path, config: str, target: str, points: Sequence[Point]) -> Path:
-    """`sweep.json` in a folder: what the sweep is made of."""
+def write_plan(folder: Path, config: str, target: str, points: Sequence[PlannedRun]) -> Path:
+    """Write `sweep.json`, the list of the points, into a folder."""
     rows = [
         {"name": point.name, "values": point.values, "bindings": point.job.bindings, "workdir": point.job.workdir}
         for point in points
@@ -181,13 +108,106 @@ def write_plan(folder: Path, config: str, target: str, points: Sequence[Point]) 
     return write_bytes(folder / "sweep.json", json.dumps(content, indent=1, ensure_ascii=False).encode())
 
 
-def table(rows: Sequence[tuple[str, str, str]]) -> str:
-    """Rows of (point, state, return) as Markdown."""
+def table(points: Sequence[PlannedRun], ends: Mapping[PlannedRun, End]) -> str:
+    """Name, state and return of each point as Markdown.
+
+    Raises:
+        CheckpointError: when the folder of one without an end holds something else.
+    """
+    states = [ends[point].state if point in ends else point.state() for point in points]
+    rows = [(p.name, s, p.returns() if s == State.FINISHED else "") for p, s in zip(points, states, strict=True)]
     return markdown_table(("point", "state", "return (95 % interval)"), rows, aligned=True)
 
 
+def point_command(target: str, point: PlannedRun, flags: Sequence[str]) -> tuple[str, ...]:
+    """Return the command line that makes a point."""
+    own = ["--noprogress"] if target == "local" else ["--execute"]
+    if target in NAMED:  # two sweeps may have points that are called alike
+        own.append(f"--name={point.job.name[:31]}-{hashlib.sha256(point.job.workdir.encode()).hexdigest()[:8]}")
+    return point.job.words(*own, *flags, program=(TARGETS[target],))
+
+
+@dataclasses.dataclass(frozen=True)
+class Programs:
+    """Makes points by a program of this machine: `hades-train`, or a launcher that hands them to other machines.
+
+    Attributes:
+        target: of TARGETS.
+        flags: further flags of the program.
+        logs: folder of a file for each point.
+        say: called with each line of a launcher, and every half minute with the progress of a point that runs here.
+        max_restarts: how often a point here is continued after a status that allows it.
+
+    Raises:
+        LaunchError: when the program is not installed.
+    """
+
+    target: str
+    flags: Sequence[str]
+    logs: Path
+    say: Callable[[str], None]
+    max_restarts: int = 0
+
+    @property
+    def is_local(self) -> bool:
+        return self.target == "local"
+
+    def __call__(self, point: PlannedRun, stops: Sequence[int]) -> End:
+        log = self.logs / f"{point.name}.log"
+        with explained(log, "Opening the log"):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.touch()
+        for restarts in itertools.count():
+            status = self._run(point, log, stops)
+            if status == FINISHED and (point.result() or not self.is_local):
+                return End(State.FINISHED if point.result() else State.HANDED_OVER)
+            if stops and status != FAILED:
+                return End(State.INTERRUPTED)
+            if not may_continue(status) or not self.is_local or restarts == self.max_restarts:
+                break
+            self.say(f"    {point.name}: ended early with status {status}; continuing it")
+        cause = f"killed by {signal.Signals(-status).name}" if status < 0 else f"status {status}"
+        last = log.read_bytes()[-2000:].decode(errors="replace").strip().splitlines()[-1:]
+        return End(State.FAILED, f"{cause}, see {log}: {last[0] if last else 'it printed nothing'}")
+
+    def _run(self, point: PlannedRun, log: Path, stops: Sequence[int]) -> int:
+        """Run the program once; the first stop asks it to save and end, the second one kills it."""
+        program, *words = point_command(self.target, point, self.flags)
+        with log.open("a") as file:
+
+            def on_line(line: str) -> None:
+                print(line, file=file, flush=True)
+                self.say(f"    {line}")
+
+            child = Child((_program(program), *words), file if self.is_local else on_line)
+            asked, shown = 0, time.monotonic()
+            try:
+                while (status := child.status) is None:
+                    if len(stops) > asked:
+                        asked = len(stops)
+                        child.signal(signal.SIGTERM if self.is_local else signal.SIGINT) if asked == 1 else child.kill()
+                    if self.is_local and time.monotonic() - shown > SHOW_SECONDS:
+                        shown = time.monotonic()
+                        self.say(f"    {point.name}: {point.progress()}")
+                    time.sleep(POLL_SECONDS)
+            except BaseException:
+                child.kill()
+                raise
+            child.drain(5.0)
+            return status
+
+
+def _program(name: str) -> str:
+    """Path of an installed program: beside this interpreter, else on PATH."""
+    beside = Path(sys.executable).parent / name
+    path = str(beside) if os.access(beside, os.X_OK) else shutil.which(name)
+    if path is None:
+        raise LaunchError(f"{name} is neither beside {sys.executable} nor on PATH: install hades (pip install .).")
+    return path
+
+
 def _split(text: str) -> list[str]:
-    """Parts between bars that stand outside of quotes and brackets."""
+    """Split at bars outside of quotes and brackets."""
     parts, depth, quote = [""], 0, ""
     for letter in text:
         if quote:
@@ -203,14 +223,14 @@ def _split(text: str) -> list[str]:
     return parts
 
 
-def _labels(axes: Sequence[Axis]) -> list[str]:
-    """Short names of axes; the whole name where two would be called alike."""
-    short = [axis.label for axis in axes]
-    return [axis.name if short.count(axis.label) > 1 else axis.label for axis in axes]
+def _labels(names: Sequence[str]) -> list[str]:
+    """The last part of each name, such as "sigma"; the whole name where two would be called alike."""
+    short = [re.split(r"[./]", name)[-1] for name in names]
+    return [name if short.count(label) > 1 else label for name, label in zip(names, short, strict=True)]
 
 
-def _point_name(labels: Sequence[str], values: Sequence[str]) -> str:
-    """A folder's name of safe letters: readable, and unique by a digest wherever reading it back would not be."""
+def _folder_name(labels: Sequence[str], values: Sequence[str]) -> str:
+    """Name a folder with safe letters: readable, and with a digest wherever that would not be unique."""
     parts = [f"{_safe(label)}-{_safe(_plain(value))}" for label, value in zip(labels, values, strict=True)]
     name = "_".join(parts)
     if len(name) <= LONGEST and all(_WORD.fullmatch(_plain(value)) for value in values):
@@ -220,7 +240,7 @@ def _point_name(labels: Sequence[str], values: Sequence[str]) -> str:
 
 
 def _plain(value: str) -> str:
-    """'relu' and @SNES() without what surrounds the word, -3 as m3 (names of jobs lose signs)."""
+    """Strip 'relu' and @SNES() to the word, and write -3 as m3: names of jobs lose signs."""
     if match := re.fullmatch(r"'([A-Za-z]\w*)'|\"([A-Za-z]\w*)\"|@(\w+)\(\)", value):
         return next(group for group in match.groups() if group)
     return f"m{value[1:]}" if re.fullmatch(r"-[\d.]+", value) else value
@@ -230,29 +250,19 @@ def _safe(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-_.")
 
 
-def _check_different(points: Sequence[Point]) -> None:
+def _check_different(points: Sequence[PlannedRun]) -> None:
     """Raises: ConfigError when two points are one run, or two jobs would have one name."""
-    runs: dict[str, Point] = {}
-    jobs: dict[str, Point] = {}
+    runs: dict[str, PlannedRun] = {}
+    jobs: dict[str, PlannedRun] = {}
     for point in points:
         other = runs.setdefault(json.dumps(point.described, sort_keys=True), point)
         if other is not point:
+            changed = [name for name in point.values if other.values[name] != point.values[name]]
+            lines = " and ".join(f"{name} ({other.values[name]} or {point.values[name]})" for name in changed)
             raise ConfigError(
-                f"The points {other.name} and {point.name} are the same run: {_difference(other, point)} changes "
-                "nothing in this config. Is the component in use, and is the value a different one?"
+                f"The points {other.name} and {point.name} are the same run: {lines} changes nothing in this config. "
+                "Is the component in use, and is the value a different one?"
             )
         other = jobs.setdefault(point.job.name, point)
         if other is not point:
             raise ConfigError(f"The points {other.name} and {point.name} would both be called {point.job.name}.")
-
-
-def _difference(first: Point, second: Point) -> str:
-    changed = [name for name in first.values if first.values[name] != second.values[name]]
-    return " and ".join(f"{name} ({first.values[name]} or {second.values[name]})" for name in changed)
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError):
-        return {}

@@ -13,7 +13,6 @@ import json
 import os
 import secrets
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import TextIO
 
 from hades.data.files import explained, write_bytes
-from hades.errors import CheckpointError, HadesError
+from hades.errors import CheckpointError, HadesError, notice
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 """Error codes of a file system without locks."""
@@ -113,11 +112,9 @@ def _wait_for_the_end_of(before: Holder, path: Path, folder: Path) -> None:
     """Return when a holder that locks do not speak for is gone; refuse where it is alive."""
     if before.is_gone:
         return
-    print(
+    notice(
         f"{folder} was held by {before}, and its file system does not say whether that still runs: watching it for "
-        f"{WATCH_SECONDS:.0f} s.",
-        file=sys.stderr,
-        flush=True,
+        f"{WATCH_SECONDS:.0f} s."
     )
     deadline = time.monotonic() + WATCH_SECONDS
     while time.monotonic() < deadline:

@@ -10,7 +10,6 @@ import itertools
 import json
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from hades.errors import ConfigError, HadesError
+from hades.errors import ConfigError, HadesError, notice
 from hades.runs.jax_internals import distributed_state
 
 T = TypeVar("T")
@@ -79,7 +78,7 @@ def join(meeting: Meeting) -> None:
         ProcessError: when the processes do not agree how many they are.
     """
     if meeting.coordinator is not None:
-        _say(f"Process {meeting.process_id} of {meeting.num_processes} joins the others at {meeting.coordinator} …")
+        notice(f"Process {meeting.process_id} of {meeting.num_processes} joins the others at {meeting.coordinator} …")
         _check_coordinator(meeting, meeting.coordinator)
     # The SIGTERM handler of the host loop asks all processes by itself, with the length of the next block.
     jax.config.update("jax_enable_preemption_service", False)
@@ -215,12 +214,8 @@ def _check_coordinator(meeting: Meeting, address: str) -> None:
                 ) from error
             if not told and time.monotonic() - began > 5:
                 told = True
-                _say(f"Process 0 does not answer at {address} yet; trying for {meeting.join_seconds} s.")
+                notice(f"Process 0 does not answer at {address} yet; trying for {meeting.join_seconds} s.")
             time.sleep(0.5)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _count_alike() -> None:

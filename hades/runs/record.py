@@ -69,11 +69,7 @@ class RunRecord:
     @property
     def is_finished(self) -> bool:
         """True if `result.json` describes the end of the run: its budget is used up and no generation came after it."""
-        if not self.result:
-            return False
-        if self.metrics and self.metrics[-1]["generation"] > self.result["generations"]:
-            return False
-        return not self.experiment or _used_up(self.experiment, self.result)
+        return _is_end(self.result, self.metrics, self.experiment)
 
     @property
     def title(self) -> str:
@@ -107,6 +103,19 @@ def read_run(workdir: str | Path) -> RunRecord:
         experiment=registry.upgraded(_read_json(paths.experiment)),
         config=paths.config.read_text() if paths.config.exists() else "",
     )
+
+
+def finished_result(workdir: str | Path, experiment: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return `result.json` of a directory if it describes the end of this experiment, else an empty mapping."""
+    paths = WorkDir(workdir)
+    result = _read_json(paths.result)
+    return result if _is_end(result, read_json_lines(paths.metrics), experiment) else {}
+
+
+def _is_end(result: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], experiment: Mapping[str, Any]) -> bool:
+    if not result or (metrics and metrics[-1]["generation"] > result["generations"]):
+        return False
+    return not experiment or _used_up(experiment, result)
 
 
 def _used_up(experiment: Mapping[str, Any], result: Mapping[str, Any]) -> bool:

@@ -8,11 +8,11 @@ import contextlib
 import os
 import select
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import FrameType
+
+from hades.errors import notice
 
 FINISHED = 0
 FAILED = 1
@@ -39,6 +39,21 @@ SAME_REQUEST_SECONDS = 2.0
 
 
 @contextlib.contextmanager
+def handled(handle: Callable[[int], None]) -> Iterator[None]:
+    """While inside, each of the STOPPING signals calls a function with its number; those that nohup ignores do not.
+
+    Only the main thread can handle signals: in another one nothing changes.
+    """
+    with contextlib.ExitStack() as stack:
+        if threading.current_thread() is threading.main_thread():
+            for number in STOPPING:
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    previous = signal.signal(number, lambda number, frame: handle(number))
+                    stack.callback(signal.signal, number, previous)
+        yield
+
+
+@contextlib.contextmanager
 def stop_requests(is_saved: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
     """While inside, signals ask for a stop; a second one raises KeyboardInterrupt, or ends a process that cannot.
 
@@ -53,19 +68,14 @@ def stop_requests(is_saved: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
         return
     requested: list[float] = []
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        del number, frame
+    def handle(number: int) -> None:
+        del number
         if not requested:
             requested.append(time.monotonic())
         elif time.monotonic() - requested[0] > SAME_REQUEST_SECONDS:
             raise KeyboardInterrupt
 
-    with contextlib.ExitStack() as stack:
-        for number in STOPPING:
-            if signal.getsignal(number) == signal.SIG_IGN:  # nohup
-                continue
-            stack.callback(signal.signal, number, signal.signal(number, handle))
-        stack.enter_context(_watching(is_saved))
+    with handled(handle), _watching(is_saved):
         yield lambda: bool(requested)
 
 
@@ -97,17 +107,13 @@ def _watch(reading: int, left: threading.Event, is_saved: Callable[[], bool]) ->
                 return
             if number in STOPPING and not first:
                 first, asked = number, time.monotonic()
-                _say(f"{signal.Signals(first).name}: saving after the current block …")
+                notice(f"\n{signal.Signals(first).name}: saving after the current block …")
             elif number in STOPPING and time.monotonic() - asked > SAME_REQUEST_SECONDS and not left.wait(1.0):
-                _say("Stopped at once. Run the same command again to continue from the last checkpoint.")
+                notice("\nStopped at once. Run the same command again to continue from the last checkpoint.")
                 os._exit(PROCESS_LOST)
         if first == signal.SIGTERM and time.monotonic() - asked > GRACE_SECONDS and is_saved():
-            _say(
-                f"The current block, or compiling, goes on after {GRACE_SECONDS:.0f} s: stopped without it. What was "
+            notice(
+                f"\nThe current block, or compiling, goes on after {GRACE_SECONDS:.0f} s: stopped without it. What was "
                 "done before is saved. Run the same command again to continue."
             )
             os._exit(INTERRUPTED)
-
-
-def _say(text: str) -> None:
-    print(f"\n{text}", file=sys.stderr, flush=True)

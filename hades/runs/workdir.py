@@ -1,7 +1,7 @@
 """A run's work directory: what lies where, who may write, and whether it holds the same run."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,29 @@ class WorkDir:
         """Token that the holder of the directory wrote into its lock; empty where it cannot be read."""
         return lock.read(self.lock).token
 
+    def check(self, described: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the description of the run that lives here, empty if none does, once it is known to be this one.
+
+        Raises:
+            CheckpointError: when the directory holds a different configuration, naming the fields that differ.
+        """
+        if not self.experiment.exists():
+            return {}
+        known = read_json(
+            self.experiment,
+            "It says which run lives here. Put a copy in its place; or, if this is the command that started the "
+            "run, delete the file: it is written again.",
+        )
+        different = [d for d in differences(registry.upgraded(known), dict(described)) if d[0] not in FREE_FIELDS]
+        if different:
+            rows = "; ".join(f"{path} is {old!r} there and {new!r} now" for path, old, new in different[:6])
+            more = f"; and {len(different) - 6} more" if len(different) > 6 else ""
+            raise CheckpointError(
+                f"{self.path} holds a run with a different configuration: {rows}{more}. "
+                "Choose another --workdir for this one, or give the old values to continue it."
+            )
+        return known
+
     def claim(self, experiment: Experiment, config: str = "") -> None:
         """Write down which run lives here, or check that it is this one; `config` is its gin text, if it has one.
 
@@ -55,20 +78,7 @@ class WorkDir:
             CheckpointError: when the directory holds a different configuration, naming the fields that differ.
         """
         described = registry.describe(experiment)
-        if self.experiment.exists():
-            known = read_json(
-                self.experiment,
-                "It says which run lives here. Put a copy in its place; or, if this is the command that started the "
-                "run, delete the file: it is written again.",
-            )
-            different = [d for d in differences(registry.upgraded(known), described) if d[0] not in FREE_FIELDS]
-            if different:
-                rows = "; ".join(f"{path} is {old!r} there and {new!r} now" for path, old, new in different[:6])
-                more = f"; and {len(different) - 6} more" if len(different) > 6 else ""
-                raise CheckpointError(
-                    f"{self.path} holds a run with a different configuration: {rows}{more}. "
-                    "Choose another --workdir for this one, or give the old values to continue it."
-                )
+        self.check(described)
         write_bytes(self.experiment, json.dumps(described, indent=1, sort_keys=True).encode())
         if config:
             write_bytes(self.config, config.encode())

@@ -1,38 +1,35 @@
-"""Environments × methods × seeds, one run after another under one budget and one evaluation protocol.
+"""Environments × methods × seeds under one budget and one evaluation protocol: the runs that a command line asks for.
 
-Every run has a folder of its own below the work directory and is an ordinary run there: what is finished is left as it
-is, what was interrupted continues.
+Numbers and lists on it are as "60", "cartpole=40,freeway=150" and "0,1,2".
 """
 
 import dataclasses
-import shlex
-import time
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-
-from hades import registry
-from hades.errors import CheckpointError, ConfigError, HadesError, offer
-from hades.runs.gin_config import config_names, load_experiment, operative_config
-from hades.runs.loop import run
-from hades.runs.record import RunRecord, read_run
-from hades.runs.workdir import differences
-from hades.studies.grid_values import Values, check_names, value_for
+from hades.errors import ConfigError, offer
+from hades.runs.gin_config import config_names
+from hades.runs.job import Job
+from hades.studies.many_runs import PlannedRun, planned, time_left
 
 NO_END = 10**9
 """Generations of a run that only its budget is to end."""
+ALL = ""
+"""The name of a value that holds wherever no other does."""
+Values = Mapping[str, float]
+"""A number by environment, method or `<environment>_<method>`; ALL for the others."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the runs of a grid share.
+    """Settings that the runs of a grid share.
 
     Attributes:
         max_seconds, max_env_steps: the budget of a run, by environment.
         eval_every: generations between evaluations, by method, environment or both; elsewhere the config's own.
-        eval_inits, eval_episodes, report_inits, report_episodes: the protocol, as in Experiment.
+        selection, report: policies and episodes of the evaluations during the search and at its end.
         bindings: further gin lines for every run.
         variant: `<environment>_<method>_<variant>` is preferred to `<environment>_<method>` where it exists.
     """
@@ -40,74 +37,24 @@ class Settings:
     max_seconds: Values = dataclasses.field(default_factory=dict)
     max_env_steps: Values = dataclasses.field(default_factory=dict)
     eval_every: Values = dataclasses.field(default_factory=dict)
-    eval_inits: int = 8
-    eval_episodes: int = 4
-    report_inits: int = 64
-    report_episodes: int = 4
+    selection: tuple[int, int] = (8, 4)
+    report: tuple[int, int] = (64, 4)
     bindings: tuple[str, ...] = ()
     variant: str = "laptop"
 
 
-@dataclasses.dataclass(frozen=True)
-class GridRun:
-    """One run of a grid: `hades-train` with `config` and `bindings` in `workdir`."""
-
-    environment: str
-    method: str
-    seed: int
-    config: str
-    bindings: tuple[str, ...]
-    workdir: Path
-    max_seconds: float | None
-    max_env_steps: float | None
-
-    def __str__(self) -> str:
-        return f"{self.environment} {self.method} seed {self.seed}"
-
-    @property
-    def budget(self) -> str:
-        """ "60 s", "1,000,000 steps" or both, whichever is used up first."""
-        ends = [] if self.max_seconds is None else [f"{self.max_seconds:g} s"]
-        ends += [] if self.max_env_steps is None else [f"{self.max_env_steps:,.0f} steps"]
-        return " or ".join(ends) or "no budget"
-
-    @property
-    def command(self) -> str:
-        """What makes this run alone."""
-        words = [f"--config={self.config}", f"--workdir={self.workdir}"]
-        words += [f"--gin_bindings={line}" for line in self.bindings]
-        return f"hades-train {shlex.join(words)}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What became of a grid: why runs failed, and the run that a signal stopped."""
-
-    failures: Mapping[GridRun, str]
-    interrupted: GridRun | None = None
-
-    def check(self) -> None:
-        """Raises: HadesError, naming what failed or was stopped."""
-        rows = "".join(f"\n  {one}: {reason}" for one, reason in self.failures.items())
-        failed = f"{len(self.failures)} of the runs failed:{rows}" if rows else ""
-        if self.interrupted:
-            stopped = f"Stopped in {self.interrupted}; everything is saved. Run the same command again to continue."
-            raise HadesError("\n".join(text for text in (stopped, failed) if text))
-        if failed:
-            raise HadesError(f"{failed}\nThe others are finished; the same command runs only what is not.")
-
-
 def plan_grid(
     environments: Sequence[str], methods: Sequence[str], seeds: Sequence[int], workdir: Path, settings: Settings
-) -> list[GridRun]:
-    """The runs of a grid, all seeds of a configuration in a row.
+) -> list[PlannedRun]:
+    """Resolve the runs of a grid, all seeds of a configuration in a row.
 
     Args:
         environments: as configs are named ("cartpole"), or with the folder of configs of your own ("mine/point").
         methods: as configs are named ("hades_r").
 
     Raises:
-        ConfigError: naming every combination that has no config, and names that stand for nothing.
+        ConfigError: naming every combination that has no config, names that stand for nothing, and a config that
+            cannot be built.
     """
     names = [Path(environment).name for environment in environments]
     exact = [f"{e}_{m}" for e in names for m in methods]
@@ -120,77 +67,33 @@ def plan_grid(
     if missing:
         known = [n for n in config_names() if n.startswith(tuple(names))] or list(config_names())
         raise ConfigError(f"There is no config {', '.join(missing)}. {offer(missing[0], known)}")
-    return [
-        GridRun(
-            environment=Path(e).name,
-            method=m,
-            seed=seed,
-            config=str(config),
-            bindings=_bindings(Path(e).name, m, seed, settings),
-            workdir=workdir / Path(e).name / m / f"seed{seed}",
-            max_seconds=value_for(settings.max_seconds, Path(e).name),
-            max_env_steps=value_for(settings.max_env_steps, Path(e).name),
-        )
-        for (e, m), config in configs.items()
-        for seed in seeds
-    ]
+    runs = []
+    for ((e, m), config), seed in itertools.product(configs.items(), seeds):
+        name = Path(e).name
+        job = Job(str(config), str(workdir / name / m / f"seed{seed}"), _bindings(name, m, seed, settings))
+        runs.append(planned(f"{name} {m} seed {seed}", {"environment": name, "method": m, "seed": str(seed)}, job))
+    return runs
 
 
-def run_grid(runs: Sequence[GridRun], say: Callable[[str], None], *, progress: bool = False) -> Outcome:
-    """Do what is not done yet; a run that fails is noted and the others go on.
-
-    Args:
-        runs: from `plan_grid`.
-        say: gets a line before and after every run.
-        progress: also show the progress inside the runs.
-    """
-    failures: dict[GridRun, str] = {}
-    took: dict[GridRun, float] = {}
-    config = ""
-    for i, one in enumerate(runs):
-        if config != one.config:
-            jax.clear_caches()  # programs of another configuration would only take memory
-            config = one.config
-        try:
-            experiment = load_experiment(one.config, one.bindings)
-            if _is_done(one, registry.describe(experiment)):
-                say(f"run {i + 1} of {len(runs)}: {one} is finished already")
-                continue
-            say(f"run {i + 1} of {len(runs)}: {one}, {_time_left(runs[i:], took)}")
-            began = time.monotonic()
-            result = run(experiment, one.workdir, progress=progress, config=operative_config())
-            if result.interrupted:
-                return Outcome(failures, one)
-            took[one] = time.monotonic() - began
-            say(f"    return {result.returns}, {took[one]:.0f} s in all")
-        except (HadesError, jax.errors.JaxRuntimeError) as error:
-            failures[one] = str(error)
-            say(f"    failed: {error}")
-    return Outcome(failures)
-
-
-def plan_text(runs: Sequence[GridRun]) -> str:
-    """What would be run, for `--dry_run`: a line a run, and what the budgets add up to.
-
-    Raises:
-        ConfigError: for a configuration that cannot be built, before hours are spent on the others.
-    """
-    for one in {one.config: one for one in runs}.values():
-        load_experiment(one.config, one.bindings)
-    lines = [f"{one}: {one.config}, {one.budget}, in {one.workdir}" for one in runs]
-    return "\n".join([*lines, f"{len(runs)} runs, {_time_left(runs, {})}, and compilation and reports on top"])
+def plan_text(runs: Sequence[PlannedRun]) -> str:
+    """Describe each run in a line, and add up the budgets, for `--dry_run`."""
+    lines = [f"{one.name}: {one.job.config}, {one.budget}, in {one.workdir}" for one in runs]
+    total = time_left(runs) or ", for as long as their steps take"
+    return "\n".join([*lines, f"{len(runs)} runs{total}, and compilation and reports on top"])
 
 
 def _bindings(environment: str, method: str, seed: int, settings: Settings) -> tuple[str, ...]:
     """Gin lines of one run; those that make runs comparable come last, so that they hold."""
     seconds, steps = (value_for(values, environment) for values in (settings.max_seconds, settings.max_env_steps))
     every = value_for(settings.eval_every, f"{environment}_{method}", method, environment)
+    eval_inits, eval_episodes = settings.selection
+    report_inits, report_episodes = settings.report
     fields: dict[str, Any] = {
         **({} if every is None else {"eval_every": int(every)}),
-        "eval_inits": settings.eval_inits,
-        "eval_episodes": settings.eval_episodes,
-        "report_inits": settings.report_inits,
-        "report_episodes": settings.report_episodes,
+        "eval_inits": eval_inits,
+        "eval_episodes": eval_episodes,
+        "report_inits": report_inits,
+        "report_episodes": report_episodes,
         "max_seconds": seconds,
         "max_env_steps": None if steps is None else int(steps),
         "target_return": None,
@@ -211,46 +114,72 @@ def _find_config(environment: str, method: str, variant: str) -> str | None:
     return None
 
 
-def _is_done(one: GridRun, described: Mapping[str, Any]) -> bool:
-    """Whether the run's folder holds this run, finished under this budget.
+def value_for(values: Values, *names: str) -> float | None:
+    """The value of the first of the names that has one, else the one that holds for all; None where there is none."""
+    return next((values[name] for name in (*names, ALL) if name in values), None)
+
+
+def parse_values(texts: Sequence[str], flag: str) -> dict[str, float]:
+    """["60"] or ["cartpole=40", "freeway=180"] as Values.
 
     Raises:
-        CheckpointError: when it holds this run under a larger budget: a run cannot be shortened.
+        ConfigError: for anything else.
     """
-    if not one.workdir.is_dir():
-        return False
-    record = read_run(one.workdir)
-    changed = {path: (old, new) for path, old, new in differences(dict(record.experiment), dict(described))}
-    changed.pop("checkpoint_every", None)
-    if not record.is_finished or set(changed) - {"max_seconds", "max_env_steps"}:
-        return False
-    larger = [name for name, (old, new) in changed.items() if new is not None and (old is None or old > new)]
-    if larger and not _has_room(record, described):
-        rows = ", ".join(f"{name} {changed[name][0]} there and {changed[name][1]} now" for name in larger)
-        raise CheckpointError(
-            f"{one.workdir} holds this run under a larger budget ({rows}), and a run cannot be shortened. "
-            "Give that budget, or another --workdir."
-        )
-    return not changed
+    values = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        try:
+            values[name.strip()] = float(number)
+        except ValueError:
+            raise ConfigError(f'--{flag}: "{text}" is neither a number nor name=number.') from None
+    return values
 
 
-def _has_room(record: RunRecord, described: Mapping[str, Any]) -> bool:
-    """Whether what the run has used lies below the budgets that are asked for now."""
-    used = record.result["seconds"]["search"] + record.result["seconds"]["selection"]
-    seconds, steps = described["max_seconds"], described["max_env_steps"]
-    return (seconds is None or used < seconds) and (steps is None or record.result["env_steps"]["search"] < steps)
+def check_names(values: Values, flag: str, known: Sequence[str]) -> None:
+    """Raises: ConfigError for a value of something that is not compared."""
+    for name in values:
+        if name not in (ALL, *known):
+            raise ConfigError(f'--{flag}: "{name}" is not compared. {offer(name, known)}')
 
 
-def _time_left(runs: Sequence[GridRun], took: Mapping[GridRun, float]) -> str:
-    """How long these runs will take: their budgets in seconds, and what earlier ones took beyond theirs on average."""
-    budgets = sum(one.max_seconds or 0.0 for one in runs)
-    if took:
-        beyond = sum(seconds - (one.max_seconds or 0.0) for one, seconds in took.items()) / len(took)
-        return f"about {_minutes(budgets + max(beyond, 0.0) * len(runs))} left"
-    if any(one.max_seconds is None for one in runs):
-        return "for as long as their steps take"
-    return f"at least {_minutes(budgets)}"
+def parse_seeds(texts: Sequence[str]) -> list[int]:
+    """["0", "1", "2"] or, as how many, ["3"]; ["3", ""] is seed 3 alone.
+
+    Raises:
+        ConfigError: for anything else, and for seeds given twice.
+    """
+    given = _different(texts)
+    seeds = list(range(given[0])) if given and len(texts) == 1 else given
+    if not seeds:
+        raise ConfigError(f"--seeds: {','.join(texts)!r} is neither a count nor different seeds such as 0,1,2.")
+    return seeds
 
 
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+def parse_sizes(texts: Sequence[str]) -> list[int]:
+    """["1", "2", "64"]: numbers of pairs.
+
+    Raises:
+        ConfigError: for anything else, and for a size given twice.
+    """
+    sizes = _different(texts)
+    if not sizes or 0 in sizes:
+        raise ConfigError(f"--sizes: {','.join(texts)!r} is not a list of different numbers of pairs such as 1,2,4,8.")
+    return sizes
+
+
+def _different(texts: Sequence[str]) -> list[int]:
+    """The numbers in a list with possibly empty parts; none if one is no number or there twice."""
+    given = [text.strip() for text in texts if text.strip()]
+    numbers = {int(text) for text in given if text.isdecimal()}
+    return [int(text) for text in given] if len(numbers) == len(given) else []
+
+
+def parse_pair(texts: Sequence[str], flag: str) -> tuple[int, int]:
+    """["8", "4"] as two numbers.
+
+    Raises:
+        ConfigError: for anything else.
+    """
+    if len(texts) != 2 or not all(text.strip().isdecimal() for text in texts):
+        raise ConfigError(f"--{flag}: {','.join(texts)!r} is not policies,episodes such as 8,4.")
+    return int(texts[0]), int(texts[1])

@@ -22,7 +22,7 @@ from hades.machines.commands import LaunchError
 from hades.machines.gke import kubectl
 from hades.machines.gke.jobset import as_yaml, manifest, summary
 from hades.machines.gke.settings import Gpu, Settings, Storage, Tpu
-from hades.machines.job import Job
+from hades.runs.job import Job
 from tests.machines.kubectl import FakeKubectl, ended
 from tests.support import ROOT
 

@@ -11,8 +11,8 @@ import pytest
 
 from hades.errors import ConfigError
 from hades.machines.commands import LaunchError
-from hades.machines.job import Job
 from hades.machines.slurm import Allocation, SlurmRun
+from hades.runs.job import Job
 from tests.machines.fakes import FakeSlurm
 from tests.support import ROOT
 

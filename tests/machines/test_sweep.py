@@ -9,26 +9,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hades.errors import CheckpointError, ConfigError
-from hades.machines import sweep_run
+from hades.machines import sweep
 from hades.machines.commands import LaunchError
-from hades.machines.sweep import (
-    Point,
-    check_folders,
-    is_finished,
-    parse_axis,
-    plan_sweep,
-    state_of,
-    table,
-    write_plan,
-)
+from hades.machines.sweep import Programs, parse_axis, plan_sweep, point_command, table, write_plan
 from hades.runs.signals import FAILED, FINISHED, INTERRUPTED
+from hades.studies.many_runs import End, PlannedRun, State, report, run_all
 from tests.support import ROOT
 
 TRAIN = """#!{python} -S
@@ -49,11 +41,19 @@ if mode == "lose a process" and starts < 3 or mode == "always lose a process":
     sys.exit(76)
 if mode == "be killed" and starts < 3:
     import os; os.kill(os.getpid(), signal.SIGKILL)
+if mode == "hand over":
+    sys.exit(0)
+if mode == "go on for ever":
+    signal.signal(signal.SIGTERM, lambda number, frame: (folder / "asked").touch())
+    (folder / "ready").touch()
+    while True:
+        time.sleep(60)
 if mode == "wait":
     def save(number, frame):
         (folder / "timing.jsonl").write_text('{{"generation": 4, "seconds": 1}}\\n')
         sys.exit(75)
     signal.signal(signal.SIGTERM, save)
+    signal.signal(signal.SIGINT, save)
     (folder / "ready").touch()
     time.sleep(60)
 result = {{
@@ -74,20 +74,20 @@ class FakeTrain:
         self.program.chmod(self.program.stat().st_mode | stat.S_IXUSR)
 
     def mode(self, point: str, mode: str) -> None:
-        """ "fail", "be killed", "lose a process", "always lose a process" or "wait"."""
+        """ "fail", "be killed", "lose a process", "always lose a process", "hand over", "go on for ever" or "wait"."""
         (self.modes / point).write_text(mode)
 
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeTrain:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sweep_run, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(sweep, "POLL_SECONDS", 0.01)
     program = FakeTrain(tmp_path)
-    monkeypatch.setattr(sweep_run, "_program", lambda name: str(program.program))
+    monkeypatch.setattr(sweep, "_program", lambda name: str(program.program))
     return program
 
 
-def plan(*lines: str, seeds: Sequence[int] = (), **options: Any) -> list[Point]:
+def plan(*lines: str, seeds: Sequence[int] = (), **options: Any) -> list[PlannedRun]:
     return plan_sweep("smoke", "runs/sweep", [parse_axis(line) for line in lines], seeds, **options)
 
 
@@ -95,15 +95,21 @@ def names(*lines: str, seeds: Sequence[int] = ()) -> list[str]:
     return [point.name for point in plan(*lines, seeds=seeds)]
 
 
-def starts(point: Point) -> list[list[str]]:
+def starts(point: PlannedRun) -> list[list[str]]:
     file = Path(point.job.workdir) / "starts.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def run(points: Sequence[Point], flags: Sequence[str] = (), **options: Any) -> tuple[sweep_run.Outcome, list[str]]:
+def run(
+    points: Sequence[PlannedRun], flags: Sequence[str] = (), on: str = "local", restarts: int = 3, parallel: int = 1
+) -> tuple[dict[PlannedRun, End], list[str]]:
     said: list[str] = []
-    outcome = sweep_run.run_local(points, flags, Path("runs/sweep/logs"), said.append, **options)
-    return outcome, said
+    make = Programs(on, flags, Path("runs/sweep/logs"), said.append, restarts)
+    return run_all(points, make, said.append, parallel=parallel), said
+
+
+def states(ends: Mapping[PlannedRun, End]) -> dict[str, State]:
+    return {point.name: end.state for point, end in ends.items()}
 
 
 def test_points_are_the_product_with_the_seeds_last() -> None:
@@ -182,10 +188,10 @@ def test_mistakes_are_said_before_anything_runs(lines: tuple[str, ...], seeds: t
 @pytest.mark.system
 def test_all_points_run_one_after_another(fake: FakeTrain) -> None:
     points = plan("SNES.sigma = 0.1|0.3", seeds=[0])
-    outcome, said = run(points, flags=["--host_devices=2"])
-    assert sweep_run.status_of(outcome) == FINISHED
-    assert outcome.states == dict.fromkeys(["sigma-0.1_seed-0", "sigma-0.3_seed-0"], "finished")
-    assert said[0] == "point 1 of 2: sigma-0.1_seed-0"
+    ends, said = run(points, flags=["--host_devices=2"])
+    assert report(points, ends) == FINISHED
+    assert states(ends) == dict.fromkeys(["sigma-0.1_seed-0", "sigma-0.3_seed-0"], State.FINISHED)
+    assert said[0] == "run 1 of 2: sigma-0.1_seed-0"
     assert said[1].startswith("    sigma-0.1_seed-0: return 12.25 (11 to 13.5)")
     ((words,), _) = starts(points[0]), starts(points[1])
     assert words == [
@@ -199,10 +205,10 @@ def test_all_points_run_one_after_another(fake: FakeTrain) -> None:
 def test_finished_points_are_skipped_and_others_run(fake: FakeTrain) -> None:
     run(plan("SNES.sigma = 0.1"))
     points = plan("SNES.sigma = 0.1|0.3")
-    outcome, said = run(points)
-    assert said[0] == "1 of 2 points are finished already"
+    ends, said = run(points)
+    assert said[0] == "1 of 2 runs are finished already"
     assert [len(starts(point)) for point in points] == [1, 1]
-    assert set(outcome.states.values()) == {"finished"}
+    assert set(states(ends).values()) == {State.FINISHED}
 
 
 @pytest.mark.system
@@ -210,21 +216,22 @@ def test_a_finished_point_that_is_asked_for_more_generations_goes_on(fake: FakeT
     (point,) = plan("SNES.sigma = 0.1")
     run([point])
     (longer,) = plan("SNES.sigma = 0.1", bindings=("Experiment.generations = 20",))
-    assert is_finished(point)
-    assert not is_finished(longer)
+    assert point.result()
+    assert not longer.result()
 
 
 @pytest.mark.system
 def test_a_failed_point_is_reported_and_the_others_go_on(fake: FakeTrain) -> None:
     fake.mode("sigma-0.1", "fail")
     points = plan("SNES.sigma = 0.1|0.3")
-    outcome, said = run(points)
-    assert sweep_run.status_of(outcome) == FAILED
-    assert outcome.failures == {"sigma-0.1": "runs/sweep/logs/sigma-0.1.log"}
-    assert "    sigma-0.1: FAILED (status 1): hades: no finite fitness" in said
-    text = table(outcome.rows(points))
-    assert "| sigma-0.1 | FAILED (status 1) |                        |" in text
-    assert "| sigma-0.3 | finished          | 12.25 (11 to 13.5)     |" in text
+    ends, said = run(points)
+    assert report(points, ends) == FAILED
+    reason = "status 1, see runs/sweep/logs/sigma-0.1.log: hades: no finite fitness"
+    assert ends[points[0]] == End(State.FAILED, reason)
+    assert f"    sigma-0.1: FAILED: {reason}" in said
+    text = table(points, ends)
+    assert "| sigma-0.1 | FAILED   |                        |" in text
+    assert "| sigma-0.3 | finished | 12.25 (11 to 13.5)     |" in text
 
 
 @pytest.mark.system
@@ -232,16 +239,17 @@ def test_a_failed_point_is_reported_and_the_others_go_on(fake: FakeTrain) -> Non
 def test_a_point_that_was_interrupted_is_continued(fake: FakeTrain, mode: str) -> None:
     fake.mode("sigma-0.1", mode)
     (point,) = plan("SNES.sigma = 0.1")
-    outcome, _ = run([point])
-    assert (outcome.states["sigma-0.1"], len(starts(point))) == ("finished", 3)
+    ends, _ = run([point])
+    assert (ends[point].state, len(starts(point))) == (State.FINISHED, 3)
 
 
 @pytest.mark.system
 def test_a_point_is_not_continued_for_ever(fake: FakeTrain) -> None:
     fake.mode("sigma-0.1", "always lose a process")
     (point,) = plan("SNES.sigma = 0.1")
-    outcome, _ = run([point], max_restarts=2)
-    assert (outcome.states["sigma-0.1"], len(starts(point))) == ("FAILED (status 76)", 3)
+    ends, _ = run([point], restarts=2)
+    assert (ends[point].state, len(starts(point))) == (State.FAILED, 3)
+    assert ends[point].reason.startswith("status 76")
 
 
 @pytest.mark.system
@@ -251,7 +259,7 @@ def test_points_run_at_once_when_asked_to(fake: FakeTrain) -> None:
         fake.mode(point.name, "wait")
     with _when_ready(points[:2], lambda: os.kill(os.getpid(), signal.SIGTERM)):
         _, said = run(points, parallel=2)
-    assert [line for line in said if line.startswith("point")] == ["point 1 of 3: sigma-0.1", "point 2 of 3: sigma-0.2"]
+    assert [line for line in said if line.startswith("run")] == ["run 1 of 3: sigma-0.1", "run 2 of 3: sigma-0.2"]
     assert not starts(points[2])
 
 
@@ -260,21 +268,21 @@ def test_a_signal_lets_the_points_save_and_the_same_command_continues(fake: Fake
     points = plan("SNES.sigma = 0.1|0.2")
     fake.mode("sigma-0.1", "wait")
     with _when_ready(points[:1], lambda: os.kill(os.getpid(), signal.SIGINT)):
-        outcome, said = run(points)
-    assert sweep_run.status_of(outcome) == INTERRUPTED
+        ends, said = run(points)
+    assert report(points, ends) == INTERRUPTED
     assert said[-1] == "    sigma-0.1: stopped after generation 4"
-    assert [row[1] for row in outcome.rows(points)] == ["interrupted", "not started"]
-    assert state_of(points[0]) == "generation 4 of 10"
+    assert re.findall("interrupted|not started", table(points, ends)) == ["interrupted", "not started"]
+    assert points[0].state() == "generation 4 of 10"
     fake.mode("sigma-0.1", "")
-    outcome, said = run(points)
-    assert said[0] == "point 1 of 2: sigma-0.1, continuing after generation 4"
-    assert set(outcome.states.values()) == {"finished"}
+    ends, said = run(points)
+    assert said[0] == "run 1 of 2: sigma-0.1, continuing after generation 4"
+    assert set(states(ends).values()) == {State.FINISHED}
 
 
 class _when_ready:
     """Do something once the fake programs of some points wait, while the body runs."""
 
-    def __init__(self, points: Sequence[Point], act: Any):
+    def __init__(self, points: Sequence[PlannedRun], act: Any):
         self._points, self._act = points, act
 
     def __enter__(self) -> None:
@@ -291,19 +299,19 @@ class _when_ready:
 
 @pytest.mark.system
 def test_a_long_point_is_shown_while_it_runs(fake: FakeTrain, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep_run, "SHOW_SECONDS", 0.05)
+    monkeypatch.setattr(sweep, "SHOW_SECONDS", 0.05)
     points = plan("SNES.sigma = 0.1|0.2")
     fake.mode("sigma-0.1", "wait")
     said: list[str] = []
 
     def say(line: str) -> None:
         said.append(line)
-        if "running" in line:
+        if "generation 0 of 10" in line:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with _when_ready(points[:1], lambda: None):
-        sweep_run.run_local(points, (), Path("logs"), say)
-    assert "    running: sigma-0.1 generation 0 of 10; 1 waiting" in said
+        run_all(points, Programs("local", (), Path("logs"), say), say)
+    assert "    sigma-0.1: generation 0 of 10" in said
 
 
 def test_a_folder_with_another_run_is_refused(fake: FakeTrain) -> None:
@@ -311,15 +319,15 @@ def test_a_folder_with_another_run_is_refused(fake: FakeTrain) -> None:
     other = {**point.described, "seed": 9, "generations": 3}
     Path(point.job.workdir).mkdir(parents=True)
     Path(point.job.workdir, "experiment.json").write_text(json.dumps(other))
-    with pytest.raises(CheckpointError, match=r"seed.*9.*0"):
-        check_folders([point])
+    with pytest.raises(CheckpointError, match="different configuration: seed is 9 there and 0 now"):
+        table([point], {})
 
 
 def test_a_longer_run_of_the_same_config_is_not_refused(fake: FakeTrain) -> None:
     (point,) = plan("SNES.sigma = 0.1")
     Path(point.job.workdir).mkdir(parents=True)
     Path(point.job.workdir, "experiment.json").write_text(json.dumps({**point.described, "generations": 3}))
-    check_folders([point])
+    assert point.state() == "not started"
 
 
 def test_sweep_json_says_what_the_points_are(tmp_path: Path) -> None:
@@ -334,36 +342,58 @@ def test_sweep_json_says_what_the_points_are(tmp_path: Path) -> None:
     }
 
 
-def elsewhere(points: Sequence[Point], target: str) -> tuple[sweep_run.Outcome, list[str]]:
-    said: list[str] = []
-    return sweep_run.run_elsewhere(points, target, ["--nodes=2"], Path("logs"), said.append), said
-
-
-@pytest.mark.system
 def test_a_launcher_gets_each_point(fake: FakeTrain) -> None:
     points = plan("SNES.sigma = 0.1|0.3")
     run(points[:1])
     fake.mode("sigma-0.3", "fail")
-    outcome, said = elsewhere(points, "slurm")
+    ends, said = run(points, ["--nodes=2"], on="slurm")
     assert starts(points[1]) == [
         [
             *("--config=smoke", "--workdir=runs/sweep/sigma-0.3", "--gin_bindings=SNES.sigma = 0.3"),
             *("--execute", "--nodes=2"),
         ]
     ]
-    assert said == ["point 1 of 2: sigma-0.1 is finished already", "point 2 of 2: sigma-0.3", *_indented(points[1])]
-    assert outcome.states == {"sigma-0.1": "finished", "sigma-0.3": "FAILED"}
-    assert Path(outcome.failures["sigma-0.3"]).read_text() == "start 1\nhades: no finite fitness\n"
+    assert said[:2] == ["1 of 2 runs are finished already", "run 2 of 2: sigma-0.3"]
+    assert said[2:4] == ["    start 1", "    hades: no finite fitness"]
+    assert states(ends) == {"sigma-0.1": State.FINISHED, "sigma-0.3": State.FAILED}
+    assert Path("runs/sweep/logs/sigma-0.3.log").read_text() == "start 1\nhades: no finite fitness\n"
 
 
-def _indented(point: Point) -> list[str]:
-    return ["    start 1", "    hades: no finite fitness"]
+def test_a_point_that_ends_on_other_machines_is_handed_over(fake: FakeTrain) -> None:
+    points = plan("SNES.sigma = 0.1|0.3")
+    fake.mode("sigma-0.1", "hand over")
+    ends, said = run(points, on="slurm")
+    assert states(ends) == {"sigma-0.1": State.HANDED_OVER, "sigma-0.3": State.FINISHED}
+    assert "    sigma-0.1: handed over" in said
+
+
+def test_a_signal_interrupts_a_launcher(fake: FakeTrain) -> None:
+    points = plan("SNES.sigma = 0.1|0.2")
+    fake.mode("sigma-0.1", "wait")
+    with _when_ready(points[:1], lambda: os.kill(os.getpid(), signal.SIGTERM)):
+        ends, _ = run(points, on="tpu_pod")
+    assert states(ends) == {"sigma-0.1": State.INTERRUPTED}
+
+
+def test_a_second_signal_kills_what_runs(fake: FakeTrain) -> None:
+    points = plan("SNES.sigma = 0.1|0.2")
+    fake.mode("sigma-0.1", "go on for ever")
+
+    def signal_twice() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not (points[0].workdir / "asked").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with _when_ready(points[:1], signal_twice):
+        ends, _ = run(points)
+    assert states(ends) == {"sigma-0.1": State.INTERRUPTED}
 
 
 def test_jobs_of_two_sweeps_are_called_differently_where_names_are_shared() -> None:
     (here,) = plan("SNES.sigma = 0.1")
     (there,) = plan_sweep("smoke", "runs/other", [parse_axis("SNES.sigma = 0.1")], ())
-    named = [next(w for w in sweep_run.point_command("gke", p, ()) if w.startswith("--name=")) for p in (here, there)]
+    named = [next(w for w in point_command("gke", p, ()) if w.startswith("--name=")) for p in (here, there)]
     assert named[0] != named[1]
     assert all(name.startswith("--name=sigma-0-1-") and len(name) <= len("--name=") + 40 for name in named)
 
@@ -371,8 +401,8 @@ def test_jobs_of_two_sweeps_are_called_differently_where_names_are_shared() -> N
 def test_a_launcher_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    with pytest.raises(LaunchError, match=r"hades-train.*PATH"):
-        sweep_run.run_local(plan("SNES.sigma = 0.1"), (), tmp_path, print)
+    with pytest.raises(LaunchError, match=r"hades-train is neither beside .* nor on PATH"):
+        run_all(plan("SNES.sigma = 0.1"), Programs("local", (), tmp_path, print), print)
 
 
 @pytest.mark.system
@@ -384,5 +414,5 @@ def test_a_sweep_from_its_plan_to_its_table(tmp_path: Path) -> None:
     for further in ([], ["--execute", "--parallel=2"], ["--execute"]):
         done = subprocess.run([*program, *further], capture_output=True, text=True, env=variables, timeout=240)
         assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("2 of 2 points are finished already")
+    assert done.stdout.startswith("2 of 2 runs are finished already")
     assert done.stdout.count("| finished |") == 2

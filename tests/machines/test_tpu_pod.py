@@ -13,12 +13,12 @@ import pytest
 
 from hades.errors import ConfigError
 from hades.machines.commands import Command, LaunchError, stream
-from hades.machines.job import Job
 from hades.machines.source import at_commit, checkout, package
 from hades.machines.tpu import worker
 from hades.machines.tpu.resource import Patience, Pod, delete
 from hades.machines.tpu.training import PodRun, plan_text
 from hades.machines.tpu.worker import Answer, answers, outcome
+from hades.runs.job import Job
 from tests.machines.fakes import FakeCloud
 from tests.support import ROOT
 

@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import pytest
 
+from hades.runs.signals import handled
 from tests.support import ROOT
 
 pytestmark = pytest.mark.system
@@ -96,3 +98,29 @@ def test_a_second_request_acts_at_once(start: Start, mode: str, status: int, sai
     process.send_signal(signal.SIGINT)
     assert said in process.communicate(timeout=120)[1]
     assert process.returncode == status
+
+
+def test_handled_signals_call_the_function_until_the_end() -> None:
+    numbers: list[int] = []
+    before = signal.getsignal(signal.SIGTERM), signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with handled(numbers.append):
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+                signal.raise_signal(number)
+        assert numbers == [signal.SIGTERM, signal.SIGINT], "what nohup ignores stays ignored"
+        assert signal.getsignal(signal.SIGTERM) == before[0]
+    finally:
+        signal.signal(signal.SIGHUP, before[1])
+
+
+def test_signals_are_handled_in_the_main_thread_only() -> None:
+    inside: list[object] = []
+
+    def enter() -> None:
+        with handled(print):
+            inside.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert inside == [signal.getsignal(signal.SIGTERM)]

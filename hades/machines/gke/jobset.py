@@ -15,8 +15,9 @@ from typing import Any
 import yaml
 
 from hades.machines.gke.settings import WORKERS, Gpu, Settings
-from hades.machines.job import Job, own_config
+from hades.machines.job import own_config
 from hades.runs import signals
+from hades.runs.job import Job
 
 CONTAINER = "hades"
 CONFIG_FOLDER = "/etc/hades"

@@ -13,11 +13,12 @@ from collections.abc import Callable
 
 from hades.errors import require
 from hades.machines.commands import MINUTE, Command, LaunchError, attempt, check, stream
-from hades.machines.job import Job, own_config
+from hades.machines.job import own_config
 from hades.machines.source import Source
 from hades.machines.tpu import worker
 from hades.machines.tpu.resource import Pod, count_workers, delete, is_gone, obtain
 from hades.machines.tpu.worker import Answer
+from hades.runs.job import Job
 from hades.runs.signals import FINISHED, INTERRUPTED, PROCESS_LOST, RESTARTABLE
 
 _BUCKET = re.compile(r"[a-z0-9][-_.a-z0-9]{1,220}[a-z0-9]")
