@@ -1,14 +1,12 @@
 """The Environment interface."""
 
 import abc
-import importlib
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, TypeAlias
 
 from jax import Array
 
-from hades.errors import MissingPackageError
 from hades.types import EnvSpec, Key, TimeStep
 
 EnvState: TypeAlias = Any
@@ -48,17 +46,3 @@ class Environment(abc.ABC):
     def versions(self) -> dict[str, str]:
         """Packages that decide what this environment is, with their versions."""
         return {}
-
-
-def import_module(name: str, package: str, install: str) -> Any:
-    """Import a module of a package that defines environments.
-
-    Raises:
-        MissingPackageError: where it cannot be imported, with the arguments of `pip install`.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MissingPackageError(
-            f'These environments need the package "{package}" ({error}): pip install {install}'
-        ) from error

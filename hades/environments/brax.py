@@ -15,7 +15,7 @@ from typing import Any
 import jax
 from jax import Array
 
-from hades.environments.base import Environment, EnvState, import_module
+from hades.environments.base import Environment, EnvState
 from hades.environments.physics import body_info, first_state, guarded_step, quiet
 from hades.errors import ConfigError, MissingPackageError, offer
 from hades.registry import options, register
@@ -107,7 +107,7 @@ class Brax(Environment):
 
     Raises:
         ConfigError: for an unknown environment, backend or option, naming the known ones.
-        MissingPackageError: where the package of the environment or backend is not installed.
+        MissingPackageError: where the package of the backend is not installed.
     """
 
     env_name: str
@@ -206,10 +206,8 @@ def observation_names(env_name: str, model: Any) -> tuple[str, ...]:
         return _SPECIAL_NAMES[env_name]
     if env_name not in HIDDEN_POSITIONS:
         return ()
-    positions: list[str] = []
-    velocities: list[str] = []
-    for i in range(model.njnt):
-        joint = model.joint(i)
+    positions, velocities = list[str](), list[str]()
+    for joint in map(model.joint, range(model.njnt)):
         name = _plain(joint.name)
         if int(joint.type[0]) == 0:  # free
             positions += ["x", "y", "height", *(f"orientation {c}" for c in "wxyz")]
@@ -237,4 +235,5 @@ def _plain(name: str) -> str:
 
 def _brax() -> Any:
     with quiet():
-        return import_module("brax.envs", "brax", "brax")
+        import brax.envs
+    return brax.envs

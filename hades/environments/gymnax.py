@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hades.environments.base import Environment, EnvState, import_module
+from hades.environments.base import Environment, EnvState
 from hades.errors import ConfigError, offer
 from hades.registry import options, register
 from hades.types import Box, Discrete, EnvSpec, Key, TimeStep
@@ -76,7 +76,9 @@ _ACTION_NAMES = {
 
 def env_ids() -> tuple[str, ...]:
     """Every gymnax environment that the adapter offers."""
-    return tuple(sorted(set(_gymnax().registered_envs) - set(EXCLUDED)))
+    import gymnax
+
+    return tuple(sorted(set(gymnax.registered_envs) - set(EXCLUDED)))
 
 
 @register("Environment", "Gymnax")
@@ -168,7 +170,8 @@ class Gymnax(Environment):
 def _make(
     env_id: str, params: tuple[tuple[str, Any], ...], make_options: tuple[tuple[str, Any], ...]
 ) -> tuple[Any, Any]:
-    gymnax = _gymnax()
+    import gymnax
+
     known = env_ids()
     if env_id not in known:
         raise ConfigError(f'gymnax has no environment "{env_id}". {offer(env_id, known)}')
@@ -184,7 +187,3 @@ def _make(
         fields = [f.name for f in dataclasses.fields(defaults)]
         raise ConfigError(f'gymnax "{env_id}" has no parameter {unknown[0]!r}. {offer(unknown[0], fields)}')
     return env, defaults.replace(**dict(params))
-
-
-def _gymnax() -> Any:
-    return import_module("gymnax", "gymnax", "gymnax six")

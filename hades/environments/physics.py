@@ -59,16 +59,12 @@ def guarded_step(
     obs, reward = jnp.asarray(native.obs, jnp.float32), jnp.asarray(native.reward, jnp.float32)
     finite = jnp.isfinite(reward) & jnp.isfinite(obs).all() & jnp.isfinite(jnp.stack([*values.values()])).all()
     time = before.time + 1
-
-    def known(x: Array) -> Array:
-        return jnp.where(finite, x, 0.0)
-
     step = TimeStep(
         obs=jnp.where(jnp.isfinite(obs), obs, 0.0),
-        reward=known(reward),
+        reward=jnp.where(finite, reward, 0.0),
         terminated=(native.done > 0.5) | ~finite,
         truncated=time >= episode_length,
-        info={"nonfinite": 1.0 - finite, **{name: known(value) for name, value in values.items()}},
+        info={"nonfinite": 1.0 - finite, **{name: jnp.where(finite, value, 0.0) for name, value in values.items()}},
     )
     kept = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), native, before.native)
     return PhysicsState(native=kept, time=time), step

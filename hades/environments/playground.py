@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hades.environments.base import Environment, EnvState, import_module
+from hades.environments.base import Environment, EnvState
 from hades.environments.physics import body_info, first_state, guarded_step, quiet
-from hades.errors import ConfigError, offer
+from hades.errors import ConfigError, MissingPackageError, offer
 from hades.registry import options, register
 from hades.types import Box, EnvSpec, Key, TimeStep
 
@@ -178,5 +178,11 @@ def _bodies(model: Any, data: Any) -> dict[str, Array]:
 
 
 def _playground() -> Any:
-    with quiet():
-        return import_module("mujoco_playground", "playground", "'hades-rl[playground]'")
+    try:
+        with quiet():
+            import mujoco_playground
+    except ImportError as error:
+        raise MissingPackageError(
+            f"The Playground environments need the package \"playground\" ({error}): pip install 'hades-rl[playground]'"
+        ) from error
+    return mujoco_playground

@@ -1,4 +1,4 @@
-"""Shares of something as a heat map: white keeps nothing, blue everything, and every cell says its percentage."""
+"""Shares of something as a heat map: white keeps nothing, blue everything, and every cell shows its percentage."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

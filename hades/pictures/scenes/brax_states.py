@@ -4,7 +4,6 @@ MuJoCo's kinematics of Brax's own model files; nothing is simulated and no backe
 """
 
 import functools
-import importlib.util
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,7 @@ _ABSOLUTE_HEIGHT = ("hopper", "walker2d")  # their second entry is the torso's h
 
 def can_pose(env_name: str, obs_shape: tuple[int, ...]) -> bool:
     """Return True if `state_scene` can draw observations of this shape; an option of an environment can change it."""
-    if env_name not in CAMERAS or importlib.util.find_spec("brax") is None:
-        return False
-    return obs_shape == (len(observation_names(env_name, _model(env_name)[1])),)
+    return env_name in CAMERAS and obs_shape == (len(observation_names(env_name, _model(env_name)[1])),)
 
 
 def state_scene(env_name: str, observation: np.ndarray, size: int) -> Canvas:

@@ -60,31 +60,20 @@ class Camera:
 
 
 _ARM = dict.fromkeys(("r_shoulder_pan_link", "r_shoulder_lift_link"), _TRUNK)
-_ARM |= {"e1": PAPER, "e2": PAPER, "e1p": INK, "e2p": INK}
-_PLANAR = Camera(1.05, (0.0, 0.0, 0.75), follow=True, forward=True, spacing=0.5, colours={"torso": _TRUNK})
-_BIPED = Camera(
-    *(1.15, (0.0, 0.0, 0.8), 28.0, 16.0),
-    follow=True,
-    forward=True,
-    colours=dict.fromkeys(("torso", "lwaist", "pelvis"), _TRUNK),
-)
+_ARM |= {"e1": PAPER, "e2": PAPER, "e1p": INK, "e2p": INK, "goal": GREEN, "object": ORANGE}
+_TORSO = dict.fromkeys(("torso", "lwaist", "pelvis"), _TRUNK)
+_PLANAR = Camera(1.05, (0.0, 0.0, 0.75), follow=True, forward=True, spacing=0.5, colours=_TORSO)
+_BIPED = Camera(1.15, (0.0, 0.0, 0.8), 28.0, 16.0, follow=True, forward=True, colours=_TORSO)
+_ANT = Camera(1.35, (0.0, 0.0, 0.35), 22.0, 30.0, follow=True, forward=True, colours=_TORSO)
 CAMERAS: dict[str, Camera] = {
-    "ant": Camera(
-        *(1.35, (0.0, 0.0, 0.35), 22.0, 30.0),
-        follow=True,
-        forward=True,
-        other=("aux_1", "link 2", "aux_4", "link 8"),
-        colours={"torso": _TRUNK},
-    ),
+    "ant": dataclasses.replace(_ANT, other=("aux_1", "link 2", "aux_4", "link 8")),
     "halfcheetah": dataclasses.replace(_PLANAR, centre=(0.05, 0.0, 0.66), other=("fthigh", "fshin", "ffoot")),
     "hopper": _PLANAR,
     "humanoid": _BIPED,
     "humanoidstandup": dataclasses.replace(_BIPED, centre=(0.0, 0.0, 0.6), forward=False),
     "inverted_double_pendulum": Camera(1.35, (0.0, 0.0, 0.5), colours={"cart": INK, "pole2": SKY}),
     "inverted_pendulum": Camera(1.1, (0.0, 0.0, 0.3), colours={"cart": INK}),
-    "pusher": Camera(
-        *(0.8, (0.32, -0.3, -0.12), 25.0, 42.0), colours={"goal": GREEN, "object": ORANGE} | _ARM, spacing=0.5
-    ),
+    "pusher": Camera(0.8, (0.32, -0.3, -0.12), 25.0, 42.0, spacing=0.5, colours=_ARM),
     "reacher": Camera(0.26, elevation=90.0, colours={"body1": SKY, "fingertip": INK, "target": GREEN}),
     "walker2d": dataclasses.replace(_PLANAR, other=("thigh_left", "leg_left", "foot_left")),
 }

@@ -33,8 +33,8 @@ class Motion:
     """The poses of an episode of T steps.
 
     Attributes:
-        env_name: decides the view.
-        bodies: what moves.
+        env_name: name of the task, for its camera.
+        bodies: the shapes that move.
         positions, rotations: f32[T + 1, L, 3] and quaternions f32[T + 1, L, 4].
         dt: seconds between poses.
     """
@@ -63,7 +63,3 @@ class Motion:
         """The bodies before step t."""
         trail = self.positions[: t + 1, 0] if self.camera.follow else None
         return self._stage.draw(self.positions[t], self.rotations[t], size, trail=trail)
-
-    def distance(self, t: int) -> float | None:
-        """Metres that the root has moved along +x before step t; None where that is not the task."""
-        return float(self.positions[t, 0, 0] - self.positions[0, 0, 0]) if self.camera.forward else None

@@ -70,8 +70,10 @@ class Episode:
 
     def distance(self, t: int) -> str:
         """Forward distance of the robot before step t, as "3.20 m"; empty where moving is not the task."""
-        metres = self.motion.distance(t) if self.motion else None
-        return "" if metres is None else f"{fixed(metres, 2)} m"
+        if self.motion is None or not self.motion.camera.forward:
+            return ""
+        along = self.motion.positions[:, 0, 0]
+        return f"{fixed(float(along[t] - along[0]), 2)} m"
 
     def draw(self, t: int, size: int) -> "Image.Image":
         """The scene before step t.

@@ -29,11 +29,10 @@ class Stage:
     @classmethod
     def fitting(cls, bodies: Bodies, camera: Camera, positions: np.ndarray, rotations: np.ndarray) -> "Stage":
         """A stage wide enough for nearly all of T poses, f[T, L, 3] and f[T, L, 4]."""
-        low, high = cls(bodies, camera, camera.half)._reach(*_finite(positions, rotations))
+        low, high = cls(bodies, camera, camera.half)._reach(_finite(positions), _finite(rotations))
         needed = float(np.percentile(_ROOM * np.maximum(np.abs(low), np.abs(high)).max(-1), 95))
-        return cls(
-            bodies, camera, float(np.clip(needed, camera.half, (_FAR if camera.follow else _FAR_FIXED) * camera.half))
-        )
+        most = (_FAR if camera.follow else _FAR_FIXED) * camera.half
+        return cls(bodies, camera, float(np.clip(needed, camera.half, most)))
 
     def draw(
         self,
@@ -52,7 +51,7 @@ class Stage:
             trail: f[K, 3], where the root has been.
             velocity: f[3] of the root in m/s, drawn as an arrow.
         """
-        positions, rotations = _finite(positions, rotations)
+        positions, rotations = _finite(positions), _finite(rotations)
         target = self._target(positions, rotations)
         middle = self.camera.flat(target) + self._aside(positions, rotations)
         canvas = Canvas(size, self.half, middle)
@@ -66,7 +65,9 @@ class Stage:
             if shape.link >= 0:
                 self._mark_if_outside(canvas, middle, shape, self.camera.flat(points).mean(0))
         if velocity is not None:
-            self._arrow(canvas, positions[0], np.nan_to_num(velocity))
+            speed = max(float(np.linalg.norm(np.nan_to_num(velocity))), 1e-9)
+            arrow = np.nan_to_num(velocity) / speed * np.tanh(speed / _FAST) * 0.6 * self.half
+            canvas.arrow(self.camera.flat(positions[0]), self.camera.flat(arrow), ORANGE)
         return canvas
 
     @cached_property
@@ -128,16 +129,10 @@ class Stage:
         away = place - middle
         if np.abs(away).max() < self.half + shape.radius:
             return
-        along = away / np.linalg.norm(away)
-        across = np.array([-along[1], along[0]])
+        x, y = 0.07 * self.half * away / np.linalg.norm(away)
         tip = middle + 0.94 * self.half * away / np.abs(away).max()
-        chevron = [tip + self.half * (0.07 * side * across - 0.07 * abs(side) * along) for side in (1, 0, -1)]
+        chevron = tip + np.array([(-x - y, x - y), (0.0, 0.0), (y - x, -x - y)])
         canvas.line(chevron, self.camera.colour(self.bodies, shape), 3.0)
-
-    def _arrow(self, canvas: Canvas, start: np.ndarray, velocity: np.ndarray) -> None:
-        speed = max(float(np.linalg.norm(velocity)), 1e-9)
-        length = np.tanh(speed / _FAST) * 0.6 * self.half
-        canvas.arrow(self.camera.flat(start), self.camera.flat(velocity / speed) * length, ORANGE)
 
     def _trail_and_shadows(
         self, canvas: Canvas, ground: float, trail: np.ndarray | None, positions: np.ndarray, rotations: np.ndarray
@@ -155,7 +150,6 @@ class Stage:
             canvas.polygon(hull(self.camera.flat(points * onto + at)), _SHADOW)
 
 
-def _finite(positions: np.ndarray, rotations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _finite(pose: np.ndarray) -> np.ndarray:
     """Convert to f64 and replace NaN and infinities by 0."""
-    poses = [np.nan_to_num(np.asarray(x, np.float64), posinf=0.0, neginf=0.0) for x in (positions, rotations)]
-    return poses[0], poses[1]
+    return np.nan_to_num(np.asarray(pose, np.float64), posinf=0.0, neginf=0.0)
