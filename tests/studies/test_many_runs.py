@@ -17,8 +17,8 @@ from hades.runs.record import read_run
 from hades.runs.result import RunResult
 from hades.runs.signals import FAILED, FINISHED, INTERRUPTED
 from hades.studies import many_runs
-from hades.studies.grid import Settings, plan_grid
 from hades.studies.many_runs import End, PlannedRun, State, in_process, planned, report, run_all
+from hades.studies.plan_runs import Settings, plan_grid
 from tests.support import ROOT
 
 SHARED = """
