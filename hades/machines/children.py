@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
 Sink = Callable[[str], None] | IO[str] | IO[bytes]
-"""Where output goes: a function of each line, called in a thread of its own, or an open file."""
+"""Destination of output: a function of each line, called in a thread of its own, or an open file."""
 
 
 class Child:

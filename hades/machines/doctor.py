@@ -37,7 +37,7 @@ ENVIRONMENT_NAMED = ("SLURM_", "TPU_", "MEGASCALE_", "OMPI_")
 
 
 class Status(enum.StrEnum):
-    """Of a row."""
+    """Status of a row."""
 
     OK = "ok"
     WARNING = "warning"
@@ -46,7 +46,7 @@ class Status(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What one check found, and what to do about it."""
+    """Finding of one check, and its remedy."""
 
     check: str
     status: Status
@@ -104,7 +104,7 @@ def all_checks(workdir: Path) -> dict[str, Check]:
 
 
 def has_failed(rows: Sequence[Row]) -> bool:
-    """Whether anything has."""
+    """True if any check failed."""
     return any(row.status is Status.FAILED for row in rows)
 
 
@@ -180,7 +180,7 @@ def check_collective() -> list[Row]:
 
 
 def check_folder(workdir: Path) -> list[Row]:
-    """What a run does in its work directory: write, lock, rename, and have space."""
+    """Check the operations of a run in its work directory: write, lock, rename, and free space."""
     remedy = f"Choose a folder that you may write, on a disk that answers: --workdir (now {workdir})."
     found = probe("folder", str(workdir), timeout=FOLDER_SECONDS, remedy=remedy)
     mend = "Never start two runs in one folder here, or mount it with locks (NFS: without nolock)."
@@ -205,7 +205,7 @@ def check_run(workdir: Path) -> list[Row]:
 
 
 def check_cache() -> list[Row]:
-    """Where compiled programs are kept between starts."""
+    """Check the folder of compiled programs."""
     remedy = "Set JAX_COMPILATION_CACHE_DIR to a folder that you may write; without one every start compiles again."
     found = probe("cache", timeout=FOLDER_SECONDS, remedy=remedy)
     where = (

@@ -1,4 +1,4 @@
-"""What `hades-doctor` tries in child processes: python -m hades.machines.doctor_probe NAME [ARGUMENT].
+"""Checks of `hades-doctor` in child processes: python -m hades.machines.doctor_probe NAME [ARGUMENT].
 
 Prints one JSON line; an error is one line on stderr and status 1. That it is a process of its own bounds what hangs: a
 TPU that another process holds, a dead file server.
@@ -116,7 +116,7 @@ def _replace(inside: Path) -> None:
 
 
 def _locks(path: Path) -> bool:
-    """Whether a second holder of a lock is refused."""
+    """Check that a second holder of a lock is refused."""
     with path.open("w") as first, path.open("w") as second:
         try:
             fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -36,7 +36,7 @@ HEARTBEAT = flags.DEFINE_integer(
 )
 
 FAILED_TOGETHER = re.compile("(UNKNOWN|UNAVAILABLE|INTERNAL|ABORTED|CANCELLED|DEADLINE_EXCEEDED|FAILED_PRECONDITION): ")
-"""How XLA's errors of collectives begin; they come as several types of Python."""
+"""Beginnings of XLA's errors of collectives, which are of several Python types."""
 
 
 def in_processes(work: Callable[[], int], check: Callable[[], object]) -> int:

@@ -27,9 +27,9 @@ from hades.runs.signals import FAILED, FINISHED, INTERRUPTED, PROCESS_LOST, hand
 WORKER = "HADES_WORKER"
 """Environment variable that tells a process that it is to do the work, and the number of its parent."""
 LOST_SECONDS = 10.0
-"""How long processes may go on after one of them died: most notice it by themselves."""
+"""Seconds that processes may go on after one of them died: most end by themselves."""
 ENDING_SECONDS = 120.0
-"""How long processes may go on after one of them finished, or stopped on request: they save and write together."""
+"""Seconds that processes may go on after one finished or stopped on request: they save and write together."""
 TAIL_LINES = 200
 NOISE = re.compile(rf"\s*@\s+0x|{re.escape(ABORTED)}|{re.escape(GREETING)}")
 """Lines of libraries that help nobody: addresses of an abort, greetings of the CPU's collectives."""
@@ -136,7 +136,7 @@ def _kill(running: Sequence[_Running]) -> None:
 
 
 def _severity(status: int) -> int:
-    """Where processes end differently: one that failed by itself explains the others."""
+    """Rank of an exit status where processes end differently: one that failed by itself explains the others."""
     order = {FINISHED: 0, INTERRUPTED: 1, PROCESS_LOST: 2, FAILED: 4}
     return order.get(status, 3 if status < 0 else 4)
 

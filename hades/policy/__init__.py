@@ -1,1 +1,1 @@
-"""How a dataset becomes an acting policy, and what that policy earns."""
+"""Policies trained from datasets, and their returns."""

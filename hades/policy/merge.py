@@ -141,7 +141,7 @@ def _tasks(datasets: Sequence[DistilledDataset], floors: Sequence[float] | None,
 
 
 def _repeats(sizes: Sequence[int]) -> list[int]:
-    """How often to repeat the pairs of each task, so that all have equally many."""
+    """Number of repetitions of each task's pairs that gives all tasks equally many."""
     common = math.lcm(*sizes)
     if common * len(sizes) > MOST_POINTS:
         raise DatasetError(

@@ -27,7 +27,7 @@ _COLUMNS = ("dataset", "published", "index, today", "hades", "difference", "epis
 
 @dataclasses.dataclass(frozen=True)
 class Replication:
-    """What one released dataset earned.
+    """Returns of one released dataset.
 
     Attributes:
         name: of the released file.

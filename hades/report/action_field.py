@@ -1,4 +1,4 @@
-"""What a policy does over two features of a vector observation, the others held at one state."""
+"""Actions of a policy over two features of a vector observation, the others held at one state."""
 
 import dataclasses
 from typing import TYPE_CHECKING
@@ -27,13 +27,13 @@ DARK = "#000000"
 
 
 def can_show_field(spec: EnvSpec) -> bool:
-    """Whether `action_field` has two features to show."""
+    """Return True if `action_field` has two features to show."""
     return not spec.is_image and spec.obs_size >= 2
 
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """Where to look at a policy's actions.
+    """The state and features at which a policy's actions are shown.
 
     Attributes:
         features: the two to show; empty: the two that change the actions most.

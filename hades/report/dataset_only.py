@@ -21,5 +21,5 @@ def stated_by(run: RunRecord) -> RunRecord:
 
 
 def is_bare(run: RunRecord) -> bool:
-    """Whether there is a dataset but nothing of the run that made it."""
+    """Return True if there is a dataset but no file of the run that made it."""
     return run.dataset is not None and not (run.experiment or run.metrics or run.timing or run.config)

@@ -32,7 +32,7 @@ def dataset_table(pairs: Pairs, *, narrow: bool = False, image_format: str = "sv
 
 
 def fits_table(pairs: Pairs) -> bool:
-    """Whether `dataset_table` draws a table."""
+    """Return True if `dataset_table` draws a table."""
     count, features = len(pairs), len(pairs.features)
     in_rows = count <= _MOST_PAIRS and features <= _MOST_FEATURES
     in_columns = count <= _MOST_COLUMNS and features <= _MOST_ROWS

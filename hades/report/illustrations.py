@@ -77,7 +77,7 @@ def _scene_cards(pairs: Pairs) -> Markup:
 
 
 def _reading_frames(pairs: Pairs) -> Markup:
-    """How to read frames, and the colours of the channels."""
+    """Explain frames, and the colours of the channels."""
     colours = legend(pairs.spec.name, pairs.spec.observation_names, pairs.spec.obs_shape[-1])
     note = (
         "All of it, in the environment’s own units, each frame with the action that it teaches. A cell has the colour "
@@ -145,7 +145,7 @@ def _field(run: RunRecord, policy: Actor) -> Markup:
 
 
 def _reading_field(field: Field, pairs: Pairs) -> str:
-    """What the field shows, and what the features that it does not show are held at."""
+    """Explain the field, and the values of the features that it does not show."""
     shown = "the two features that were asked for" if field.view.features else "the two that change its actions most"
     others = [i for i in range(len(pairs.features)) if i not in field.features]
     at = "a typical visited state" if field.view.is_visited else "the centre of the dataset’s coordinates"

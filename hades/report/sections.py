@@ -41,7 +41,7 @@ def headline(run: RunRecord) -> Markup:
 
 
 def protocol(run: RunRecord) -> str:
-    """How the reported return was measured, in one sentence."""
+    """Describe the measurement of the reported return in one sentence."""
     report = run.report or {}
     inits, episodes = report.get("num_inits", 0), report.get("num_episodes", 0)
     once = "measured once, on report keys that the search never saw"
@@ -57,7 +57,7 @@ def protocol(run: RunRecord) -> str:
 
 
 def is_fixed_policy(run: RunRecord) -> bool:
-    """Whether the report played one and the same policy throughout: HaDES-F and methods without a dataset."""
+    """Return True if the report played a single policy: HaDES-F and methods without a dataset."""
     return run.dataset.learner.is_fixed if run.dataset is not None else "num_pairs" not in run.result
 
 

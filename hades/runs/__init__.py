@@ -1,1 +1,1 @@
-"""How one run starts, goes on, stops and resumes."""
+"""One run: its start, its loop, its stop and its continuation."""

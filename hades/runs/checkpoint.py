@@ -35,15 +35,15 @@ from hades.runs import processes
 from hades.types import PyTree
 
 UNFINISHED = ".orbax-checkpoint-tmp"
-"""What Orbax names a folder that it has not finished; it removes those of earlier starts."""
+"""Suffix of a folder that Orbax has not finished; it removes those of earlier starts."""
 NOT_DAMAGE = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE)
-"""What keeps a good checkpoint from being read."""
+"""Errors that keep an intact checkpoint from being read."""
 OF_A_PEER = "another process cannot read it"
 T = TypeVar("T")
 WEEK = 7 * 24 * 3600
 OS_ERROR = re.compile(r"os_error_code='(\d+)'")
 STATUS = re.compile(r"[A-Z_]{4,}: ")
-"""How the messages of TensorStore and XLA begin: RESOURCE_EXHAUSTED: …"""
+"""Beginning of the messages of TensorStore and XLA: RESOURCE_EXHAUSTED: …"""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What a dataset or a method is worth, beside what else: one folder for each question."""
+"""Studies of datasets and methods, one folder for each question."""

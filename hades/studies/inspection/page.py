@@ -80,7 +80,7 @@ def verdict(nearest: Nearest) -> str:
 
 
 def beside_random(nearest: Nearest) -> str:
-    """Whether trained policies come nearer to the synthetic states than random actions do."""
+    """Describe whether trained policies come nearer to the synthetic states than random actions do."""
     count = len(nearest.pairs)
     nearer = sum(pair.distance < pair.random_distance for pair in nearest.pairs)
     if count == 1:
