@@ -17,7 +17,8 @@ from hades.studies.comparable import check_agreement, read_finished
 from hades.studies.comparison.measurements import measure
 from hades.studies.comparison.numbers import compare
 from hades.studies.comparison.page import page, write_comparison
-from hades.studies.grid import (
+from hades.studies.many_runs import in_process, report, run_all
+from hades.studies.plan_runs import (
     Settings,
     check_names,
     parse_pair,
@@ -27,7 +28,6 @@ from hades.studies.grid import (
     plan_text,
     value_for,
 )
-from hades.studies.many_runs import in_process, report, run_all
 
 ENVIRONMENTS = flags.DEFINE_list("environments", [], "As configs are named: cartpole,freeway.")
 METHODS = flags.DEFINE_list("methods", ["hades_r", "hades_f", "es", "ppo"], "As configs are named.")

@@ -11,8 +11,8 @@ Running the same command again continues the run. docs/launch_gke.md starts at a
 from absl import app, flags
 
 from hades.machines.gke import jobset, kubectl
-from hades.machines.gke.settings import Gpu, Settings, Storage, Tpu
-from hades.machines.job import stay_off_accelerators
+from hades.machines.gke.settings import GkeSettings, Gpu, Storage, Tpu
+from hades.machines.preparation import stay_off_accelerators
 from hades.runs.command_line import start
 from hades.runs.job import Job
 
@@ -49,7 +49,7 @@ def main() -> int:
         raise app.UsageError("give --tpu (with --topology) or --gpu, one of both")
     tpu = Tpu(TPU.value, TOPOLOGY.value, SLICES.value, CHIPS.value) if TPU.value else None
     job = Job(CONFIG.value, WORKDIR.value, tuple(BINDINGS.value))
-    settings = Settings(
+    settings = GkeSettings(
         image=IMAGE.value,
         machines=tpu or Gpu(GPU.value, GPUS.value, NODES.value),
         storage=Storage(CLAIM.value, BUCKET.value, MOUNT.value),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from hades.machines.job import stay_off_accelerators
+from hades.machines.preparation import stay_off_accelerators
 from hades.machines.slurm import Allocation, SlurmRun
 from hades.runs.command_line import start
 from hades.runs.job import Job

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from absl import app, flags
 
-from hades.machines.job import stay_off_accelerators
+from hades.machines.preparation import stay_off_accelerators
 from hades.machines.sweep import TARGETS, Programs, parse_axis, plan_sweep, point_command, table, write_plan
 from hades.runs.command_line import start
-from hades.studies.grid import parse_seeds
 from hades.studies.many_runs import report, run_all
+from hades.studies.plan_runs import parse_seeds
 
 CONFIG = flags.DEFINE_string("config", None, "A shipped config's name, or a gin file.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Gets a folder a point, sweep.json and the logs.")

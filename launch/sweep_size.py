@@ -13,8 +13,8 @@ from absl import app, flags
 
 from hades.runs.command_line import print_files, start
 from hades.studies.comparable import read_finished
-from hades.studies.grid import Settings, parse_pair, parse_seeds, parse_sizes, parse_values, plan_grid, plan_text
 from hades.studies.many_runs import in_process, report, run_all
+from hades.studies.plan_runs import Settings, parse_pair, parse_seeds, parse_sizes, parse_values, plan_grid, plan_text
 from hades.studies.size.numbers import size_sweep
 from hades.studies.size.page import page, write_size_sweeps
 

@@ -10,7 +10,7 @@ Without --execute it prints the commands. docs/launch_tpu.md explains it step by
 
 from absl import app, flags
 
-from hades.machines.job import stay_off_accelerators
+from hades.machines.preparation import stay_off_accelerators
 from hades.machines.source import checkout, package
 from hades.machines.tpu.resource import HOUR, Patience, Pod, delete
 from hades.machines.tpu.training import PodRun, plan_text

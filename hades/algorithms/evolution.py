@@ -18,7 +18,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hades.algorithms.base import Distilled, Evaluation, Solution
-from hades.algorithms.keys import Step, Stream, indexed_keys, step_key, stream_key
+from hades.algorithms.keys import Purpose, Stream, indexed_keys, purpose_key, stream_key
 from hades.algorithms.playing import apply_in_chunks, chunk_size, map_chunks, play_tasks, sequential
 from hades.contracts import expect_same_structure, expect_shape
 from hades.environments.base import Environment
@@ -143,12 +143,12 @@ class Evolution:
 
     def init(self, key: Key) -> EvolutionState:
         start = stream_key(key, Stream.START)
-        normalizer = self.normalizer.init(step_key(start, Step.NORMALIZER), self.environment)
+        normalizer = self.normalizer.init(purpose_key(start, Purpose.NORMALIZER), self.environment)
         genome = self.learner.init_genome(
-            step_key(start, Step.GENOME), self.environment, lambda obs: self.normalizer.apply(normalizer, obs)
+            purpose_key(start, Purpose.GENOME), self.environment, lambda obs: self.normalizer.apply(normalizer, obs)
         )
         zero = jnp.zeros((), jnp.int32)
-        outer = self.outer.init(step_key(start, Step.ASK), ravel_pytree(genome)[0], self.unravel)
+        outer = self.outer.init(purpose_key(start, Purpose.ASK), ravel_pytree(genome)[0], self.unravel)
         return EvolutionState(key=key, generation=zero, outer=outer, normalizer=normalizer, failures=zero)
 
     def step(self, state: EvolutionState, mesh: Mesh) -> tuple[EvolutionState, Metrics]:
@@ -159,7 +159,7 @@ class Evolution:
         """
         self.check_devices(mesh.size)
         key = stream_key(state.key, Stream.SEARCH, state.generation)
-        population, asked = self.outer.ask(step_key(key, Step.ASK), state.outer)
+        population, asked = self.outer.ask(purpose_key(key, Purpose.ASK), state.outer)
         sharding = NamedSharding(mesh, PartitionSpec(POPULATION_AXIS))
         population = jax.tree.map(lambda rows: lax.with_sharding_constraint(rows, sharding), population)
         scores = self._scores(key, population, dataclasses.replace(state, outer=asked), mesh)
@@ -167,7 +167,7 @@ class Evolution:
         finite = jnp.isfinite(fitness)
         usable = jnp.where(finite, fitness, jnp.min(jnp.where(finite, fitness, jnp.inf)))
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # for sums over rows that lie on several devices
-            outer, outer_metrics = self.outer.tell(step_key(key, Step.TELL), asked, population, usable)
+            outer, outer_metrics = self.outer.tell(purpose_key(key, Purpose.TELL), asked, population, usable)
         expect_same_structure(outer, state.outer, self.outer, "the state")
         normalizer, normalizer_metrics = self._updated_normalizer(state.normalizer, scores)
         updated = dataclasses.replace(state, outer=outer, normalizer=normalizer)
@@ -189,8 +189,8 @@ class Evolution:
         return Distilled(pairs, self.learner.constant(solution.genome), self.normalizer)
 
     def evaluate(self, key: Key, solution: Solution, num_inits: int, num_episodes: int) -> Evaluation:
-        inits = self._inits(step_key(key, Step.INITS), num_inits)
-        keys = indexed_keys(step_key(key, Step.LEARN), num_inits)
+        inits = self._inits(purpose_key(key, Purpose.INITS), num_inits)
+        keys = indexed_keys(purpose_key(key, Purpose.LEARN), num_inits)
 
         def learn(pair: tuple[Key, Params]) -> tuple[Params, Metrics]:
             trained, metrics = self.learner.learn(pair[0], solution.genome, pair[1], self.spec)
@@ -198,17 +198,17 @@ class Evolution:
 
         params, metrics = map_chunks(learn, (keys, inits), self.learn_batch)
         act_for = functools.partial(self._act_for, solution.normalizer)
-        played = play_tasks(step_key(key, Step.EPISODES), self.environment, act_for, params, num_episodes)
+        played = play_tasks(purpose_key(key, Purpose.EPISODES), self.environment, act_for, params, num_episodes)
         return dataclasses.replace(played, metrics=metrics)
 
     def policy(self, key: Key, solution: Solution) -> ActFn:
-        init = self.learner.init_params(step_key(key, Step.INITS), self.spec)
-        trained, _ = self.learner.learn(step_key(key, Step.LEARN), solution.genome, init, self.spec)
+        init = self.learner.init_params(purpose_key(key, Purpose.INITS), self.spec)
+        trained, _ = self.learner.learn(purpose_key(key, Purpose.LEARN), solution.genome, init, self.spec)
         return self._act_for(solution.normalizer, self.spec)(self.learner.assemble(init, trained))
 
     def _scores(self, key: Key, population: Population, state: EvolutionState, mesh: Mesh) -> Score:
         """Score[P] of a population asked with `state`, each device its own candidates, without communication."""
-        inits = self._inits(step_key(key, Step.INITS), self.num_inits)
+        inits = self._inits(purpose_key(key, Purpose.INITS), self.num_inits)
         replicated, sharded = PartitionSpec(), PartitionSpec(POPULATION_AXIS)
         score = jax.shard_map(
             self._score_chunks,
@@ -230,8 +230,8 @@ class Evolution:
     ) -> Score:
         """Chunks of `rollout_batch` candidates, cloned `learn_batch` networks at a time and rolled out together."""
         count = self.num_inits
-        k_learn = indexed_keys(step_key(key, Step.LEARN), count)
-        k_episodes = indexed_keys(step_key(key, Step.EPISODES), count)
+        k_learn = indexed_keys(purpose_key(key, Purpose.LEARN), count)
+        k_episodes = indexed_keys(purpose_key(key, Purpose.EPISODES), count)
         members = self.environment.members
 
         def learn(genome: Array) -> tuple[Trained, Metrics]:

@@ -21,7 +21,7 @@ class Stream(enum.IntEnum):
     REPORT = 3
 
 
-class Step(enum.IntEnum):
+class Purpose(enum.IntEnum):
     """Purpose of a key inside a generation or an evaluation."""
 
     ASK = 0
@@ -38,9 +38,9 @@ def stream_key(root: Key, stream: Stream, index: int | Array = 0) -> Key:
     return jax.random.fold_in(jax.random.fold_in(root, int(stream)), index)
 
 
-def step_key(key: Key, step: Step) -> Key:
+def purpose_key(key: Key, purpose: Purpose) -> Key:
     """Key of one purpose under a stream's key."""
-    return jax.random.fold_in(key, int(step))
+    return jax.random.fold_in(key, int(purpose))
 
 
 def indexed_keys(key: Key, count: int) -> Key:

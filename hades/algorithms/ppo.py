@@ -30,7 +30,7 @@ from hades.algorithms.advantages import (
     value_loss,
 )
 from hades.algorithms.base import Evaluation, Solution
-from hades.algorithms.keys import Step, Stream, indexed_keys, step_key, stream_key
+from hades.algorithms.keys import Purpose, Stream, indexed_keys, purpose_key, stream_key
 from hades.algorithms.playing import play
 from hades.environments.base import Environment
 from hades.environments.rollout import AutoReset
@@ -204,7 +204,7 @@ class PPO:
 
     def init(self, key: Key) -> PPOState:
         start = stream_key(key, Stream.START)
-        k_actor, k_critic = jax.random.split(step_key(start, Step.GENOME))
+        k_actor, k_critic = jax.random.split(purpose_key(start, Purpose.GENOME))
         networks = Networks(
             actor=self.actor.init(k_actor, self.spec), critic=self._critic.init(k_critic, self._value_spec)
         )
@@ -214,9 +214,9 @@ class PPO:
             generation=zero,
             networks=networks,
             optimizer=self._optimizer(zero).init(networks),
-            envs=AutoReset.start(indexed_keys(step_key(start, Step.EPISODES), self.num_envs), self.environment),
+            envs=AutoReset.start(indexed_keys(purpose_key(start, Purpose.EPISODES), self.num_envs), self.environment),
             last_returns=jnp.full(self.num_envs, jnp.nan, jnp.float32),
-            normalizer=self.normalizer.init(step_key(start, Step.NORMALIZER), self.environment),
+            normalizer=self.normalizer.init(purpose_key(start, Purpose.NORMALIZER), self.environment),
             discounted=jnp.zeros(self.num_envs),
             reward_moments=Moments.zeros(()),
             failures=zero,
@@ -238,10 +238,10 @@ class PPO:
         self.check_devices(mesh.size)
         key = stream_key(state.key, Stream.SEARCH, state.generation)
         apart, together = NamedSharding(mesh, PartitionSpec(POPULATION_AXIS)), NamedSharding(mesh, PartitionSpec())
-        played, steps, episodes = self.collect(step_key(key, Step.EPISODES), state, apart)
+        played, steps, episodes = self.collect(purpose_key(key, Purpose.EPISODES), state, apart)
         prepared, batch, refused = self.prepare(played, steps)
         batch = lax.with_sharding_constraint(batch, together)  # environments step apart, every device learns from all
-        networks, optimizer, losses = self.learn(step_key(key, Step.LEARN), batch, prepared)
+        networks, optimizer, losses = self.learn(purpose_key(key, Purpose.LEARN), batch, prepared)
         finite = jnp.isfinite(losses["ppo/grad_norm"]) & jnp.isfinite(optax.tree.norm(networks))
         learned = dataclasses.replace(prepared, networks=networks, optimizer=optimizer)
         learned = jax.tree.map(lambda new, old: jnp.where(finite, new, old), learned, state)
@@ -260,7 +260,7 @@ class PPO:
         """There is one policy: `num_inits` are groups of its episodes."""
         act = self._act(solution)
         groups = jnp.arange(num_inits)
-        episodes = play(step_key(key, Step.EPISODES), self.environment, lambda group: act, groups, num_episodes)
+        episodes = play(purpose_key(key, Purpose.EPISODES), self.environment, lambda group: act, groups, num_episodes)
         return Evaluation(returns=episodes.returns, lengths=episodes.lengths, metrics={}, info_max=episodes.info_max)
 
     def policy(self, key: Key, solution: Solution) -> ActFn:

@@ -70,7 +70,8 @@ def memory_plan(algorithm: Evolution) -> MemoryPlan:
     genome = algorithm.genome_shapes
     trained = jax.eval_shape(lambda k, g, p: learner.learn(k, g, p, spec)[0], key, genome, params)
     policies = networks * _bytes(trained)
-    units = _units(jax.eval_shape(learner.assemble, params, trained))
+    weights = jax.tree.leaves(jax.eval_shape(learner.assemble, params, trained))
+    units = sum(leaf.size for leaf in weights if leaf.ndim == 1)  # one activation for each bias
     working = jax.eval_shape(learner.working_arrays, trained)
     cloning = cloned * (_bytes(trained) + _bytes(working)) + (policies if networks > cloned else 0)
     episodes = [
@@ -185,8 +186,3 @@ def _peak(compiled: jax.stages.Compiled) -> int:
 
 def _bytes(tree: PyTree) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-
-
-def _units(params: PyTree) -> int:
-    """Numbers of all biases: one activation for each unit."""
-    return sum(leaf.size for leaf in jax.tree.leaves(params) if leaf.ndim == 1)

@@ -15,7 +15,7 @@ import jax
 from absl import flags
 
 from hades.errors import ConfigError, HadesError, notice
-from hades.machines.job import stay_off_accelerators
+from hades.machines.preparation import stay_off_accelerators
 from hades.machines.supervisor import WORKER, Worker, supervise
 from hades.runs.processes import Meeting, UnreachableError, join
 from hades.runs.signals import FAILED, INTERRUPTED, PROCESS_LOST

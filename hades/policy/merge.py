@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -95,12 +96,9 @@ def _balanced_pairs(datasets: Sequence[DistilledDataset], environment: Any) -> t
     observations, targets = [], []
     repeats = _repeats([len(d) for d in datasets])
     for dataset, member, times in zip(datasets, environment.members, repeats, strict=True):
-        padded = np.stack([np.asarray(member.pad(jnp.asarray(o))) for o in dataset.observations])
-        wide = np.zeros((len(dataset), environment.spec.action_space.size), np.float32)
-        first = member.first_action
-        wide[:, first : first + dataset.targets.shape[1]] = dataset.targets
-        observations.append(np.tile(padded, (times,) + (1,) * (padded.ndim - 1)))
-        targets.append(np.tile(wide, (times, 1)))
+        behind = environment.spec.action_space.size - member.first_action - dataset.targets.shape[1]
+        observations += [np.asarray(jax.vmap(member.pad)(jnp.asarray(dataset.observations)))] * times
+        targets += [np.pad(dataset.targets, ((0, 0), (member.first_action, behind)))] * times
     return np.concatenate(observations).astype(np.float32), np.concatenate(targets)
 
 

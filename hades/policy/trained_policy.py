@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hades import registry
-from hades.algorithms.keys import Step, Stream, indexed_keys, step_key, stream_key
+from hades.algorithms.keys import Purpose, Stream, indexed_keys, purpose_key, stream_key
 from hades.algorithms.playing import map_chunks, map_policies, play_tasks, sequential
 from hades.data.dataset import DistilledDataset
 from hades.environments.base import Environment
@@ -78,9 +78,9 @@ def train_policy(dataset: DistilledDataset, seed: int = 0, **changes: Any) -> Tr
     """
     learner = changed_learner(dataset, changes)
     key = stream_key(jax.random.key(seed), Stream.REPORT)
-    init = initial_policies(dataset, learner, step_key(key, Step.INITS), 1)
+    init = initial_policies(dataset, learner, purpose_key(key, Purpose.INITS), 1)
     params, metrics = _clone(
-        learner, dataset.environment.spec, indexed_keys(step_key(key, Step.LEARN), 1), init, _pairs(dataset)
+        learner, dataset.environment.spec, indexed_keys(purpose_key(key, Purpose.LEARN), 1), init, _pairs(dataset)
     )
     return TrainedPolicy(
         environment=dataset.environment,
@@ -102,7 +102,7 @@ def evaluate(policy: TrainedPolicy | RunPolicy, num_episodes: int = 64, seed: in
         num_episodes: whole episodes to play.
         seed: of the episodes.
     """
-    key = step_key(stream_key(jax.random.key(seed), Stream.REPORT), Step.EPISODES)
+    key = purpose_key(stream_key(jax.random.key(seed), Stream.REPORT), Purpose.EPISODES)
     if isinstance(policy, RunPolicy):
         return summarize_evaluation(policy.play(key, num_episodes), policy.environment, one_policy=True)
     params = jax.tree.map(lambda x: x[None], policy.params)
@@ -139,7 +139,7 @@ def evaluate_dataset(
     protocol.check(env.spec)
     key = stream_key(jax.random.key(seed), Stream.REPORT)
     params = _cloned(key, dataset, learner, num_inits)
-    k_play = step_key(key, Step.EPISODES)
+    k_play = purpose_key(key, Purpose.EPISODES)
     if protocol.num_plain_episodes:
         played = _play(learner.policy, dataset.normalizer, env, protocol.num_plain_episodes, k_play, params, state)
         return summarize_evaluation(played, env)
@@ -160,7 +160,7 @@ def freeze_statistics(
     learner, env, state = changed_learner(dataset, {}), dataset.environment, normalizer_state(dataset)
     key = stream_key(jax.random.key(seed), Stream.SEARCH)
     params = _cloned(key, dataset, learner, num_inits)
-    k_play, whole = step_key(key, Step.EPISODES), EpisodicReturn(num_episodes)
+    k_play, whole = purpose_key(key, Purpose.EPISODES), EpisodicReturn(num_episodes)
     scores = _measure(learner.policy, dataset.normalizer, env, whole, k_play, params, state, with_moments=True)
     assert scores.moments is not None
     moments = scores.moments.merge_axis()
@@ -242,8 +242,8 @@ def normalizer_state(dataset: DistilledDataset) -> NormalizerState:
 
 def _cloned(key: Key, dataset: DistilledDataset, learner: InnerLearner, num_inits: int) -> Params:
     """`num_inits` trained policies, stacked."""
-    inits = initial_policies(dataset, learner, step_key(key, Step.INITS), num_inits)
-    keys = indexed_keys(step_key(key, Step.LEARN), num_inits)
+    inits = initial_policies(dataset, learner, purpose_key(key, Purpose.INITS), num_inits)
+    keys = indexed_keys(purpose_key(key, Purpose.LEARN), num_inits)
     return _clone(learner, dataset.environment.spec, keys, inits, _pairs(dataset))[0]
 
 

@@ -67,6 +67,11 @@ class RunRecord:
         return self.result.get("method", "")
 
     @property
+    def device(self) -> str:
+        """Number and kind of the devices, such as "8 × TPU v5 lite"."""
+        return f"{self.result.get('num_devices', 1)} × {self.result.get('device', 'unknown')}"
+
+    @property
     def is_finished(self) -> bool:
         """True if `result.json` describes the end of the run: its budget is used up and no generation came after it."""
         return _is_end(self.result, self.metrics, self.experiment)

@@ -56,12 +56,12 @@ class WorkDir:
         """
         if not self.experiment.exists():
             return {}
-        known = read_json(
-            self.experiment,
-            "It says which run lives here. Put a copy in its place; or, if this is the command that started the "
-            "run, delete the file: it is written again.",
+        remedy = (
+            "It names the run that lives here. Put a copy in its place; or, if this is the command that started the "
+            "run, delete the file: it is written again."
         )
-        different = [d for d in differences(registry.upgraded(known), dict(described)) if d[0] not in FREE_FIELDS]
+        known = registry.upgraded(read_json(self.experiment, remedy))
+        different = [d for d in differences(known, dict(described)) if d[0] not in FREE_FIELDS]
         if different:
             rows = "; ".join(f"{path} is {old!r} there and {new!r} now" for path, old, new in different[:6])
             more = f"; and {len(different) - 6} more" if len(different) > 6 else ""

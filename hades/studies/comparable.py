@@ -3,15 +3,16 @@
 All are finished and share protocol, device, versions and budget; only method and seed may differ.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hades import registry
 from hades.errors import ConfigError
 from hades.runs.record import RunRecord, read_run
 from hades.runs.workdir import differences
 
+K = TypeVar("K")
 PROTOCOL = ("eval_inits", "eval_episodes", "report_inits", "report_episodes")
 BUDGET = ("generations", "max_seconds", "max_env_steps", "target_return")
 _NOT_OF_THE_METHOD = ("seed", "checkpoint_every", *BUDGET, *PROTOCOL)
@@ -49,7 +50,7 @@ def check_agreement(records: Sequence[RunRecord]) -> None:
     Raises:
         ConfigError: naming the fields that differ with both values and a run for each.
     """
-    _check_equal(records, "", [{"protocol": protocol(r), "device": _device(r)} for r in records])
+    _check_equal(records, "", [{"protocol": protocol(r), "device": r.device} for r in records])
     for environment, group in grouped(records, lambda r: r.environment).items():
         facts = [
             {"environment": environment_of(r), "versions": environment_versions(r), "budget": budget(r)} for r in group
@@ -94,9 +95,9 @@ def environment_versions(record: RunRecord) -> dict[str, str]:
     return {name: record.result["versions"].get(name, "unknown") for name in packages}
 
 
-def grouped(records: Sequence[RunRecord], name_of: Any) -> dict[str, list[RunRecord]]:
+def grouped(records: Sequence[RunRecord], name_of: Callable[[RunRecord], K]) -> dict[K, list[RunRecord]]:
     """Group records by a name, in the order of first appearance."""
-    groups: dict[str, list[RunRecord]] = {}
+    groups: dict[K, list[RunRecord]] = {}
     for record in records:
         groups.setdefault(name_of(record), []).append(record)
     return groups
@@ -109,10 +110,6 @@ def _environments(value: Any) -> list[Mapping[str, Any]]:
             return [value]
         return [found for part in value.values() for found in _environments(part)]
     return [found for part in value for found in _environments(part)] if isinstance(value, list) else []
-
-
-def _device(record: RunRecord) -> str:
-    return f"{record.result.get('num_devices', 1)} × {record.result.get('device', 'unknown')}"
 
 
 def _check_equal(records: Sequence[RunRecord], whose: str, facts: Sequence[dict[str, Any]]) -> None:

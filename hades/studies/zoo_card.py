@@ -58,8 +58,9 @@ def add(workdir: str, command: str) -> str:
 def measure(name: str) -> dict[str, Any]:
     """Measure what other networks keep of the return of an entry, and write it on its card."""
     found = retention_of(zoo.load(name), seed=1)
+    network = "MLP(width={width}, depth={depth}, activation='{activation}')"
     entry = {
-        **{"networks": [_network(settings) for settings in found.settings], "policies": found.returns.size},
+        **{"networks": [network.format_map(settings) for settings in found.settings], "policies": found.returns.size},
         **{"iqm": round(found.iqm.value, 4), "ci95": [round(found.iqm.low, 4), round(found.iqm.high, 4)]},
         **{"worst_decile": round(found.worst_decile, 4), "floor": round(found.reference.floor, 4), "seed": 1},
         "command": f"python -m hades.studies.zoo_card measure {name}",
@@ -76,10 +77,6 @@ def retention_of(dataset: DistilledDataset, seed: int) -> Generalization:
 def write_card(name: str, card: Mapping[str, Any]) -> Path:
     """Write a card of the zoo in this checkout."""
     return write_bytes(zoo.FOLDER / f"{name}.json", (json.dumps(card, indent=1) + "\n").encode())
-
-
-def _network(settings: Mapping[str, Any]) -> str:
-    return f"MLP(width={settings['width']}, depth={settings['depth']}, activation='{settings['activation']}')"
 
 
 def main(arguments: list[str]) -> None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hades.algorithms.keys import Step, Stream, indexed_keys, step_key, stream_key
+from hades.algorithms.keys import Purpose, Stream, indexed_keys, purpose_key, stream_key
 from hades.environments.point import Point
 from hades.errors import ConfigError
 from hades.fitness.episodic_return import EpisodicReturn
@@ -80,7 +80,7 @@ def test_hades_f_keeps_its_initial_policy_and_hades_r_draws_new_ones(scheme):
     _, metrics = run(evolution, KEY, 3)
     expected = []
     for generation in range(3):
-        keys = indexed_keys(step_key(stream_key(KEY, Stream.SEARCH, generation), Step.INITS), scheme.num_inits)
+        keys = indexed_keys(purpose_key(stream_key(KEY, Stream.SEARCH, generation), Purpose.INITS), scheme.num_inits)
         inits = [learner.init_params(key, POINT.spec)["layers_0"]["kernel"].sum() for key in keys]
         expected.append(np.mean(inits))
     np.testing.assert_allclose(metrics["fitness/mean"], expected, rtol=1e-4)
@@ -102,13 +102,15 @@ def test_a_candidate_that_is_not_a_number_ranks_last_and_is_counted(first_number
     evolution, state, step = first_number
     next_state, metrics = step(state)
     key = stream_key(KEY, Stream.SEARCH, 0)
-    population, asked = evolution.outer.ask(step_key(key, Step.ASK), state.outer)
+    population, asked = evolution.outer.ask(purpose_key(key, Purpose.ASK), state.outer)
     genomes = evolution.outer.candidates(asked, population)
     fitness = np.array([float(evolution.unravel(genome).observations[0, 0]) for genome in genomes])
     bad = fitness > 0
     assert 1 < bad.sum() < 7
     usable = np.where(bad, fitness[~bad].min(), fitness)
-    expected, _ = evolution.outer.tell(step_key(key, Step.TELL), asked, population, jnp.asarray(usable, jnp.float32))
+    expected, _ = evolution.outer.tell(
+        purpose_key(key, Purpose.TELL), asked, population, jnp.asarray(usable, jnp.float32)
+    )
     np.testing.assert_allclose(next_state.outer.mean, expected.mean, atol=1e-5)
     assert metrics["fitness/nonfinite"] == bad.sum()
     np.testing.assert_allclose(metrics["fitness/mean"], fitness[~bad].mean(), rtol=1e-5)
@@ -164,7 +166,7 @@ def told(request):
     fitness = Told() if request.param == "moments" else Told(huge=100.0, measured=False)
     evolution = dataclasses.replace(EVOLUTION, normalizer=RunningNormalizer(episodes=3), fitness=fitness)
     state = jax.jit(evolution.init)(KEY)
-    asked, outer = evolution.outer.ask(step_key(stream_key(KEY, Stream.SEARCH, 0), Step.ASK), state.outer)
+    asked, outer = evolution.outer.ask(purpose_key(stream_key(KEY, Stream.SEARCH, 0), Purpose.ASK), state.outer)
     genomes = evolution.outer.candidates(outer, asked)
     first = np.array([float(evolution.unravel(genome).observations[0, 0]) for genome in genomes])
     return state, first, jax.jit(lambda s: evolution.step(s, one_device_mesh()))(state)
@@ -337,9 +339,9 @@ def test_direct_es_evaluates_its_one_policy(mesh):
 
 def test_the_policy_is_cloned_from_the_solution(chunked):
     solution = EVOLUTION.solution(chunked[0][0])
-    params = CLONING.init_params(step_key(KEY, Step.INITS), POINT.spec)
+    params = CLONING.init_params(purpose_key(KEY, Purpose.INITS), POINT.spec)
     dataset = CLONING.dataset(solution.genome, POINT.spec)
-    params, _ = jax.jit(lambda p: CLONING.clone(step_key(KEY, Step.LEARN), dataset, p, POINT.spec))(params)
+    params, _ = jax.jit(lambda p: CLONING.clone(purpose_key(KEY, Purpose.LEARN), dataset, p, POINT.spec))(params)
     expected = CLONING.policy.act(KEY, params, jnp.ones(2), POINT.spec)
     act = jax.jit(lambda s: EVOLUTION.policy(KEY, s)(KEY, jnp.ones(2)))
     np.testing.assert_allclose(act(solution), expected, rtol=1e-4)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hades.algorithms.keys import Step, Stream, indexed_keys, step_key, stream_key
+from hades.algorithms.keys import Purpose, Stream, indexed_keys, purpose_key, stream_key
 from hades.algorithms.playing import apply_in_chunks, chunk_size, map_chunks, play
 from hades.environments.rollout import rollout
 from tests.support import POINT
@@ -18,9 +18,11 @@ def bits(key):
 
 
 def test_streams_generations_steps_and_indices_never_share_a_key():
-    purposes = [step_key(stream_key(ROOT, stream, i), step) for stream in Stream for i in range(4) for step in Step]
+    purposes = [
+        purpose_key(stream_key(ROOT, stream, i), purpose) for stream in Stream for i in range(4) for purpose in Purpose
+    ]
     keys = [bits(key) for purpose in purposes for key in (purpose, *indexed_keys(purpose, 3))]
-    assert len(set(keys)) == len(keys) == len(Stream) * 4 * len(Step) * 4
+    assert len(set(keys)) == len(keys) == len(Stream) * 4 * len(Purpose) * 4
 
 
 def test_indexed_keys_do_not_depend_on_their_number():

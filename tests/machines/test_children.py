@@ -12,6 +12,8 @@ import pytest
 
 from hades.machines.children import Child
 
+pytestmark = pytest.mark.system
+
 
 def python(code: str) -> tuple[str, ...]:
     return (sys.executable, "-S", "-c", f"import os, signal, subprocess, sys, time; {code}")

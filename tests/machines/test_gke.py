@@ -21,7 +21,7 @@ from hades.errors import ConfigError, HadesError
 from hades.machines.commands import LaunchError
 from hades.machines.gke import kubectl
 from hades.machines.gke.jobset import as_yaml, manifest, summary
-from hades.machines.gke.settings import Gpu, Settings, Storage, Tpu
+from hades.machines.gke.settings import GkeSettings, Gpu, Storage, Tpu
 from hades.runs.job import Job
 from tests.machines.kubectl import FakeKubectl, ended
 from tests.support import ROOT
@@ -30,12 +30,12 @@ GOLDEN = Path(__file__).parent / "golden"
 IMAGE = "europe-west4-docker.pkg.dev/my-project/hades/hades:1"
 CLAIM = Storage(claim="hades-work")
 JOB = Job("cartpole_hades_r", "runs/demo", ("SNES.sigma = 0.2",))
-SLICE = Settings(IMAGE, Tpu("tpu-v5-lite-podslice", "4x4"), CLAIM)
+SLICE = GkeSettings(IMAGE, Tpu("tpu-v5-lite-podslice", "4x4"), CLAIM)
 CASES = {
     "tpu": (JOB, SLICE),
     "tpu_multislice_bucket": (
         Job("mine.gin", "/work/runs/hopper", ("A.b = 'costs $5, not $(HOME)'",)),
-        Settings(
+        GkeSettings(
             IMAGE,
             Tpu("tpu-v6e-slice", "4x8", slices=2),
             Storage(bucket="my-bucket"),
@@ -47,8 +47,8 @@ CASES = {
             grace_seconds=55,
         ),
     ),
-    "gpu": (JOB, Settings(IMAGE, Gpu("nvidia-h100-80gb", per_node=8, nodes=4), CLAIM)),
-    "gpu_one_node": (JOB, Settings(IMAGE, Gpu("nvidia-l4", per_node=1), CLAIM)),
+    "gpu": (JOB, GkeSettings(IMAGE, Gpu("nvidia-h100-80gb", per_node=8, nodes=4), CLAIM)),
+    "gpu_one_node": (JOB, GkeSettings(IMAGE, Gpu("nvidia-l4", per_node=1), CLAIM)),
 }
 MODELS: dict[str, type[BaseModel]] = {"JobSet": JobsetV1alpha2JobSet, "ConfigMap": IoK8sApiCoreV1ConfigMap}
 """The published OpenAPI schemas of Kubernetes and of JobSet, as models that a package of the Kubeflow project ships."""
@@ -193,7 +193,7 @@ def test_any_change_of_the_run_changes_the_digest() -> None:
     assert _digest(JOB, SLICE) in digests
 
 
-def _digest(job: Job, settings: Settings) -> str:
+def _digest(job: Job, settings: GkeSettings) -> str:
     return manifest(job, settings)[-1]["metadata"]["annotations"]["hades/manifest"]
 
 
@@ -201,7 +201,7 @@ def test_summary_counts_pods_of_all_slices() -> None:
     assert "on 16 pods with 4 google.com/tpu each, in /work/runs/hopper" in summary(*CASES["tpu_multislice_bucket"])
 
 
-def start(fake: FakeKubectl, settings: Settings = SLICE) -> list[str]:
+def start(fake: FakeKubectl, settings: GkeSettings = SLICE) -> list[str]:
     said: list[str] = []
     kubectl.start(kubectl.Cluster("my-context", "research"), manifest(JOB, settings), said.append)
     assert all(call[:2] == ["--context=my-context", "--namespace=research"] for call in fake.calls)

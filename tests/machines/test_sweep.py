@@ -342,6 +342,7 @@ def test_sweep_json_says_what_the_points_are(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.system
 def test_a_launcher_gets_each_point(fake: FakeTrain) -> None:
     points = plan("SNES.sigma = 0.1|0.3")
     run(points[:1])
@@ -359,6 +360,7 @@ def test_a_launcher_gets_each_point(fake: FakeTrain) -> None:
     assert Path("runs/sweep/logs/sigma-0.3.log").read_text() == "start 1\nhades: no finite fitness\n"
 
 
+@pytest.mark.system
 def test_a_point_that_ends_on_other_machines_is_handed_over(fake: FakeTrain) -> None:
     points = plan("SNES.sigma = 0.1|0.3")
     fake.mode("sigma-0.1", "hand over")
@@ -367,6 +369,7 @@ def test_a_point_that_ends_on_other_machines_is_handed_over(fake: FakeTrain) -> 
     assert "    sigma-0.1: handed over" in said
 
 
+@pytest.mark.system
 def test_a_signal_interrupts_a_launcher(fake: FakeTrain) -> None:
     points = plan("SNES.sigma = 0.1|0.2")
     fake.mode("sigma-0.1", "wait")
@@ -375,6 +378,7 @@ def test_a_signal_interrupts_a_launcher(fake: FakeTrain) -> None:
     assert states(ends) == {"sigma-0.1": State.INTERRUPTED}
 
 
+@pytest.mark.system
 def test_a_second_signal_kills_what_runs(fake: FakeTrain) -> None:
     points = plan("SNES.sigma = 0.1|0.2")
     fake.mode("sigma-0.1", "go on for ever")

@@ -190,9 +190,11 @@ def test_quaternions_and_hulls() -> None:
     quarter = np.array([np.sqrt(0.5), 0.0, 0.0, np.sqrt(0.5)])  # about z
     np.testing.assert_allclose(rotate(quarter, np.array([[1.0, 2.0, 3.0]])), [[-2.0, 1.0, 3.0]], atol=1e-12)
     square = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1], [0.5, 0.5], [0.5, 0.0]])
-    corners = [tuple(corner) for corner in hull(square)]
-    first = corners.index((0.0, 0.0))
-    assert corners[first:] + corners[:first] == [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)]
+    corners = hull(square).tolist()
+    first = corners.index([0.0, 0.0])
+    assert corners[first:] + corners[:first] == [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]
+    assert hull(np.outer([2.0, 0.0, 1.0], [1.0, 3.0])).tolist() == [[0.0, 0.0], [2.0, 6.0]]  # on one line
+    np.testing.assert_array_equal(hull(np.ones((4, 2))), 1.0)
     for elevation in (0.0, 30.0, 90.0):
         axes = Camera(1.0, azimuth=20.0, elevation=elevation).axes
         np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-12)

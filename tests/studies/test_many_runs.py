@@ -17,8 +17,8 @@ from hades.runs.record import read_run
 from hades.runs.result import RunResult
 from hades.runs.signals import FAILED, FINISHED, INTERRUPTED
 from hades.studies import many_runs
-from hades.studies.grid import Settings, plan_grid
 from hades.studies.many_runs import End, PlannedRun, State, in_process, planned, report, run_all
+from hades.studies.plan_runs import Settings, plan_grid
 from tests.support import ROOT
 
 SHARED = """
@@ -42,7 +42,7 @@ BehaviourCloning.policy = @MLP()
 BehaviourCloning.init_scheme = @RandomInit()
 RandomInit.num_inits = 1
 BehaviourCloning.loss = @MSE()
-BehaviourCloning.num_points = 4
+BehaviourCloning.num_pairs = 4
 BehaviourCloning.num_updates = 4
 """,
 }
@@ -182,6 +182,7 @@ def test_a_budget_that_is_not_used_up_is_no_end(finished: tuple[list[PlannedRun]
     assert not read_run(path).is_finished
 
 
+@pytest.mark.system
 def test_the_program_compares_what_there_is(finished: tuple[list[PlannedRun], list[str]], point: str) -> None:
     folder = finished[0][0].workdir.parents[2]
     flags = [f"--environments={point}", "--methods=es,hades_r", "--seeds=3,", f"--workdir={folder}", "--norun"]

@@ -10,7 +10,7 @@ import pytest
 from hades.errors import ConfigError
 from hades.runs.loop import run
 from hades.studies.comparable import read_finished
-from hades.studies.grid import parse_sizes
+from hades.studies.plan_runs import parse_sizes
 from hades.studies.size.numbers import SizeSweep, size_sweep
 from hades.studies.size.page import curves, write_size_sweeps
 from tests.runs.tiny import tiny_experiment

@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from hades.machines.gke.settings import WORKERS, Gpu, Settings
-from hades.machines.job import own_config
+from hades.machines.gke.settings import WORKERS, GkeSettings, Gpu
+from hades.machines.preparation import own_config
 from hades.runs import signals
 from hades.runs.job import Job
 
@@ -27,7 +27,7 @@ MANIFEST_ANNOTATION = "hades/manifest"
 Document = dict[str, Any]
 
 
-def jobset_name(job: Job, settings: Settings) -> str:
+def jobset_name(job: Job, settings: GkeSettings) -> str:
     """Return the name of the JobSet."""
     return settings.name or job.name
 
@@ -37,7 +37,7 @@ def config_map_name(name: str) -> str:
     return f"{name}-config"
 
 
-def manifest(job: Job, settings: Settings) -> list[Document]:
+def manifest(job: Job, settings: GkeSettings) -> list[Document]:
     """Build the documents of a job: a ConfigMap where the config is a file on this machine, and the JobSet.
 
     Raises:
@@ -71,12 +71,12 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _represent_text)
 
 
-def _metadata(name: str, settings: Settings) -> Document:
+def _metadata(name: str, settings: GkeSettings) -> Document:
     namespace = {"namespace": settings.namespace} if settings.namespace else {}
     return {"name": name, **namespace, "labels": {"app.kubernetes.io/managed-by": "hades"}}
 
 
-def _jobset(job: Job, settings: Settings, files: dict[str, str]) -> Document:
+def _jobset(job: Job, settings: GkeSettings, files: dict[str, str]) -> Document:
     name, machines = jobset_name(job, settings), settings.machines
     metadata = _metadata(name, settings)
     if machines.slices > 1:  # each slice on a node pool of its own: a slice cannot be spread over two
@@ -114,7 +114,7 @@ def _jobset(job: Job, settings: Settings, files: dict[str, str]) -> Document:
     }
 
 
-def _pod(job: Job, settings: Settings, files: dict[str, str]) -> Document:
+def _pod(job: Job, settings: GkeSettings, files: dict[str, str]) -> Document:
     storage, machines = settings.storage, settings.machines
     spot = {"key": "cloud.google.com/gke-spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"}
     volumes = [storage.volume()]
@@ -151,7 +151,7 @@ def _pod(job: Job, settings: Settings, files: dict[str, str]) -> Document:
     return {**metadata, "spec": spec}
 
 
-def _command(job: Job, settings: Settings, files: dict[str, str]) -> list[str]:
+def _command(job: Job, settings: GkeSettings, files: dict[str, str]) -> list[str]:
     """Return the words of `hades-train`; $ is escaped, because Kubernetes expands $(NAME), except in our own flags."""
     placed = dataclasses.replace(job, workdir=settings.storage.path(job.workdir))
     config = f"{CONFIG_FOLDER}/{next(iter(files))}" if files else None
@@ -159,7 +159,7 @@ def _command(job: Job, settings: Settings, files: dict[str, str]) -> list[str]:
     return [*words, *settings.machines.flags(jobset_name(job, settings))]
 
 
-def summary(job: Job, settings: Settings) -> str:
+def summary(job: Job, settings: GkeSettings) -> str:
     """Describe the run and its machines in one line."""
     machines = settings.machines
     pods = machines.hosts * machines.slices

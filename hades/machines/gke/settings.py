@@ -1,4 +1,4 @@
-"""Settings of a run on Google Kubernetes Engine: TPU slices or GPU nodes, shared storage and restarts."""
+"""GkeSettings of a run on Google Kubernetes Engine: TPU slices or GPU nodes, shared storage and restarts."""
 
 import dataclasses
 import math
@@ -177,8 +177,8 @@ class Storage:
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-    """Settings of a job on a cluster.
+class GkeSettings:
+    """GkeSettings of a job on a cluster.
 
     Attributes:
         image: container image that has `hades-train` on its path.

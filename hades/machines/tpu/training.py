@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from hades.errors import require
 from hades.machines.commands import MINUTE, Command, LaunchError, attempt, check, stream
-from hades.machines.job import own_config
+from hades.machines.preparation import own_config
 from hades.machines.source import Source
 from hades.machines.tpu import worker
 from hades.machines.tpu.resource import Pod, count_workers, delete, is_gone, obtain

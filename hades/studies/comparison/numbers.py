@@ -192,8 +192,7 @@ def compare(
     first = records[0]
     libraries = dict.fromkeys(name for record in records for name in record.result["versions"])
     everyones = {name: sorted({r.result["versions"].get(name, "–") for r in records}) for name in libraries}
-    count, device = first.result.get("num_devices", 1), first.result.get("device", "unknown")
-    return Comparison(tuple(environments), protocol(first), f"{count} × {device}", everyones)
+    return Comparison(tuple(environments), protocol(first), first.device, everyones)
 
 
 def _numbers(record: RunRecord) -> RunNumbers:

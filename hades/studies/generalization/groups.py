@@ -19,7 +19,7 @@ import numpy as np
 from flax import struct
 from jax import Array
 
-from hades.algorithms.keys import Step, Stream, step_key, stream_key
+from hades.algorithms.keys import Purpose, Stream, purpose_key, stream_key
 from hades.algorithms.playing import map_chunks
 from hades.data.dataset import DistilledDataset
 from hades.environments.base import Environment
@@ -151,7 +151,7 @@ class _Measurement:
         known = (type(learner), like.policy)
         with self._lock:
             if known not in self._known:
-                k_inits = step_key(self._key, Step.INITS)
+                k_inits = purpose_key(self._key, Purpose.INITS)
                 self._known[known] = initial_policies(self._dataset, like, k_inits, self._num_inits)
             return self._known[known]
 
@@ -161,8 +161,8 @@ class _Measurement:
             inits=jax.tree.map(lambda *x: jnp.stack(x), *map(self._inits, scales.values())),
             pairs=Dataset(*map(jnp.asarray, (self._dataset.observations, self._dataset.targets))),
             state=normalizer_state(self._dataset),
-            k_learn=step_key(self._key, Step.LEARN),
-            k_play=step_key(self._key, Step.EPISODES),
+            k_learn=purpose_key(self._key, Purpose.LEARN),
+            k_play=purpose_key(self._key, Purpose.EPISODES),
         )
 
     def _rows(self, learners: Sequence[InnerLearner], same_updates: bool) -> _Rows:

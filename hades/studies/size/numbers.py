@@ -14,7 +14,7 @@ from hades.errors import ConfigError
 from hades.registry import build
 from hades.runs.record import RunRecord
 from hades.studies.aggregate import Estimate, estimate
-from hades.studies.comparable import budget, check_agreement, environment_of, protocol
+from hades.studies.comparable import budget, check_agreement, environment_of, grouped, protocol
 from hades.studies.retention import random_return
 
 
@@ -64,19 +64,17 @@ def size_sweep(records: Sequence[RunRecord]) -> SizeSweep:
         if record.dataset is None:
             raise ConfigError(f"{record.workdir} has no dataset, so it has no size: sweep HaDES-R or HaDES-F.")
     check_agreement([_without_size(record, i) for i, record in enumerate(records)])
-    sizes: dict[int, list[RunRecord]] = {}
-    for record in records:
-        sizes.setdefault(record.result["num_pairs"], []).append(record)
-    first = records[0].result
+    sizes = grouped(records, lambda record: int(record.result["num_pairs"]))
+    first = records[0]
     return SizeSweep(
-        environment=records[0].environment,
-        method=records[0].method,
+        environment=first.environment,
+        method=first.method,
         points=tuple(_point(size, sizes[size]) for size in sorted(sizes)),
-        random=random_return(build(environment_of(records[0]))),
-        budget=budget(records[0]),
-        protocol=protocol(records[0]),
-        versions=first["versions"],
-        device=f"{first.get('num_devices', 1)} × {first.get('device', 'unknown')}",
+        random=random_return(build(environment_of(first))),
+        budget=budget(first),
+        protocol=protocol(first),
+        versions=first.result["versions"],
+        device=first.device,
     )
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from hades.errors import ConfigError
-from hades.studies.grid import Settings, parse_pair, parse_seeds, parse_values, plan_grid, plan_text
 from hades.studies.many_runs import time_left
+from hades.studies.plan_runs import Settings, parse_pair, parse_seeds, parse_values, plan_grid, plan_text
 
 SETTINGS = Settings(max_env_steps={"": 480}, selection=(2, 2), report=(3, 2))
 
