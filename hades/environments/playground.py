@@ -117,11 +117,8 @@ class Playground(Environment):
 
     def step(self, key: Key, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
         del key
-
-        def measure(native: Any) -> dict[str, Array]:
-            return _bodies(self.native.mj_model, native.data)
-
-        return guarded_step(self.native, state, action, measure, self._num_steps)
+        model = self.native.mj_model
+        return guarded_step(self.native, state, action, lambda after: _bodies(model, after.data), self._num_steps)
 
     @cached_property
     def _num_steps(self) -> int:

@@ -44,13 +44,10 @@ _STYLE: dict[Any, Any] = {
 def figure(width: float, height: float) -> "Iterator[Figure]":
     """A figure of a size in inches, drawn and saved in the house style (use `render` inside the block)."""
     import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_STYLE):
-        fig = Figure(figsize=(width, height))
-        FigureCanvasAgg(fig)
-        yield fig
+        yield Figure(figsize=(width, height))
 
 
 def render(fig: "Figure", image_format: str = "svg") -> bytes:
