@@ -253,6 +253,7 @@ def test_a_run_leaves_the_loggers_of_its_process_as_they_were(workdir: Path) -> 
     assert [(logger.level, logger.filters, logger.handlers) for logger in loggers] == before
 
 
+@pytest.mark.system
 def test_programs_drop_what_asyncio_logs_about_abandoned_writes() -> None:
     code = """
 import logging
