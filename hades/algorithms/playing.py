@@ -23,8 +23,9 @@ def map_chunks(function: Callable[[PyTree], PyTree], xs: PyTree, at_once: int) -
 def apply_in_chunks(function: Callable[[PyTree], PyTree], xs: PyTree, at_once: int) -> PyTree:
     """`function(xs)` of a function that treats each row by itself, at most `at_once` rows at a time (0: all).
 
-    Like `lax.map(batch_size=at_once)`, but of a function of several rows, and in chunks that are as equal as possible:
-    the function is compiled a second time only where the last chunk is smaller than the others.
+    The function may return several entries for each row, such as the two candidates of an antithetic pair. Unlike
+    `lax.map(batch_size=at_once)` it gets several rows at once, in chunks that are as equal as possible: it is compiled
+    a second time only where the last chunk is smaller than the others.
     """
     size = jax.tree.leaves(xs)[0].shape[0]
     chunk = chunk_size(size, at_once)
@@ -32,7 +33,7 @@ def apply_in_chunks(function: Callable[[PyTree], PyTree], xs: PyTree, at_once: i
         return function(xs)
     equal = size - size % chunk
     chunks = jax.tree.map(lambda x: x[:equal].reshape(-1, chunk, *x.shape[1:]), xs)
-    ys = jax.tree.map(lambda y: y.reshape(equal, *y.shape[2:]), lax.map(function, chunks))
+    ys = jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:]), lax.map(function, chunks))
     if equal == size:
         return ys
     rest = function(jax.tree.map(lambda x: x[equal:], xs))

@@ -57,6 +57,13 @@ def test_a_prime_number_of_rows_is_not_played_one_at_a_time(at_once, most):
     np.testing.assert_array_equal(ys["y"], function(xs)["y"])
 
 
+@pytest.mark.parametrize("at_once", [1, 3, 4, 8])
+def test_a_row_may_stand_for_several_entries(at_once):
+    pairs = lambda rows: jnp.stack([rows, -rows], 1).reshape(-1)  # noqa: E731
+    rows = jnp.arange(1.0, 9.0)
+    np.testing.assert_array_equal(apply_in_chunks(pairs, rows, at_once), pairs(rows))
+
+
 def test_mapped_chunks_of_a_prime_number_of_rows_take_few_turns():
     jaxpr = jax.make_jaxpr(lambda xs: map_chunks(jnp.sin, xs, 64))(jnp.arange(67.0))
     assert [e.params["length"] for e in jaxpr.eqns if e.primitive.name == "scan"] == [1]
