@@ -18,6 +18,7 @@ from hades.normalizers.constant import ConstantNormalizer
 from hades.normalizers.running import RunningNormalizer
 from hades.outer.base import OuterOptimizer
 from hades.outer.open_es import OpenES
+from hades.outer.snes import SNES
 from hades.policies.mlp import MLP
 from hades.types import Moments
 from tests.algorithms.search import FirstKernel, FirstNumber, run, score
@@ -41,6 +42,13 @@ def test_chunks_change_no_key(chunked, other):
     np.testing.assert_array_equal(other_metrics["env_steps"], metrics["env_steps"])
     np.testing.assert_allclose(other_state.outer.mean, state.outer.mean, atol=1e-5)
     assert np.ptp(metrics["fitness/mean"]) > 0.01
+
+
+def test_chunks_hold_whole_antithetic_pairs():
+    paired = dataclasses.replace(EVOLUTION, outer=SNES(population_size=8, antithetic=True))
+    (_, whole), (_, chunked) = (run(dataclasses.replace(paired, rollout_batch=n), KEY, 2) for n in (0, 4))
+    np.testing.assert_allclose(chunked["fitness/mean"], whole["fitness/mean"], rtol=1e-5)
+    np.testing.assert_allclose(chunked["fitness/std"], whole["fitness/std"], rtol=1e-4)
 
 
 def test_a_generation_counts_and_reports(chunked):

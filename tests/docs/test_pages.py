@@ -52,7 +52,9 @@ def test_demo_target_is_the_documented_run() -> None:
 
 def test_no_shell_line_escapes() -> None:
     """Lines that no test runs are of kinds that are known here."""
-    known = re.compile(r"(make |pip install |source |PYTHONPATH=\. hades-|hades-|python launch/|python docs/scaling_table\.py |#|$)")
+    known = re.compile(
+        r"(make |pip install |source |PYTHONPATH=\. hades-|hades-|python launch/|python docs/scaling_table\.py |#|$)"
+    )
     for block in blocks("bash", "console", "sh", "shell"):
         for line in block.text.splitlines():
             assert known.match(line), f"{block}: nothing checks {line!r}"
