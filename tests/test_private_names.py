@@ -94,7 +94,8 @@ def _fail() -> None:
 
 def test_jaxlib_logs_what_it_did() -> None:
     names = ("UNHEALTHY", "LEADER_LOST", "NOT_JOINED", "ABORTED", "GREETING")
-    texts = {name: getattr(jax_internals, name) for name in names}
+    texts = {name: getattr(jax_internals, name) for name in names} | {"COLLECTIVE_FAILED": "Gloo AllGather failed: "}
+    assert jax_internals.COLLECTIVE_FAILED.search(texts["COLLECTIVE_FAILED"])
     found = libraries_with(jaxlib, [*texts.values()])
     assert [name for name, text in texts.items() if text not in found] == [], mend("jax")
 

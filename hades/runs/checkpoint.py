@@ -32,6 +32,7 @@ from hades.data.files import explained
 from hades.errors import CheckpointError
 from hades.policy.versions import hades_version
 from hades.runs import processes
+from hades.runs.jax_internals import COLLECTIVE_FAILED
 from hades.types import PyTree
 
 UNFINISHED = ".orbax-checkpoint-tmp"
@@ -220,7 +221,7 @@ def _explained(path: Path, doing: str) -> Iterator[None]:
             number = _errno(error)
             if number is not None:
                 raise OSError(number, os.strerror(number)) from error
-            if STATUS.match(str(error)):
+            if STATUS.match(str(error)) and not COLLECTIVE_FAILED.search(str(error)):
                 raise OSError(str(error).splitlines()[0][:200]) from error
             raise
 

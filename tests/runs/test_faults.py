@@ -20,7 +20,7 @@ import pytest
 
 from hades.errors import CheckpointError, HadesError
 from hades.runs import loop
-from hades.runs.checkpoint import Checkpoints, opened
+from hades.runs.checkpoint import Checkpoints, _explained, opened
 from hades.runs.compiled_run import CompiledRun
 from hades.runs.log import JsonLines, RunLog, TensorBoard, read_json_lines
 from hades.runs.loop import run
@@ -268,6 +268,15 @@ start("__main__", lambda: logging.getLogger("asyncio").error("Future exception w
         timeout=120,
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "raised"),
+    [("RESOURCE_EXHAUSTED: no space", HadesError), ("UNKNOWN: Gloo AllGather failed: Read error", RuntimeError)],
+)
+def test_a_peer_that_died_while_saving_is_no_full_disk(tmp_path: Path, text: str, raised: type[Exception]) -> None:
+    with pytest.raises(raised, match=text.split(":")[1].strip()), _explained(tmp_path, "Saving"):
+        raise RuntimeError(text)
 
 
 # Folders that may not be written or read

@@ -17,7 +17,7 @@ from hades.inner.init_scheme import FixedInit, RandomInit
 from hades.policies.cnn import CNN
 from hades.policies.mlp import MLP
 from hades.policy.trained_policy import evaluate_dataset
-from hades.studies.generalization import files
+from hades.studies.generalization import many_datasets
 from hades.studies.generalization.grid import Grid, parse_grid, policy_text, value_text
 from hades.studies.generalization.groups import count_programs
 from hades.studies.generalization.many_datasets import FILE, check_together, generalize_all, load_datasets
@@ -196,7 +196,7 @@ def test_a_grid_that_cannot_work_is_refused_before_anything_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured: list[str] = []
-    monkeypatch.setattr(files, "generalize", lambda *_, name, **__: measured.append(name))
+    monkeypatch.setattr(many_datasets, "generalize", lambda *_, name, **__: measured.append(name))
     datasets = {"good": expert_pairs(), "bad": expert_pairs(environment=Point(discrete=False, max_episode_steps=9))}
     with pytest.raises(ConfigError, match=r'activation "x"'):
         generalize_all(datasets, Grid(activations=("x",)), tmp_path)
@@ -278,7 +278,7 @@ def test_what_is_measured_is_not_measured_again(tmp_path: Path, monkeypatch: pyt
         protocol = protocol_of(dataset, grid, inits, episodes, seed)
         return _result([[150.0, np.nan]], name=options["name"], protocol=protocol)
 
-    monkeypatch.setattr(files, "generalize", measured)
+    monkeypatch.setattr(many_datasets, "generalize", measured)
     for seed in (1, 1, 2, 2):
         (result,) = generalize_all({"a": dataset}, ONE, tmp_path, 2, 2, seed, say=said.append)
         np.testing.assert_array_equal(result.returns, [[150.0, np.nan]])
