@@ -99,12 +99,14 @@ def children(parent: subprocess.Popen[str], pattern: str = "process_id") -> list
     return [int(pid) for pid in found.stdout.split()]
 
 
-def wait_for_checkpoint(workdir: Path, *processes: subprocess.Popen[str], beyond: int = 0) -> int:
+def newest_checkpoint(workdir: Path) -> int:
+    return max((int(path.name) for path in workdir.glob("checkpoints/*") if path.name.isdigit()), default=0)
+
+
+def wait_for_checkpoint(workdir: Path, *processes: subprocess.Popen[str], beyond: int = 0) -> None:
+    """Wait for a checkpoint newer than `beyond`, which is taken once earlier processes have ended."""
     deadline = time.monotonic() + 120
-    while True:
-        steps = [int(path.name) for path in workdir.glob("checkpoints/*") if path.name.isdigit()]
-        if max(steps, default=0) > beyond:
-            return max(steps)
+    while newest_checkpoint(workdir) <= beyond:
         assert time.monotonic() < deadline
         assert all(process.poll() is None for process in processes), processes[0].communicate()[0]
         time.sleep(0.05)
@@ -115,15 +117,16 @@ def test_a_killed_process_ends_the_other_and_both_continue(
 ) -> None:
     """In both ways to start processes; the run continues on another number of devices."""
     together = train(tmp_path / "run", *LONG, "--processes=2", "--host_devices=2")
-    first = wait_for_checkpoint(tmp_path / "run", together)
+    wait_for_checkpoint(tmp_path / "run", together)
     os.kill(children(together, "process_id=1")[0], signal.SIGKILL)
     said = together.communicate(timeout=120)[0]
     assert together.returncode == 76, said
     assert "Process 1 on" in said
     assert "was ended by SIGKILL" in said
 
+    before = newest_checkpoint(tmp_path / "run")
     apart = start_apart(train, tmp_path / "run", *LONG)
-    second = wait_for_checkpoint(tmp_path / "run", *apart, beyond=first)
+    wait_for_checkpoint(tmp_path / "run", *apart, beyond=before)
     apart[1].kill()  # the parent: as when a machine goes
     said = apart[0].communicate(timeout=120)[0]
     assert apart[0].returncode == 76, said
@@ -131,8 +134,9 @@ def test_a_killed_process_ends_the_other_and_both_continue(
     assert "stopped answering" in said
     assert f"Continuing {tmp_path / 'run'} after generation" in said
 
+    before = newest_checkpoint(tmp_path / "run")
     alone = train(tmp_path / "run", *LONG)
-    wait_for_checkpoint(tmp_path / "run", alone, beyond=second)
+    wait_for_checkpoint(tmp_path / "run", alone, beyond=before)
     alone.send_signal(signal.SIGTERM)
     said = alone.communicate(timeout=120)[0]
     assert alone.returncode == 75, said
