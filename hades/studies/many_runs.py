@@ -143,7 +143,7 @@ def in_process(progress: bool = False) -> Runner:
 
     def make(one: PlannedRun, stops: Sequence[int]) -> End:
         nonlocal previous
-        del stops  # the host loop hears of signals by itself
+        del stops  # the host loop handles signals itself
         if one.job.config != previous:
             jax.clear_caches()  # programs of another configuration would only take memory
             previous = one.job.config
