@@ -1,11 +1,17 @@
-"""Assertions on the shapes that the interfaces promise. They run while a program is traced and cost it no time."""
+"""Assertions on shapes that the interfaces promise, run while a program is traced; and the precision of programs."""
 
+import functools
+from collections.abc import Callable
 from types import EllipsisType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import chex
+import jax
 
 from hades.errors import ConfigError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def expect_shape(value: Any, shape: tuple[int | EllipsisType, ...], component: object, what: str) -> None:
@@ -41,3 +47,17 @@ def expect_same_structure(value: Any, like: Any, component: object, what: str) -
         raise ConfigError(
             f"{type(component).__name__}: {what} must keep its structure, shapes and dtypes. {error}"
         ) from error
+
+
+def single_precision(function: Callable[P, R]) -> Callable[P, R]:
+    """Run a function without JAX's 64-bit types, also where the process has switched them on (jax_enable_x64).
+
+    The states of a search are float32 and int32 throughout, and a loop refuses a state whose types change.
+    """
+
+    @functools.wraps(function)
+    def in_single_precision(*args: P.args, **kwargs: P.kwargs) -> R:
+        with jax.enable_x64(False):
+            return function(*args, **kwargs)
+
+    return in_single_precision

@@ -26,6 +26,9 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; an unfinished
 BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line, such as 'SNES.sigma = 0.3'; repeatable.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the resolved config, sizes and the memory plan, and stop.")
 COMPILE = flags.DEFINE_bool("compile", False, "With --dry_run: also compile, and compare the plan with XLA's analysis.")
+ACCEPT_NUMERICS = flags.DEFINE_bool(
+    "accept_numerics", False, "Continue a run although settings of JAX differ that decide its random numbers."
+)
 PROGRESS = flags.DEFINE_bool("progress", True, "Show progress.")
 flags.adopt_module_key_flags(process_flags)
 
@@ -54,7 +57,13 @@ def load() -> Experiment:
 def train(directory: WorkDir) -> int:
     """The work of one process."""
     experiment = load()
-    result = run_experiment(experiment, directory.path, progress=PROGRESS.value, config=operative_config())
+    result = run_experiment(
+        experiment,
+        directory.path,
+        progress=PROGRESS.value,
+        config=operative_config(),
+        accept_numerics=ACCEPT_NUMERICS.value,
+    )
     if result.interrupted:
         return INTERRUPTED
     first_does(lambda: show(experiment, result, directory))

@@ -19,8 +19,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hades.algorithms.base import Distilled, Evaluation, Solution
 from hades.algorithms.keys import Purpose, Stream, indexed_keys, purpose_key, stream_key
-from hades.algorithms.playing import apply_in_chunks, chunk_size, map_chunks, play_tasks, sequential
-from hades.contracts import expect_same_structure, expect_shape
+from hades.algorithms.playing import apply_in_chunks, chunk_size, is_usable, map_chunks, play_tasks, sequential
+from hades.contracts import expect_same_structure, expect_shape, single_precision
 from hades.environments.base import Environment
 from hades.errors import ConfigError
 from hades.fitness.base import Fitness
@@ -52,7 +52,7 @@ class EvolutionState:
     generation: Array  # i32[], generations done
     outer: OuterState
     normalizer: NormalizerState
-    failures: Array  # i32[], generations in a row without any finite fitness
+    failures: Array  # i32[], generations in a row without any finite fitness, or after which the search was not finite
 
 
 @register("Algorithm", "Evolution")
@@ -120,6 +120,7 @@ class Evolution:
         return each * self.num_inits * self.outer.population_size
 
     @cached_property
+    @single_precision
     def genome_shapes(self) -> Genome:
         """The genome as a pytree of ShapeDtypeStruct."""
         return jax.eval_shape(
@@ -127,6 +128,7 @@ class Evolution:
         )
 
     @cached_property
+    @single_precision
     def unravel(self) -> Callable[[Array], Genome]:
         """A function from f32[n] to a genome."""
         with jax.ensure_compile_time_eval():
@@ -171,9 +173,10 @@ class Evolution:
         expect_same_structure(outer, state.outer, self.outer, "the state")
         normalizer, normalizer_metrics = self._updated_normalizer(state.normalizer, scores)
         updated = dataclasses.replace(state, outer=outer, normalizer=normalizer)
-        updated = jax.tree.map(lambda new, old: jnp.where(finite.any(), new, old), updated, state)
+        succeeded = finite.any() & _stays_finite(outer, state.outer)
+        updated = jax.tree.map(lambda new, old: jnp.where(succeeded, new, old), updated, state)
         next_state = dataclasses.replace(
-            updated, generation=state.generation + 1, failures=jnp.where(finite.any(), 0, state.failures + 1)
+            updated, generation=state.generation + 1, failures=jnp.where(succeeded, 0, state.failures + 1)
         )
         return next_state, outer_metrics | normalizer_metrics | _summary(scores, fitness, finite)
 
@@ -198,8 +201,7 @@ class Evolution:
 
         params, metrics = map_chunks(learn, (keys, inits), self.learn_batch)
         act_for = functools.partial(self._act_for, solution.normalizer)
-        played = play_tasks(purpose_key(key, Purpose.EPISODES), self.environment, act_for, params, num_episodes)
-        return dataclasses.replace(played, metrics=metrics)
+        return play_tasks(purpose_key(key, Purpose.EPISODES), self.environment, act_for, params, num_episodes, metrics)
 
     def policy(self, key: Key, solution: Solution) -> ActFn:
         init = self.learner.init_params(purpose_key(key, Purpose.INITS), self.spec)
@@ -250,7 +252,8 @@ class Evolution:
             for each in scores:
                 expect_shape(each.value, (), self.fitness, "the value of a Score")
             score = scores[0] if len(scores) == 1 else _combined(self.environment, scores)
-            return dataclasses.replace(score, metrics=score.metrics | metrics)
+            value = jnp.where(is_usable(params, metrics), score.value, jnp.nan)
+            return dataclasses.replace(score, value=value, metrics=score.metrics | metrics)
 
         def score_chunk(rows: Population) -> Score:
             genomes = self.outer.candidates(outer, rows)
@@ -294,6 +297,13 @@ def num_rows(population: Population) -> int:
     return int(jax.tree.leaves(population)[0].shape[0])
 
 
+def _stays_finite(new: OuterState, old: OuterState) -> Array:
+    """Return bool[]: True if no number that was finite is not any more; a strategy may start with infinite ones."""
+    pairs = zip(jax.tree.leaves(new), jax.tree.leaves(old), strict=True)
+    floats = ((a, b) for a, b in pairs if jnp.issubdtype(a.dtype, jnp.floating))
+    return jnp.stack([(jnp.isfinite(a) | ~jnp.isfinite(b)).all() for a, b in floats]).all()
+
+
 def _check_divisible(population_size: int, rows: int, devices: int) -> None:
     if rows % devices:
         per_row = population_size // rows
@@ -327,6 +337,7 @@ def _summary(scores: Score, fitness: Array, finite: Array) -> Metrics:
         "fitness/min": jnp.nanmin(known),
         "fitness/std": jnp.nanstd(known),
         "fitness/nonfinite": (~finite).sum(),
+        "fitness/infinite": jnp.isinf(fitness).sum(),
         "env_steps": scores.env_steps.sum(),
         "episodes": scores.episodes.sum(),
         **{f"population/{name}": finite_mean(value) for name, value in scores.metrics.items()},

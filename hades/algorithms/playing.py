@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 
 from hades.algorithms.base import Evaluation
 from hades.algorithms.keys import indexed_keys
 from hades.environments.base import Environment
 from hades.environments.rollout import Episodes, rollout
-from hades.types import ActFn, EnvSpec, Key, Params, PyTree
+from hades.types import ActFn, EnvSpec, Key, Metrics, Params, PyTree, all_finite
 
 
 def map_chunks(function: Callable[[PyTree], PyTree], xs: PyTree, at_once: int) -> PyTree:
@@ -76,29 +76,43 @@ def play_tasks(
     act_for: Callable[[EnvSpec], Callable[[Params], ActFn]],
     params: Params,
     num_episodes: int,
+    metrics: Metrics | None = None,
 ) -> Evaluation:
     """E whole episodes of every task of an environment with each of I policies.
+
+    A policy whose weights or final loss are not finite earns NaN.
 
     Args:
         key: as in `play`, the same for all tasks.
         act_for: from a task's spec to what `play` takes.
         params: stacked over I.
+        metrics: of the training of each policy, f32[I] each.
 
     Returns:
         Returns as the environment combines those of its tasks, lengths summed over the tasks.
     """
+    metrics = metrics or {}
+    usable = jax.vmap(is_usable)(params, metrics)[:, None]
     tasks = {}
     for member in env.members:
         played = play(key, member, act_for(member.spec), params, num_episodes)
         tasks[member.spec.name] = Evaluation(
-            returns=played.returns, lengths=played.lengths, metrics={}, info_max=played.info_max
+            returns=jnp.where(usable, played.returns, jnp.nan),
+            lengths=played.lengths,
+            metrics=metrics,
+            info_max=played.info_max,
         )
     if len(tasks) == 1:
         return tasks.popitem()[1]
     each = list(tasks.values())
     returns = env.combine([task.returns for task in each])
     lengths = jnp.stack([task.lengths for task in each]).sum(0)
-    return Evaluation(returns=returns, lengths=lengths, metrics={}, info_max={}, tasks=tasks)
+    return Evaluation(returns=returns, lengths=lengths, metrics=metrics, info_max={}, tasks=tasks)
+
+
+def is_usable(params: Params, metrics: Metrics) -> Array:
+    """Return bool[]: True if the weights of a trained policy, and the final loss where there is one, are finite."""
+    return all_finite((params, metrics.get("loss/final", ())))
 
 
 def sequential(function: Callable[[Key], Params], keys: Key) -> Params:

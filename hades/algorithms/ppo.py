@@ -49,7 +49,7 @@ from hades.types import (
     Moments,
     Params,
     TimeStep,
-    finite_mean,
+    all_finite,
     finite_or,
 )
 
@@ -74,7 +74,7 @@ class PPOState:
     networks: Networks
     optimizer: optax.OptState
     envs: AutoReset  # E environments, in the middle of their episodes
-    last_returns: Array  # f32[E], of each environment's last finished episode; NaN before the first
+    last_returns: Array  # f32[E], of each environment's last finished episode; −∞ before the first
     normalizer: NormalizerState
     discounted: Array  # f32[E], discounted rewards of the running episodes
     reward_moments: Moments  # of such sums, f32[]
@@ -215,7 +215,7 @@ class PPO:
             networks=networks,
             optimizer=self._optimizer(zero).init(networks),
             envs=AutoReset.start(indexed_keys(purpose_key(start, Purpose.EPISODES), self.num_envs), self.environment),
-            last_returns=jnp.full(self.num_envs, jnp.nan, jnp.float32),
+            last_returns=jnp.full(self.num_envs, -jnp.inf, jnp.float32),
             normalizer=self.normalizer.init(purpose_key(start, Purpose.NORMALIZER), self.environment),
             discounted=jnp.zeros(self.num_envs),
             reward_moments=Moments.zeros(()),
@@ -242,7 +242,7 @@ class PPO:
         prepared, batch, refused = self.prepare(played, steps)
         batch = lax.with_sharding_constraint(batch, together)  # environments step apart, every device learns from all
         networks, optimizer, losses = self.learn(purpose_key(key, Purpose.LEARN), batch, prepared)
-        finite = jnp.isfinite(losses["ppo/grad_norm"]) & jnp.isfinite(optax.tree.norm(networks))
+        finite = jnp.isfinite(losses["ppo/grad_norm"]) & all_finite((networks, optimizer))
         learned = dataclasses.replace(prepared, networks=networks, optimizer=optimizer)
         learned = jax.tree.map(lambda new, old: jnp.where(finite, new, old), learned, state)
         next_state = dataclasses.replace(
@@ -400,12 +400,20 @@ class PPO:
 
 
 def _summary(last_returns: Array, episodes: Array, env_steps: int) -> Metrics:
-    """Summary of each environment's last finished episode: the training returns that the host loop shows."""
+    """Summary of each environment's last finished episode: the training returns that the host loop shows.
+
+    An environment whose first episode still goes on has none. With none at all each number is −∞, because NaN would
+    stop a program under `jax_debug_nans`.
+    """
+    known = ~jnp.isneginf(last_returns)
+    count = jnp.maximum(known.sum(), 1)
+    mean = jnp.where(known, last_returns, 0.0).sum() / count
+    variance = jnp.where(known, jnp.square(last_returns - mean), 0.0).sum() / count
     return {
-        "fitness/mean": finite_mean(last_returns),
-        "fitness/max": jnp.nanmax(last_returns),
-        "fitness/min": jnp.nanmin(last_returns),
-        "fitness/std": jnp.nanstd(last_returns),
+        "fitness/mean": jnp.where(known.any(), mean, -jnp.inf),
+        "fitness/max": last_returns.max(),
+        "fitness/min": jnp.where(known, last_returns, last_returns.max()).min(),
+        "fitness/std": jnp.where(known.any(), jnp.sqrt(variance), -jnp.inf),
         "env_steps": jnp.asarray(env_steps, jnp.int32),
         "episodes": episodes,
     }

@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 from hades.algorithms.evolution import Evolution, EvolutionState
 from hades.algorithms.keys import indexed_keys
 from hades.algorithms.playing import apply_in_chunks, chunk_size, map_chunks, sequential
+from hades.contracts import single_precision
 from hades.environments.base import EnvState
 from hades.errors import ConfigError
 from hades.runs.mesh import make_mesh
@@ -53,6 +54,7 @@ class Costs:
         )
 
 
+@single_precision
 def generation_costs(algorithm: Evolution, repeats: int = 5, warm_up: int = 0) -> Costs:
     """Measure a generation, and as many live environment steps, actions and clonings as it has, each alone.
 

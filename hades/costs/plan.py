@@ -13,6 +13,7 @@ from hades.algorithms.base import Algorithm
 from hades.algorithms.evolution import Evolution, num_rows
 from hades.algorithms.playing import apply_in_chunks, chunk_size
 from hades.algorithms.ppo import PPO
+from hades.contracts import single_precision
 from hades.costs import communication
 from hades.outer.base import OuterState, Population
 from hades.runs.compiled_run import CompiledRun
@@ -121,6 +122,7 @@ def _generation_bytes(algorithm: Evolution, mesh: Mesh, held: int) -> int:
     return _peak(jax.jit(several, out_shardings=NamedSharding(mesh, replicated)).lower(key, state).compile())
 
 
+@single_precision
 def describe_plan(experiment: Experiment, compile_too: bool = False) -> str:
     """Text for `--dry_run`; `compile_too` adds XLA's own analysis of a block of compiled generations."""
     algorithm = experiment.algorithm

@@ -8,6 +8,7 @@ import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from hades.algorithms.ppo import PPO
+from hades.contracts import single_precision
 from hades.costs.benchmark import median_seconds
 from hades.runs.mesh import make_mesh
 from hades.types import POPULATION_AXIS, PyTree
@@ -31,6 +32,7 @@ class IterationCosts:
         )
 
 
+@single_precision
 def iteration_costs(algorithm: PPO, repeats: int = 5, warm_up: int = 0) -> IterationCosts:
     """Measure an iteration, and its collecting and learning alone.
 

@@ -7,6 +7,7 @@ common random numbers are drawn once for the whole population.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -185,11 +186,23 @@ def rollout(
         k_now = _fold(keys, loop.t + 1)
         k_act, k_step = jax.vmap(lambda k: jax.random.split(k, 2), out_axes=1)(k_now)
         action = jax.vmap(running.act_with(loop.memory))(k_act, loop.obs)
-        state, step = jax.vmap(env.step)(k_step, loop.state, action)
+        state, step = jax.vmap(functools.partial(step_if_defined, env))(k_step, loop.state, action)
         after = loop.after(state, step, limit, _fold(k_now, 2))
         return after.replace(memory=running.observe(loop.memory, after.obs, after.alive))  # type: ignore[attr-defined]
 
     return lax.while_loop(lambda loop: _any_in_lockstep(loop.alive.any()), advance, first).episodes
+
+
+def step_if_defined(env: Environment, key: Key, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
+    """`env.step`, unless the action is undefined: not finite, or NO_ACTION. Then all is NaN, and the episode ends.
+
+    Environments clip actions, so that a policy of NaN weights would otherwise earn a finite return.
+    """
+    counted = jnp.issubdtype(action.dtype, jnp.integer)
+    defined = (action >= 0).all() if counted else jnp.isfinite(action).all()
+    state, step = env.step(key, state, action)
+    reward, info = jax.tree.map(lambda value: jnp.where(defined, value, jnp.nan), (step.reward, step.info))
+    return state, dataclasses.replace(step, reward=reward, info=info, terminated=step.terminated | ~defined)
 
 
 def rollout_window(key: Key, env: Environment, act: ActFn, num_envs: int, num_steps: int) -> Window:
@@ -244,7 +257,7 @@ class AutoReset:
             too), and of the episodes that ended their returns f32[E], steps i32[E] and number bool[E]: 0 where none
             did.
         """
-        state, step = jax.vmap(env.step)(k_step, self.state, action)
+        state, step = jax.vmap(functools.partial(step_if_defined, env))(k_step, self.state, action)
         earned, length = self.earned + step.reward, self.length + 1
         truncated = step.truncated | (length >= env.spec.max_episode_steps)
         done = step.terminated | truncated

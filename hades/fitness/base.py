@@ -64,8 +64,9 @@ def check_implausible(name: str, choice: str, spec: EnvSpec | None = None) -> No
 def plausible_mean(values: Array, episodes: Episodes, spec: EnvSpec, choice: str, penalty: float) -> Array:
     """Mean of f32[E] over episodes, where implausible ones count as they are, not at all, or `penalty`.
 
-    NaN where all of them are masked, so that such a candidate is ranked last.
+    NaN where all of them are masked, or where an episode's return is NaN, so that such a candidate is ranked last.
     """
+    values = jnp.where(jnp.isnan(episodes.returns), jnp.nan, values)
     if choice == "keep":
         return values.mean()
     flags = implausible(episodes, spec)

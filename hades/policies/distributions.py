@@ -11,21 +11,26 @@ from jax import Array
 from hades.types import Key
 
 LOG_2PI = 1.8378770664093453
+NO_ACTION = -1
+"""In the place of a discrete action that logits do not define; `argmax` would return 0, an action like any other."""
 
 
 @struct.dataclass
 class Categorical:
-    """Over A actions."""
+    """Over A actions. Where the logits are not all finite, `sample` and `mode` return NO_ACTION."""
 
     logits: Array  # f32[..., A]
 
     def sample(self, key: Key) -> Array:
         """i32[...]"""
-        return jax.random.categorical(key, self.logits)
+        return self._defined(jax.random.categorical(key, self.logits))
 
     def mode(self) -> Array:
         """i32[...]"""
-        return jnp.argmax(self.logits, axis=-1)
+        return self._defined(jnp.argmax(self.logits, axis=-1))
+
+    def _defined(self, action: Array) -> Array:
+        return jnp.where(jnp.isfinite(self.logits).all(-1), action, NO_ACTION)
 
     def log_prob(self, action: Array) -> Array:
         """Log-probability of actions i32[...]: f32[...]."""

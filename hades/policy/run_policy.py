@@ -6,6 +6,7 @@ import jax
 
 from hades.algorithms.base import Algorithm, Evaluation, Solution
 from hades.algorithms.keys import Stream, stream_key
+from hades.contracts import single_precision
 from hades.environments.base import Environment
 from hades.types import ActFn, Key
 
@@ -32,6 +33,7 @@ class RunPolicy:
         """`policy.act(key, observation)` is an action for one raw observation f32[*obs_shape]."""
         return self.algorithm.policy(stream_key(jax.random.key(0), Stream.REPORT), self.solution)
 
+    @single_precision
     def play(self, key: Key, num_episodes: int) -> Evaluation:
         """Whole episodes, each in a row of its own: [num_episodes, 1]."""
         evaluate = jax.jit(lambda key, solution: self.algorithm.evaluate(key, solution, num_episodes, 1))

@@ -1,6 +1,7 @@
 """Summaries of returns that leave the program."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -79,6 +80,21 @@ class ReturnSummary:
             f"{self.mean:.1f} (95 % interval {low:.1f} to {high:.1f}; {played}; "
             f"worst {unit} {self.worst_init:.1f})"
             + (f"; {self.implausible_episodes} implausible episodes" if self.implausible_episodes else "")
+            + (f". {self.faults}" if self.faults else "")
+        )
+
+    @property
+    def faults(self) -> str:
+        """The reasons why returns are not finite, as sentences; empty where they are."""
+        undefined = sum(math.isnan(value) for value in self.per_init)
+        infinite = sum(math.isinf(value) for value in self.per_init)
+        return " ".join(
+            f"{count} of {self.num_inits} returns are {what}."
+            for count, what in (
+                (undefined, "NaN: weights, a loss or actions of these policies are not finite, or rewards are NaN"),
+                (infinite, "infinite: the environment gave an infinite reward, which is an error of the environment"),
+            )
+            if count
         )
 
 
@@ -88,7 +104,7 @@ def summarize_scores(values: np.ndarray, episodes: np.ndarray, lengths: np.ndarr
     Raises:
         ConfigError: where a policy's score could not be measured, since a mean over the others would flatter.
     """
-    unmeasured = int((~np.isfinite(values)).sum())
+    unmeasured = int((episodes == 0).sum())
     if unmeasured:
         raise ConfigError(
             f"{unmeasured} of {len(values)} policies completed no episode under {protocol}, so nothing was measured: "
@@ -124,7 +140,8 @@ def summarize(
     returns = np.asarray(returns, np.float64)
     per_init = returns.mean(1)
     count = len(per_init)
-    mean, std = float(per_init.mean()), float(per_init.std(ddof=1)) if count > 1 else 0.0
+    with np.errstate(invalid="ignore"):  # a return that is not finite makes the mean and the interval NaN
+        mean, std = float(per_init.mean()), float(per_init.std(ddof=1)) if count > 1 else 0.0
     half = float(stdtrit(count - 1, 0.975)) * std / count**0.5 if count > 1 else float("nan")
     info = {name: np.asarray(values) for name, values in (info_max or {}).items()}
     raised = {} if spec is None else alarms(jnp.asarray(returns), jax.tree.map(jnp.asarray, info), spec)

@@ -18,7 +18,8 @@ import numpy as np
 
 from hades import registry
 from hades.algorithms.keys import Purpose, Stream, indexed_keys, purpose_key, stream_key
-from hades.algorithms.playing import map_chunks, map_policies, play_tasks, sequential
+from hades.algorithms.playing import is_usable, map_chunks, map_policies, play_tasks, sequential
+from hades.contracts import single_precision
 from hades.data.dataset import DistilledDataset
 from hades.environments.base import Environment
 from hades.errors import ConfigError, DatasetError
@@ -31,7 +32,7 @@ from hades.policies.base import Policy
 from hades.policy.fingerprint import mismatch, unflat_params
 from hades.policy.run_policy import RunPolicy
 from hades.policy.statistics import ReturnSummary, summarize_evaluation, summarize_scores
-from hades.types import ActFn, Candidate, Dataset, EnvSpec, Key, Moments, Params, Score
+from hades.types import ActFn, Candidate, Dataset, EnvSpec, Key, Metrics, Moments, Params, Score
 
 FROZEN_FLOOR = 1e-4
 """Least deviation of frozen statistics; the published normalisation has the same, from the 1e-8 in its square root."""
@@ -64,6 +65,7 @@ class TrainedPolicy:
         return _act_for(self.learner.policy, self.normalizer, self.normalizer_state, self.environment.spec)(self.params)
 
 
+@single_precision
 def train_policy(dataset: DistilledDataset, seed: int = 0, **changes: Any) -> TrainedPolicy:
     """Clone one policy from a dataset.
 
@@ -73,25 +75,34 @@ def train_policy(dataset: DistilledDataset, seed: int = 0, **changes: Any) -> Tr
         **changes: fields of the recipe to change, such as `policy=MLP(width=256)` or `learning_rate=0.01`.
 
     Raises:
-        ConfigError: for an unknown field.
+        ConfigError: for an unknown field, or where the training diverges.
         DatasetError: when the initial weights of a HaDES-F dataset cannot be rebuilt here.
     """
     learner = changed_learner(dataset, changes)
     key = stream_key(jax.random.key(seed), Stream.REPORT)
     init = initial_policies(dataset, learner, purpose_key(key, Purpose.INITS), 1)
-    params, metrics = _clone(
+    trained = _clone(
         learner, dataset.environment.spec, indexed_keys(purpose_key(key, Purpose.LEARN), 1), init, _pairs(dataset)
     )
+    params, metrics = jax.tree.map(lambda x: x[0], trained)
+    if not is_usable(params, metrics):
+        loss = f", and the final loss is {metrics['loss/final']}" if "loss/final" in metrics else ""
+        raise ConfigError(
+            f"The training of this policy diverged: some of its weights are not finite{loss}. Use a lower "
+            "learning_rate, fewer updates, or another recipe than "
+            f"{learner}."
+        )
     return TrainedPolicy(
         environment=dataset.environment,
         learner=learner,
         normalizer=dataset.normalizer,
         normalizer_state=normalizer_state(dataset),
-        params=jax.tree.map(lambda x: x[0], params),
-        loss=float(metrics["loss/final"][0]) if "loss/final" in metrics else math.nan,
+        params=params,
+        loss=float(metrics["loss/final"]) if "loss/final" in metrics else math.nan,
     )
 
 
+@single_precision
 def evaluate(policy: TrainedPolicy | RunPolicy, num_episodes: int = 64, seed: int = 0) -> ReturnSummary:
     """Returns of whole episodes of one policy; every episode is its own unit in the interval.
 
@@ -107,10 +118,11 @@ def evaluate(policy: TrainedPolicy | RunPolicy, num_episodes: int = 64, seed: in
         return summarize_evaluation(policy.play(key, num_episodes), policy.environment, one_policy=True)
     params = jax.tree.map(lambda x: x[None], policy.params)
     static = (policy.learner.policy, policy.normalizer, policy.environment, num_episodes)
-    played = _play(*static, key, params, policy.normalizer_state)
+    played = _play(*static, key, params, {}, policy.normalizer_state)
     return summarize_evaluation(jax.tree.map(lambda x: x.T, played), policy.environment, one_policy=True)
 
 
+@single_precision
 def evaluate_dataset(
     dataset: DistilledDataset,
     num_inits: int = 64,
@@ -138,17 +150,18 @@ def evaluate_dataset(
     protocol = protocol or dataset.protocol or EpisodicReturn(num_episodes)
     protocol.check(env.spec)
     key = stream_key(jax.random.key(seed), Stream.REPORT)
-    params = _cloned(key, dataset, learner, num_inits)
+    trained = _cloned(key, dataset, learner, num_inits)
     k_play = purpose_key(key, Purpose.EPISODES)
     if protocol.num_plain_episodes:
-        played = _play(learner.policy, dataset.normalizer, env, protocol.num_plain_episodes, k_play, params, state)
+        played = _play(learner.policy, dataset.normalizer, env, protocol.num_plain_episodes, k_play, *trained, state)
         return summarize_evaluation(played, env)
-    scores = _measure(learner.policy, dataset.normalizer, env, protocol, k_play, params, state)
+    scores = _measure(learner.policy, dataset.normalizer, env, protocol, k_play, *trained, state)
     lengths = scores.metrics.get("episode_length", scores.env_steps / jnp.maximum(scores.episodes, 1))
     values, episodes = np.asarray(scores.value), np.asarray(scores.episodes)
     return summarize_scores(values, episodes, np.asarray(lengths), repr(protocol))
 
 
+@single_precision
 def freeze_statistics(
     dataset: DistilledDataset, num_inits: int = 16, num_episodes: int = 4, seed: int = 0
 ) -> DistilledDataset:
@@ -159,11 +172,11 @@ def freeze_statistics(
     """
     learner, env, state = changed_learner(dataset, {}), dataset.environment, normalizer_state(dataset)
     key = stream_key(jax.random.key(seed), Stream.SEARCH)
-    params = _cloned(key, dataset, learner, num_inits)
+    trained = _cloned(key, dataset, learner, num_inits)
     k_play, whole = purpose_key(key, Purpose.EPISODES), EpisodicReturn(num_episodes)
-    scores = _measure(learner.policy, dataset.normalizer, env, whole, k_play, params, state, with_moments=True)
+    scores = _measure(learner.policy, dataset.normalizer, env, whole, k_play, *trained, state, with_moments=True)
     assert scores.moments is not None
-    moments = scores.moments.merge_axis()
+    moments = scores.moments.where(jnp.isfinite(scores.value)).merge_axis()
     variance = np.maximum(np.asarray(moments.variance), FROZEN_FLOOR**2)
     metadata = {name: value for name, value in dataset.metadata.items() if name != "evaluation"}
     normalizer = ConstantNormalizer(floor=FROZEN_FLOOR, clip=0.0)
@@ -240,11 +253,11 @@ def normalizer_state(dataset: DistilledDataset) -> NormalizerState:
     return NormalizerState(mean=mean, std=std, moments=Moments.zeros(mean.shape))
 
 
-def _cloned(key: Key, dataset: DistilledDataset, learner: InnerLearner, num_inits: int) -> Params:
-    """`num_inits` trained policies, stacked."""
+def _cloned(key: Key, dataset: DistilledDataset, learner: InnerLearner, num_inits: int) -> tuple[Params, Metrics]:
+    """`num_inits` trained policies and the metrics of their training, stacked."""
     inits = initial_policies(dataset, learner, purpose_key(key, Purpose.INITS), num_inits)
     keys = indexed_keys(purpose_key(key, Purpose.LEARN), num_inits)
-    return _clone(learner, dataset.environment.spec, keys, inits, _pairs(dataset))[0]
+    return _clone(learner, dataset.environment.spec, keys, inits, _pairs(dataset))
 
 
 def _pairs(dataset: DistilledDataset) -> Dataset:
@@ -275,9 +288,10 @@ def _play(
     num_episodes: int,
     key: Key,
     params: Params,
+    metrics: Metrics,
     state: NormalizerState,
 ) -> Any:
-    return play_tasks(key, env, functools.partial(_act_for, policy, normalizer, state), params, num_episodes)
+    return play_tasks(key, env, functools.partial(_act_for, policy, normalizer, state), params, num_episodes, metrics)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), static_argnames="with_moments")
@@ -288,6 +302,7 @@ def _measure(
     protocol: Fitness,
     key: Key,
     params: Params,
+    metrics: Metrics,
     state: NormalizerState,
     *,
     with_moments: bool = False,
@@ -299,4 +314,5 @@ def _measure(
         candidate = Candidate(genome=(), params=params, metrics={})
         return protocol(key, env, act_for(params), candidate, with_moments=with_moments)
 
-    return map_policies(one, key, params)
+    scores = map_policies(one, key, params)
+    return dataclasses.replace(scores, value=jnp.where(jax.vmap(is_usable)(params, metrics), scores.value, jnp.nan))

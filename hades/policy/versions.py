@@ -1,8 +1,16 @@
-"""Versions of the libraries that decide a result."""
+"""Versions of the libraries, and settings of JAX, that decide a result."""
 
 import importlib.metadata
 
+import jax
+
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
+NUMERICS = (
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+    "jax_random_seed_offset",
+    "jax_default_matmul_precision",
+)
 
 
 def library_versions(extra: dict[str, str] | None = None) -> dict[str, str]:
@@ -16,3 +24,8 @@ def hades_version() -> str:
         return importlib.metadata.version("hades-rl")
     except importlib.metadata.PackageNotFoundError:
         return "unknown"
+
+
+def numerics() -> dict[str, str]:
+    """Settings of JAX that decide which random numbers a key stands for, and how products are rounded."""
+    return {name: str(getattr(jax.config, name)) for name in NUMERICS}

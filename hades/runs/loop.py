@@ -17,6 +17,7 @@ import numpy as np
 from hades import registry
 from hades.algorithms.base import Solution, State
 from hades.algorithms.keys import Stream
+from hades.contracts import single_precision
 from hades.errors import NonFiniteFitnessError
 from hades.policy.statistics import ReturnSummary, summarize_evaluation
 from hades.policy.versions import library_versions
@@ -47,7 +48,15 @@ class _Order:
     stop: bool
 
 
-def run(experiment: Experiment, workdir: str | Path, *, progress: bool = True, config: str = "") -> RunResult:
+@single_precision
+def run(
+    experiment: Experiment,
+    workdir: str | Path,
+    *,
+    progress: bool = True,
+    config: str = "",
+    accept_numerics: bool = False,
+) -> RunResult:
     """Run an experiment in a work directory, or continue the one that lives there.
 
     Args:
@@ -55,13 +64,15 @@ def run(experiment: Experiment, workdir: str | Path, *, progress: bool = True, c
         workdir: receives checkpoints, metrics, the dataset file and `result.json`.
         progress: show a progress bar on stderr.
         config: the gin text that the experiment came from, kept beside the run as `config.gin`.
+        accept_numerics: continue a run although settings of JAX differ that decide its random numbers.
 
     Returns:
         The result; `interrupted` where a signal ended it early, after a checkpoint.
 
     Raises:
         ConfigError: when the devices cannot share a generation evenly.
-        CheckpointError: when the directory is in use or holds another configuration, or no checkpoint in it is usable.
+        CheckpointError: when the directory is in use or holds another configuration, no checkpoint in it is usable, or
+            the random numbers would be others than before.
         ProcessError: when the processes of the run differ in their configuration or do not share the directory.
         NonFiniteFitnessError: when three generations in a row had no finite fitness.
     """
@@ -71,7 +82,7 @@ def run(experiment: Experiment, workdir: str | Path, *, progress: bool = True, c
     with contextlib.ExitStack() as stack:
         report = stack.enter_context(ProgressReport(progress and processes.is_first()))
         _open(directory, experiment, config, stack, report)
-        return _Session(experiment, directory, report).run()
+        return _Session(experiment, directory, report, accept_numerics).run()
 
 
 def _open(
@@ -88,8 +99,9 @@ def _open(
 class _Session:
     """One start of a run, from the newest checkpoint to the end or a signal."""
 
-    def __init__(self, experiment: Experiment, directory: WorkDir, report: ProgressReport):
+    def __init__(self, experiment: Experiment, directory: WorkDir, report: ProgressReport, accept_numerics: bool):
         self._experiment, self._directory, self._report = experiment, directory, report
+        self._accept_numerics = accept_numerics
         self._compiled = CompiledRun(experiment)
         self._host = Progress()
         self._state: State = None
@@ -109,6 +121,8 @@ class _Session:
         self._began = time.monotonic() - self._host.seconds["total"]
         order = self._order(stop_requested)
         if not order.done:
+            versions = library_versions(self._experiment.algorithm.environments[0].versions)
+            self._host.start(versions, self._directory.checkpoints, accept_numerics=self._accept_numerics)
             self._report.say("Compiling one generation …")
             self._host.seconds["compile"] += self._compiled.compile(self._state)
         self._log = RunLog(self._directory, self._host.generation, enabled=processes.is_first())
@@ -121,6 +135,8 @@ class _Session:
             self._select()
         self._save()
         self._flush()
+        if self._host.best_return is None:
+            self._report.say("No solution earned a finite return on the selection keys: the result is the first one.")
         summary, seconds = self._evaluate(self._best, Stream.REPORT)
         self._host.seconds["report"] = seconds
         self._host.seconds["inside"] += seconds
@@ -245,6 +261,8 @@ class _Session:
         algorithm = self._experiment.algorithm
         one_policy = not algorithm.evolves_dataset
         summary = summarize_evaluation(evaluation, algorithm.environments[0], one_policy=one_policy)
+        if summary.faults:
+            self._report.say(f"Evaluation after generation {self._host.generation}: {summary.faults}")
         return summary, time.monotonic() - began
 
     def _is_done(self) -> bool:
@@ -273,9 +291,10 @@ class _Session:
 
     def _no_finite_fitness(self) -> NonFiniteFitnessError:
         return NonFiniteFitnessError(
-            f"There was no finite fitness, or no finite update, for {int(self._state.failures)} generations in a row "
-            f"(the last is {self._host.generation}). The training may diverge (lower the learning rate), an episode "
-            "may never end inside a WindowedReturn, or the environment may return NaN. Change the configuration and "
+            f"{int(self._state.failures)} generations in a row had no finite fitness or no finite update "
+            f"(the last is {self._host.generation}). The search or the training may diverge (use a lower rate or "
+            "step size), an episode may never end inside a WindowedReturn, or the environment may return NaN or "
+            "infinite rewards (`fitness/infinite` in the metrics counts such candidates). Change the configuration and "
             f"start it in another --workdir; the state before is in {self._directory.checkpoints}."
         )
 

@@ -6,6 +6,7 @@ import jax
 
 from hades import registry
 from hades.algorithms.base import Solution
+from hades.contracts import single_precision
 from hades.data.files import read_json
 from hades.errors import CheckpointError
 from hades.policy.run_policy import RunPolicy
@@ -49,6 +50,7 @@ def read_experiment(directory: WorkDir) -> Experiment:
     return experiment
 
 
+@single_precision
 def restore_best(directory: WorkDir, experiment: Experiment) -> Solution:
     """The best solution so far, from the newest usable checkpoint.
 

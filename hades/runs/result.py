@@ -135,6 +135,7 @@ def _details(algorithm: Algorithm, seed: int, host: Progress, best: Solution, re
         "env_steps": {"search": host.search_steps, "selection": host.selection_steps, "report": report_steps},
         "seconds": {name: round(value, 3) for name, value in host.seconds.items()},
         "versions": library_versions(algorithm.environments[0].versions),
+        "starts": host.starts,
         "device": jax.devices()[0].device_kind,
         "num_devices": jax.device_count(),
         "num_processes": jax.process_count(),

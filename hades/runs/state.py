@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hades.errors import CheckpointError
+from hades.policy.versions import numerics
 
 
 @dataclasses.dataclass
@@ -17,6 +18,7 @@ class Progress:
     best_return: float | None = None
     best_generation: int = 0
     selected_generation: int = 0
+    starts: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     seconds: dict[str, float] = dataclasses.field(
         default_factory=lambda: {"compile": 0.0, "search": 0.0, "inside": 0.0, "selection": 0.0, "total": 0.0}
     )
@@ -29,6 +31,7 @@ class Progress:
             CheckpointError: when another version of hades wrote it.
         """
         known = dataclasses.asdict(cls())
+        record = {"starts": [], **record}  # absent where an earlier version of hades wrote it
         different = sorted({*known} ^ {*record} | {*known["seconds"]} ^ {*record.get("seconds", ())})
         if different:
             raise CheckpointError(
@@ -36,3 +39,27 @@ class Progress:
                 "Continue with that version, or choose another --workdir. Nothing was changed."
             )
         return cls(**record)
+
+    def start(self, versions: dict[str, str], path: Path, *, accept_numerics: bool) -> None:
+        """Add a start of the run to its record.
+
+        Args:
+            versions: of the libraries.
+            path: of the checkpoints, for the message.
+            accept_numerics: continue although settings of JAX differ that decide the numbers.
+
+        Raises:
+            CheckpointError: where those settings differ from the last start's and that is not accepted.
+        """
+        now = numerics()
+        before = self.starts[-1]["numerics"] if self.starts else now
+        different = [name for name in now if before.get(name) != now[name]]
+        if different and not accept_numerics:
+            rows = "; ".join(f"{name} was {before.get(name)} and is {now[name]} now" for name in different)
+            raise CheckpointError(
+                f"The run in {path} would continue with other random numbers: {rows}. Restore the setting (environment "
+                "variables of the same names in capitals), or accept the difference with hades-train --accept_numerics "
+                "or hades.run(..., accept_numerics=True); result.json lists the settings of every start. Nothing was "
+                "changed."
+            )
+        self.starts.append({"generation": self.generation, "versions": versions, "numerics": now})

@@ -371,3 +371,66 @@ evaluate = jax.jit(lambda k: evolution.evaluate(k, evolution.solution(evolution.
 print(json.dumps(evaluate(jax.random.key(0)).returns.tolist()))
 """
     assert np.isfinite(run_python(code, timeout=120.0)).all()
+
+
+@dataclasses.dataclass(frozen=True)
+class Spoiled(Identity):
+    """Direct ES whose policies have, where their first number is positive, a weight or a loss that is not finite."""
+
+    what: str = "weight"
+
+    def learn(self, key, genome, params, spec):
+        bad = genome["layers_0"]["bias"][0] > 0
+        if self.what == "loss":
+            return genome, {"loss/final": jnp.where(bad, jnp.inf, 0.0)}
+        return genome | {"unused": jnp.where(bad, jnp.nan, 0.0)}, {}
+
+
+@pytest.mark.parametrize("what", ["weight", "loss"])
+def test_a_policy_with_a_weight_or_a_loss_that_is_not_finite_earns_nothing(what, mesh):
+    learner = Spoiled(policy=MLP(width=2, depth=1, acting="greedy"), what=what)
+    evolution = dataclasses.replace(
+        EVOLUTION, environment=Point(discrete=True, max_episode_steps=4), learner=learner, outer=SNES(population_size=8)
+    )
+    state = evolution.init(KEY)
+    population = jax.random.normal(KEY, (8, state.outer.mean.size))
+    scores = jax.jit(lambda p: evolution._scores(KEY, p, state, mesh).value)(population)
+    bad = np.array([float(evolution.unravel(row)["layers_0"]["bias"][0]) > 0 for row in population])
+    assert 0 < bad.sum() < 8
+    np.testing.assert_array_equal(np.isnan(scores), bad)
+    evaluate = jax.jit(lambda s: evolution.evaluate(KEY, s, 1, 2).returns)
+    for row, is_bad in zip(population, bad, strict=True):
+        solution = dataclasses.replace(evolution.solution(state), genome=evolution.unravel(row))
+        assert np.isnan(evaluate(solution)).all() == is_bad
+
+
+@dataclasses.dataclass(frozen=True)
+class Overshooting(Drawing):
+    """A search that becomes infinite with its second update; a number in its state is infinite from the start."""
+
+    def init(self, key, mean, unravel):
+        return super().init(key, mean, unravel) | {"best": jnp.inf, "updates": jnp.zeros(())}
+
+    def tell(self, key, state, population, fitness):
+        told, metrics = super().tell(key, state, population, fitness)
+        updates = state["updates"] + 1
+        return told | {"best": fitness.max(), "updates": jnp.where(updates > 1, jnp.inf, updates)}, metrics
+
+
+def test_an_update_that_makes_the_search_infinite_is_dropped_and_counted():
+    state, metrics = run(dataclasses.replace(EVOLUTION, outer=Overshooting()), KEY, 3)
+    assert (int(state.generation), int(state.failures)) == (3, 2)
+    once, _ = run(dataclasses.replace(EVOLUTION, outer=Overshooting()), KEY, 1)
+    chex.assert_trees_all_equal(state.outer, once.outer)
+    np.testing.assert_array_equal(metrics["fitness/nonfinite"], 0)
+
+
+def test_a_candidate_with_an_infinite_reward_is_counted_apart():
+    @dataclasses.dataclass(frozen=True)
+    class Rewarding(Point):
+        def step(self, key, state, action):
+            state, step = super().step(key, state, action)
+            return state, step.replace(reward=jnp.where(state[0] > state[1], jnp.inf, step.reward))
+
+    _, metrics = run(dataclasses.replace(EVOLUTION, environment=Rewarding(max_episode_steps=4)), KEY, 1)
+    assert 0 < metrics["fitness/infinite"][0] <= metrics["fitness/nonfinite"][0]

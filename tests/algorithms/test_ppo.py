@@ -219,3 +219,15 @@ def test_a_critic_of_its_own_and_no_normaliser() -> None:
     critic = jax.eval_shape(algorithm.init, jax.random.key(0)).networks.critic
     assert critic["layers_0"]["kernel"].shape == (2, 4)
     assert critic["layers_2"]["kernel"].shape == (4, 1)
+
+
+def test_without_a_finished_episode_there_is_no_return_and_no_nan(mesh: Any) -> None:
+    algorithm = dataclasses.replace(LEARNING, environment=Point(max_episode_steps=1000))
+    state, metrics = trained(algorithm, 1, mesh)
+    assert all(np.isneginf(metrics[f"fitness/{name}"]).all() for name in ("mean", "max", "min", "std"))
+    chex.assert_tree_all_finite({k: v for k, v in metrics.items() if not k.startswith("fitness/")})
+    partly = state.replace(last_returns=jnp.arange(1.0, 1.0 + algorithm.num_envs).at[0].set(-jnp.inf))
+    summary = jax.jit(lambda s: algorithm.step(s, mesh))(partly)[1]
+    known = np.asarray(partly.last_returns)[np.isfinite(partly.last_returns)]
+    for name, value in (("mean", known.mean()), ("max", known.max()), ("min", known.min()), ("std", known.std())):
+        np.testing.assert_allclose(summary[f"fitness/{name}"], value, rtol=1e-5)

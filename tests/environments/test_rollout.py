@@ -1,5 +1,7 @@
 """Rollouts equal a loop written by hand, stop early, and store nothing per step."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -187,3 +189,42 @@ def test_random_policies_are_uniform():
     assert -1.0 <= box.min() < -0.99 < 0.99 < box.max() <= 1.0
     discrete = jax.vmap(lambda k: random_policy(CARTPOLE.spec)(k, jnp.zeros(4)))(keys)
     np.testing.assert_allclose(np.bincount(discrete) / 3000, 0.5, atol=0.05)
+
+
+def undefined_from(step, undefined):
+    """A policy on `point` whose action is undefined from some step on; the step is part of the observation."""
+    return lambda key, obs: jnp.where(obs[-1] >= step, undefined, jnp.ones_like(undefined))
+
+
+@dataclasses.dataclass(frozen=True)
+class Counting(Point):
+    """`point` with the number of the step as a further entry of the observation."""
+
+    @property
+    def spec(self):
+        return dataclasses.replace(super().spec, obs_shape=(3,), observation_names=())
+
+    def reset(self, key):
+        state, obs = super().reset(key)
+        return state, jnp.append(obs, 0.0)
+
+    def step(self, key, state, action):
+        after, step = super().step(key, state, action)
+        return after, step.replace(obs=jnp.append(step.obs, after[2].astype(jnp.float32)))
+
+
+@pytest.mark.parametrize(
+    ("discrete", "undefined"), [(True, jnp.int32(-1)), (False, jnp.full(1, jnp.nan)), (False, jnp.full(1, -jnp.inf))]
+)
+def test_an_action_that_is_undefined_ends_an_episode_without_a_return(discrete, undefined):
+    env = Counting(max_episode_steps=6, discrete=discrete)
+    played = jax.jit(lambda k, step: rollout(k, env, undefined_from(step, undefined), 2))
+    window = jax.jit(lambda k, step: rollout_window(k, env, undefined_from(step, undefined), 2, 6))
+    assert np.isfinite(played(KEY, 6).returns).all()
+    assert np.isfinite(window(KEY, 6).returns)
+    broken = played(KEY, 2)
+    assert np.isnan(broken.returns).all()
+    np.testing.assert_array_equal(broken.lengths, 3)
+    assert all(np.isnan(value).all() for value in broken.info_max.values())
+    assert np.isnan(window(KEY, 2).returns)
+    assert window(KEY, 2).episodes == 4

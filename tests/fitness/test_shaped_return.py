@@ -107,3 +107,10 @@ def test_what_can_never_work_is_refused():
 def test_a_shaped_search_is_finite_under_vmap():
     values = jax.jit(jax.vmap(lambda k: SHORT(k, POINT, ACT, CANDIDATE).value))(jax.random.split(KEY, 3))
     assert jnp.isfinite(values).all()
+
+
+def test_an_episode_without_a_return_has_no_terms_either():
+    fitness = ShapedReturn(num_episodes=2, return_weight=0.0, terms=(("length", 1.0),))
+    undefined = lambda key, obs: jnp.full(1, jnp.nan)  # noqa: E731
+    candidate = Candidate(genome=(), params=(), metrics={})
+    assert np.isnan(fitness(jax.random.key(0), Point(max_episode_steps=4), undefined, candidate).value)

@@ -5,8 +5,9 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from hades.policies.distributions import Categorical, DiagonalGaussian
+from hades.policies.distributions import NO_ACTION, Categorical, DiagonalGaussian
 
 LOGITS = np.array([[0.5, -1.0, 2.0], [0.0, 0.0, 0.0]], np.float32)
 PROBABILITIES = np.exp(LOGITS) / np.exp(LOGITS).sum(-1, keepdims=True)
@@ -43,3 +44,11 @@ def test_samples_follow_the_distribution(key):
     drawn = jax.vmap(DiagonalGaussian(jnp.asarray(MEAN[0]), jnp.log(STD)).sample)(keys)
     np.testing.assert_allclose(drawn.mean(0), MEAN[0], atol=0.15)
     np.testing.assert_allclose(drawn.std(0), STD, rtol=0.05)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_not_finite_choose_no_action(key, value):
+    distribution = Categorical(jnp.asarray(LOGITS).at[0, 1].set(value))
+    for actions in (distribution.mode(), distribution.sample(key)):
+        assert actions[0] == NO_ACTION
+        assert 0 <= actions[1] < 3

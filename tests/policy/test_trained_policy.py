@@ -14,6 +14,7 @@ from hades.algorithms.base import Solution
 from hades.data.dataset import DistilledDataset, load_dataset
 from hades.environments.point import Point
 from hades.errors import CheckpointError, ConfigError, DatasetError
+from hades.fitness.shaped_return import ShapedReturn
 from hades.inner.init_scheme import FixedInit
 from hades.normalizers.none import NoNormalizer
 from hades.policies.mlp import MLP
@@ -83,6 +84,27 @@ def test_training_lowers_the_loss_and_the_recipe_can_be_changed(dataset: Distill
 def test_unknown_recipe_fields_are_named(dataset: DistilledDataset) -> None:
     with pytest.raises(ConfigError, match=r'"learning_rat".*"learning_rate"'):
         train_policy(dataset, learning_rat=0.1)
+
+
+def test_a_training_that_diverges_is_an_error_and_never_a_return(dataset: DistilledDataset) -> None:
+    with pytest.raises(ConfigError, match=r"diverged.*learning_rate"):
+        train_policy(dataset, learning_rate=1e38)
+    summary = evaluate_dataset(dataset, 2, 1, learning_rate=1e38)
+    assert np.isnan(summary.mean)
+    assert "2 of 2 returns are NaN" in str(summary)
+    whole = evaluate_dataset(dataset, 2, protocol=ShapedReturn(num_episodes=1), learning_rate=1e38)
+    assert np.isnan(whole.mean)
+    policy = train_policy(dataset)
+    params = jax.tree.map(lambda x: x, policy.params)
+    params["layers_0"]["kernel"] = params["layers_0"]["kernel"].at[0, 0].set(np.nan)
+    assert np.isnan(evaluate(dataclasses.replace(policy, params=params), 2).mean)
+
+
+def test_a_summary_names_infinite_returns(dataset: DistilledDataset) -> None:
+    summary = summarize(np.array([[1.0], [np.inf], [-np.inf]]), np.ones((3, 1)))
+    assert "2 of 3 returns are infinite" in str(summary)
+    assert summary.faults
+    assert not summarize(np.ones((3, 1)), np.ones((3, 1))).faults
 
 
 def test_an_evaluation_repeats_and_counts(dataset: DistilledDataset) -> None:

@@ -11,17 +11,25 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import hades.runs.loop as loop
+from hades.algorithms.base import Evaluation, Solution
+from hades.algorithms.keys import Stream
 from hades.data.dataset import load_dataset
 from hades.errors import CheckpointError, HadesError, NonFiniteFitnessError
 from hades.fitness.base import Fitness
+from hades.policy.trained_policy import train_policy
+from hades.policy.versions import numerics
+from hades.runs.compiled_run import CompiledRun
 from hades.runs.experiment import Experiment
 from hades.runs.log import read_json_lines
 from hades.runs.loop import run
 from hades.runs.record import read_run
+from hades.runs.state import Progress
 from hades.types import EnvSpec, Score
 from tests.runs.tiny import tiny_experiment
 
@@ -184,6 +192,63 @@ def test_a_folder_with_a_fields_former_name_is_the_same_run(finished: Path, tmp_
     old, new = read_run(workdir), read_run(finished)
     assert (old.result, old.experiment) == (new.result, new.experiment)
     assert run(tiny_experiment(), workdir, progress=False).details["num_pairs"] == old.result["num_pairs"]
+
+
+def test_a_run_continues_under_the_settings_that_decide_its_random_numbers(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workdir = copy_of(finished, tmp_path)
+    before = {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
+    monkeypatch.setattr("hades.runs.state.numerics", lambda: numerics() | {"jax_threefry_partitionable": "False"})
+    longer = tiny_experiment(generations=14)
+    with pytest.raises(CheckpointError, match=r"jax_threefry_partitionable was True and is False now.*accept_numerics"):
+        run(longer, workdir, progress=False)
+    kept = {path: content for path, content in before.items() if path.name not in (".lock", "experiment.json")}
+    assert {path: path.read_bytes() for path in kept} == kept
+    starts = run(longer, workdir, progress=False, accept_numerics=True).details["starts"]
+    assert [start["generation"] for start in starts] == [0, 12]
+    assert [start["numerics"]["jax_threefry_partitionable"] for start in starts] == ["True", "False"]
+    assert all(start["versions"]["jax"] == jax.__version__ for start in starts)
+    assert read_run(workdir).result["starts"] == starts
+    assert run(tiny_experiment(generations=15), workdir, progress=False).generation == 15  # the last start decides
+
+
+def test_a_checkpoint_without_a_record_of_starts_continues(finished: Path) -> None:
+    record = {name: value for name, value in dataclasses.asdict(Progress()).items() if name != "starts"}
+    progress = Progress.from_record(record, finished)
+    progress.start({"jax": "1"}, finished, accept_numerics=False)
+    assert [start["versions"] for start in progress.starts] == [{"jax": "1"}]
+
+
+def test_a_run_is_the_same_where_the_process_uses_64_bit_numbers(finished: Path, tmp_path: Path) -> None:
+    with jax.enable_x64(True):
+        result = run(tiny_experiment(), tmp_path / "run", progress=False)
+        assert result.dataset is not None
+        assert train_policy(result.dataset).params["layers_0"]["kernel"].dtype == jnp.float32
+        assert jnp.zeros(1).dtype == jnp.float64
+    assert_same_run(finished, tmp_path / "run")
+
+
+def test_a_solution_whose_policies_are_not_finite_is_never_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate = CompiledRun.evaluate
+
+    def spoiled(self: CompiledRun, solution: Solution, stream: Stream) -> Evaluation:
+        evaluation = evaluate(self, solution, stream)
+        if stream == Stream.SELECTION:
+            return dataclasses.replace(evaluation, returns=evaluation.returns.at[0, 0].set(jnp.nan))
+        return evaluation
+
+    monkeypatch.setattr(CompiledRun, "evaluate", spoiled)
+    result = run(tiny_experiment(generations=6), tmp_path / "run", progress=False)
+    assert [row["best"] for row in read_json_lines(tmp_path / "run" / "evaluations.jsonl")] == [False, False]
+    assert (result.details["best_generation"], result.details["selection_return"]) == (0, None)
+    assert result.returns is not None
+    assert np.isfinite(result.returns.mean)
+    said = capsys.readouterr().err
+    assert "1 of 2 returns are NaN" in said
+    assert "No solution earned a finite return" in said
 
 
 @pytest.mark.system

@@ -20,7 +20,8 @@ from flax import struct
 from jax import Array
 
 from hades.algorithms.keys import Purpose, Stream, purpose_key, stream_key
-from hades.algorithms.playing import map_chunks
+from hades.algorithms.playing import is_usable, map_chunks
+from hades.contracts import single_precision
 from hades.data.dataset import DistilledDataset
 from hades.environments.base import Environment
 from hades.environments.rollout import rollout
@@ -28,7 +29,7 @@ from hades.inner.base import InnerLearner
 from hades.normalizers.base import Normalizer, NormalizerState
 from hades.policies.base import Policy
 from hades.policy.trained_policy import initial_policies, normalizer_state
-from hades.types import ActFn, Dataset, EnvSpec, Key, Params
+from hades.types import ActFn, Dataset, EnvSpec, Key, Metrics, Params
 
 CLONE_BATCH, PLAY_BATCH = 8, 64
 """Policies at a time: cloning likes few, whose weights stay in cache, stepping likes many."""
@@ -132,6 +133,7 @@ class _Measurement:
         self._known: dict[tuple[type, Policy], Params] = {}
         self._lock = threading.Lock()
 
+    @single_precision
     def measure(
         self, program: InnerLearner, learners: Sequence[InnerLearner], same_updates: bool
     ) -> tuple[np.ndarray, Timing]:
@@ -190,19 +192,19 @@ def _clone_and_play(
 ) -> Array:
     """Returns f32[B, E]."""
 
-    def clone(row: _Rows) -> Params:
+    def clone(row: _Rows) -> tuple[Params, Metrics]:
         start = jax.tree.map(lambda x: x[row.scale, row.init], shared.inits)
         clone: Any = learner.clone  # takes what `traceable` names as keywords
-        return clone(jax.random.fold_in(shared.k_learn, row.init), shared.pairs, start, env.spec, **row.numbers)[0]
+        return clone(jax.random.fold_in(shared.k_learn, row.init), shared.pairs, start, env.spec, **row.numbers)
 
     def act_for(params: Params, spec: EnvSpec) -> ActFn:
         return normalizer.wrap(shared.state, lambda key, obs: learner.policy.act(key, params, obs, spec))
 
-    def returns(pair: tuple[_Rows, Params]) -> Array:
-        row, params = pair
+    def returns(pair: tuple[_Rows, tuple[Params, Metrics]]) -> Array:
+        row, (params, metrics) = pair
         key = jax.random.fold_in(shared.k_play, row.init)
         played: list[Any] = [rollout(key, m, act_for(params, m.spec), num_episodes).returns for m in env.members]
-        return env.combine(played)
+        return jnp.where(is_usable(params, metrics), env.combine(played), jnp.nan)
 
     trained = map_chunks(clone, rows, CLONE_BATCH)
     return map_chunks(returns, (rows, trained), PLAY_BATCH)
