@@ -9,7 +9,6 @@ fixed window of the released npz files.
 """
 
 import importlib
-import json
 import time
 
 from absl import app, flags
@@ -19,6 +18,7 @@ from hades.fitness.episodic_return import EpisodicReturn
 from hades.policy.published import load_any_dataset, remeasured_text
 from hades.policy.trained_policy import evaluate_dataset, parse_policy
 from hades.runs.command_line import start
+from hades.text import json_text
 
 DATASET = flags.DEFINE_string("dataset", None, "A dataset file, or a released npz file with its index beside it.")
 INITS = flags.DEFINE_integer("num_inits", 64, "Policies to train.", lower_bound=1)
@@ -60,7 +60,7 @@ def main() -> int:
             print(f"retention: {100 * returns.mean / original:.0f} %")
     print(f"seconds: {time.monotonic() - began:.1f}, compilation included")
     if OUTPUT.value:
-        write_bytes(OUTPUT.value, json.dumps(returns.describe(), indent=1).encode())
+        write_bytes(OUTPUT.value, json_text(returns.describe(), indent=1).encode())
     return 0
 
 

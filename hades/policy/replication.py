@@ -15,7 +15,7 @@ from hades.data.files import write_bytes
 from hades.fitness.episodic_return import EpisodicReturn
 from hades.policy.published import import_published
 from hades.policy.trained_policy import evaluate_dataset, freeze_statistics
-from hades.text import fixed, markdown_table, signed
+from hades.text import fixed, json_text, markdown_table, signed
 
 CLOSE = 0.10
 """A share of the index's mean that counts as agreement whatever the standard error."""
@@ -139,4 +139,4 @@ def _mean(summary: dict[str, Any]) -> str:
 
 
 def _write(record: Path, replication: Replication) -> None:
-    write_bytes(record, json.dumps(dataclasses.asdict(replication), indent=1).encode())
+    write_bytes(record, json_text(dataclasses.asdict(replication), indent=1).encode())
