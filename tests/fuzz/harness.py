@@ -4,7 +4,6 @@ import copy
 import dataclasses
 import faulthandler
 import importlib
-import itertools
 import random
 import shutil
 import signal
@@ -108,7 +107,7 @@ def run(
     names = list(names)
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
-        for seed, name in itertools.product(seeds, names):
+        for seed, name in ((seed, name) for seed in seeds for name in names):
             if time.monotonic() > end:
                 break
             known = len(tally.failures)
