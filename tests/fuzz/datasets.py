@@ -83,6 +83,8 @@ def dataset_headers(rng: random.Random, folder: Path) -> Attempt:
         change, header = mutated_json(rng, header)
         changes.append(change)
     text = json.dumps(header)
+    if rng.random() < 0.03:
+        text = text.replace('"random"', '{"a":' * 100_000 + "1" + "}" * 100_000)
     entries["__metadata__"] = {HEADER: text}
     if rng.random() < 0.5:
         tensors = _parse(joined(json.dumps(entries), body))[2]

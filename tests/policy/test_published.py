@@ -324,7 +324,7 @@ def test_the_programs_convert_evaluate_and_tabulate(folder: Path) -> None:
 @needs_released
 @pytest.mark.slow
 def test_every_released_file_is_read() -> None:
-    paths = published_datasets(PUBLISHED)
+    paths = [path for path in published_datasets(PUBLISHED).values() if path.suffix == ".npz"]
     assert len(paths) >= 15
     for path in paths:
         dataset = import_published(path)
