@@ -5,6 +5,7 @@ Sizes are read from the directory of the zip file and from the header of each ar
 
 import io
 import math
+import os
 import zipfile
 from pathlib import Path
 
@@ -27,13 +28,13 @@ def read_content(path: str | Path) -> bytes:
     Raises:
         DatasetError: where there is no such file, or it is too large.
     """
-    path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises an OSError for a name that is too long
         raise DatasetError(f"There is no file at {path}.")
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise DatasetError(f"{path} has {path.stat().st_size:,} bytes; at most {MOST_BYTES:,} are read.")
-        return path.read_bytes()
+        size = os.path.getsize(path)
+        if size > MOST_BYTES:
+            raise DatasetError(f"{path} has {size:,} bytes; at most {MOST_BYTES:,} are read.")
+        return Path(path).read_bytes()
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}.") from error
 

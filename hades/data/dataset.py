@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from hades import registry
+from hades.data.arrays import read_content
 from hades.data.files import write_bytes
 from hades.data.header import check_header, check_recipe
 from hades.environments.base import Environment
@@ -34,8 +35,6 @@ from hades.types import EnvSpec
 FORMAT_VERSION = 1
 HEADER, DIGEST = "hades", "sha256"
 """Names under `__metadata__`: the header's JSON, and what `_digest` makes of it and the tensors."""
-MOST_BYTES = 2**30
-"""Of a file."""
 _TENSORS = ("observations", "targets", "normalizer/mean", "normalizer/std")
 
 
@@ -191,16 +190,14 @@ def load_dataset(path: str | Path) -> DistilledDataset:
     Raises:
         DatasetError: when the file is missing, damaged, of a newer format, or does not fit its environment.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise DatasetError(f"There is no dataset file at {path}.")
+    content = read_content(path)
     try:
-        text, digest, tensors = _parse(_content(path))
+        text, digest, tensors = _parse(content)
         metadata = _json(text)
         version = metadata.pop("format_version")
         if type(version) is not int:
             raise TypeError(f"its format_version is {shown(repr(version))}")
-    except (KeyError, TypeError, ValueError, OSError, RecursionError, AttributeError, struct.error) as error:
+    except (KeyError, TypeError, ValueError, RecursionError, AttributeError, struct.error) as error:
         what = shown(f"{type(error).__name__}: {error}")
         raise DatasetError(
             f"{path} is not a complete hades dataset file ({what}). It may be truncated or written by another program: "
@@ -220,7 +217,8 @@ def load_dataset(path: str | Path) -> DistilledDataset:
         raise DatasetError(f"{path} lacks {', '.join(missing)}.")
     init = {name.removeprefix("init/"): tensor for name, tensor in tensors.items() if name.startswith("init/")}
     try:
-        dataset = DistilledDataset(*(tensors[name] for name in _TENSORS), metadata=metadata, init=init)
+        observations, targets, mean, std = (tensors[name] for name in _TENSORS)
+        dataset = DistilledDataset(observations, targets, mean, std, metadata, init)
     except HadesError as error:
         raise DatasetError(f"{path}: {shown(str(error), 2000)}") from error
     if digest is not None and digest != _digest(text, tensors):  # after the checks that name a field
@@ -229,12 +227,6 @@ def load_dataset(path: str | Path) -> DistilledDataset:
             "than it states. Copy or export it again."
         )
     return dataset
-
-
-def _content(path: Path) -> bytes:
-    if path.stat().st_size > MOST_BYTES:
-        raise ValueError(f"it has {path.stat().st_size:,} bytes; at most {MOST_BYTES:,} are read")
-    return path.read_bytes()
 
 
 def _parse(content: bytes) -> tuple[str, str | None, dict[str, np.ndarray]]:

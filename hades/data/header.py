@@ -10,10 +10,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from hades.errors import DatasetError, shown
 from hades.inner.base import InnerLearner
-from hades.types import Dataset, EnvSpec, size_of
+from hades.types import Dataset, EnvSpec, Key, Params, size_of
 
 COMPONENTS = ("environment", "learner", "normalizer")
 REQUIRED = ("environment", "spec", "learner", "normalizer", "init", "versions")
@@ -97,11 +98,13 @@ def check_recipe(learner: InnerLearner, spec: EnvSpec, num_pairs: int) -> Mappin
             f"The policy {learner.policy!r} has {weights:,} weights; the most that a dataset file may name is "
             f"{MOST_WEIGHTS:,}."
         )
-    observations = jax.ShapeDtypeStruct((num_pairs, *spec.obs_shape), jnp.float32)
-    targets = jax.ShapeDtypeStruct((num_pairs, spec.action_space.size), jnp.float32)
-    jax.eval_shape(
-        lambda key, pairs, params: learner.clone(key, pairs, params, spec), key, Dataset(observations, targets), params
-    )
+    shapes = ((num_pairs, *spec.obs_shape), (num_pairs, spec.action_space.size))
+    observations, targets = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
+
+    def clone(key: Key, observations: Array, targets: Array, params: Params) -> object:
+        return learner.clone(key, Dataset(observations, targets), params, spec)
+
+    jax.eval_shape(clone, key, observations, targets, params)
     flat = jax.tree_util.tree_leaves_with_path(params)
     return {"/".join(str(part.key) for part in path): leaf.shape for path, leaf in flat}
 

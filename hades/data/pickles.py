@@ -117,6 +117,7 @@ def _run(content: bytes) -> Any:
         del stack[start:]
         return found
 
+    argument: Any
     for opcode, argument, _ in pickletools.genops(content):
         name = opcode.name
         if name in ("PROTO", "FRAME"):

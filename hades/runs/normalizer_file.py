@@ -3,6 +3,7 @@
 In gin: `Evolution.normalizer = @normalizer_from_file()` and `normalizer_from_file.path = 'statistics.npz'`.
 """
 
+import os
 from pathlib import Path
 
 import gin
@@ -29,7 +30,7 @@ def normalizer_from_file(path: str, floor: float = 0.1, clip: float = 10.0) -> C
             divided by.
     """
     try:
-        mean, std = _read(Path(path).expanduser())
+        mean, std = _read(Path(os.path.expanduser(path)))
     except DatasetError as error:
         raise ConfigError(f"normalizer_from_file.path: {error}") from error
     return ConstantNormalizer(
