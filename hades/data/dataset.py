@@ -117,6 +117,9 @@ class DistilledDataset:
                 raise DatasetError(f"spec.{name} is {stated[name]}, but {spec.name} has {describe_spec(spec)[name]}.")
         with _named("learner"):
             shapes = check_recipe(self.learner.sized(len(self)), spec, len(self))
+        lacking = sorted(set(shapes) - set(self.init))
+        if self.init and self.learner.is_fixed and lacking:
+            raise DatasetError(f"The embedded initial weights lack {', '.join(lacking)}.")
         for name, array in self.init.items():
             if array.shape != shapes.get(name):
                 raise DatasetError(f"init/{name} has shape {array.shape}, but the policy's has {shapes.get(name)}.")
