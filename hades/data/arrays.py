@@ -22,14 +22,14 @@ _NPY_HEADERS = {
 }
 
 
-def read_content(path: str | Path) -> bytes:
+def read_content(path: str | Path, what: str = "file") -> bytes:
     """The bytes of a file of sane size.
 
     Raises:
         DatasetError: where there is no such file, or it is too large.
     """
     if not os.path.isfile(path):  # Path.is_file raises an OSError for a name that is too long
-        raise DatasetError(f"There is no file at {path}.")
+        raise DatasetError(f"There is no {what} at {path}.")
     try:
         size = os.path.getsize(path)
         if size > MOST_BYTES:

@@ -193,7 +193,7 @@ def load_dataset(path: str | Path) -> DistilledDataset:
     Raises:
         DatasetError: when the file is missing, damaged, of a newer format, or does not fit its environment.
     """
-    content = read_content(path)
+    content = read_content(path, "dataset file")
     try:
         text, digest, tensors = _parse(content)
         metadata = _json(text)
