@@ -75,7 +75,7 @@ def check_header(metadata: Mapping[str, Any]) -> None:
         raise DatasetError(f'init.kind is {_quoted(metadata["init"]["kind"])}; it must be "fixed" or "random".')
     for name in (*COMPONENTS, "evaluation"):
         if metadata.get(name) is not None:
-            _check_ceilings(metadata[name], name, name)
+            check_ceilings(metadata[name], name)
 
 
 @functools.lru_cache(maxsize=64)
@@ -146,16 +146,16 @@ def _check_type(value: Any, kind: Any, place: str) -> None:
         raise DatasetError(f"{shown(place)} is {_quoted(value)}; it must be {_KINDS[kind]}.")
 
 
-def _check_ceilings(value: Any, name: str, place: str) -> None:
+def check_ceilings(value: Any, place: str, name: str = "") -> None:
     """Raise DatasetError where an integer of a component's description is beyond the ceiling of its field."""
     if isinstance(value, Mapping):
         for inner, part in value.items():
-            _check_ceilings(part, inner, f"{place}.{inner}")
+            check_ceilings(part, f"{place}.{inner}", inner)
     elif isinstance(value, list | tuple):
         if len(value) == 2 and isinstance(value[0], str):  # an option and its value
             name = name if name in CEILINGS else value[0]
         for part in value:
-            _check_ceilings(part, name, place)
+            check_ceilings(part, place, name)
     elif isinstance(value, int | float):
         most = CEILINGS.get(name, OTHER_CEILING if isinstance(value, int) else float("inf"))
         if abs(value) > most:

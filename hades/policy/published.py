@@ -23,6 +23,7 @@ from hades.data import zoo
 from hades.data.arrays import check_statistics, read_npy, read_npz
 from hades.data.dataset import DistilledDataset, describe_spec, load_dataset
 from hades.data.files import read_json
+from hades.data.header import check_ceilings, check_recipe
 from hades.data.pickles import read_pickle
 from hades.environments.base import Environment
 from hades.environments.brax import Brax
@@ -118,6 +119,8 @@ def _converted(path: Path, entry: Mapping[str, Any], arrays: Arrays) -> Distille
     _check_size(path, "actions", actions, (count, spec.action_space.size), spec.name)
     learner = _learner(path, entry, count)
     normalizer, mean, std = _normalizer(path, entry, arrays, spec.obs_size, spec.name)
+    check_ceilings(registry.describe(learner), "learner")  # before initial weights are made
+    check_recipe(learner, spec, count)
     init, weights = _initial_weights(path, entry, learner.policy, env)
     today = entry.get("return_with_todays_physics")
     remeasured = {"remeasured": dict(today)} if today else {}

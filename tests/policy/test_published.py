@@ -327,6 +327,8 @@ def test_statistics_that_a_pickle_lacks_are_read_beside_it(pickled: Callable[...
         ({"ENV_NAME": "Acrobot-v1"}, r"\(20,\) numbers are not 5 pairs for Acrobot-v1"),
         ({"NET": "cnn"}, "network is no MLP"),
         ({"UPDATE_EPOCHS": 10**9}, "num_updates is 1,000,000"),
+        ({"WIDTH": 10**8, "OVERFIT": True}, "width is 10,000,000"),
+        ({"WIDTH": 10**6, "OVERFIT": True}, "weights; the most"),
         ({"LR": "x"}, "learning_rate"),
         ({"WIDTH": "8"}, "width"),
         ({"OBS_VAR": -np.ones(4, np.float32)}, "above 0"),
