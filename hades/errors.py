@@ -4,9 +4,15 @@ import difflib
 import sys
 from collections.abc import Iterable
 
+LONGEST_MESSAGE = 3000
+"""Characters of a message. A longer one loses its middle: it begins with the place and ends with the remedy."""
+
 
 class HadesError(Exception):
-    """Base of the errors that launchers print without a traceback."""
+    """Base of the errors that launchers print without a traceback. Its message is safe to print, whatever it quotes."""
+
+    def __init__(self, message: object = ""):
+        super().__init__(shown(str(message), LONGEST_MESSAGE, keep="\n"))
 
 
 class ConfigError(HadesError, ValueError):
@@ -29,6 +35,13 @@ class MissingPackageError(HadesError, ImportError):
     """An optional library is not installed."""
 
 
+def shown(text: str, most: int = 200, keep: str = "") -> str:
+    """Foreign text for a message: its middle cut out where it is long, control characters escaped except `keep`."""
+    if len(text) > most:
+        text = f"{text[: most // 2]} … {text[-(most // 2) :]}"
+    return "".join(c if c.isprintable() or c in keep else repr(c)[1:-1] for c in text)
+
+
 def require(holds: object, message: str) -> None:
     """Check a setting.
 
@@ -46,7 +59,7 @@ def notice(text: str) -> None:
 
 def offer(name: str, choices: Iterable[str]) -> str:
     """Suggest a known name: `Did you mean "SNES"? Known: Evosax, OpenES, SNES.`"""
-    choices = list(choices)
+    choices, name = list(choices), shown(name)  # comparing takes as long as the name
     folded = {choice.lower(): choice for choice in choices}
     match = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
     question = f'Did you mean "{folded[match[0]]}"? ' if match else ""

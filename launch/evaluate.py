@@ -5,11 +5,10 @@ python launch/evaluate.py --dataset=runs/demo/dataset.safetensors --policy='MLP(
 python launch/evaluate.py --dataset=../shared/published/hadesR_hopper_D4_constnorm_seed0.npz
 
 A file is measured as its own returns were: over whole episodes, or by the protocol that it names, such as the
-fixed window of the released npz files.
+fixed window of the released files.
 """
 
 import importlib
-import json
 import time
 
 from absl import app, flags
@@ -19,8 +18,9 @@ from hades.fitness.episodic_return import EpisodicReturn
 from hades.policy.published import load_any_dataset, remeasured_text
 from hades.policy.trained_policy import evaluate_dataset, parse_policy
 from hades.runs.command_line import start
+from hades.text import json_text
 
-DATASET = flags.DEFINE_string("dataset", None, "A dataset file, or a released npz file with its index beside it.")
+DATASET = flags.DEFINE_string("dataset", None, "A dataset file, or a released pickle or npz file.")
 INITS = flags.DEFINE_integer("num_inits", 64, "Policies to train.", lower_bound=1)
 EPISODES = flags.DEFINE_integer("num_episodes", 4, "Whole episodes to play with each.", lower_bound=1)
 WHOLE = flags.DEFINE_bool("whole_episodes", False, "Over whole episodes, whatever protocol the file names.")
@@ -52,7 +52,8 @@ def main() -> int:
     returns = evaluate_dataset(dataset, INITS.value, EPISODES.value, SEED.value, protocol, **changes)
     print(f"return:  {returns}")
     if "mean" in dataset.returns:
-        print(f"in file: {dataset.returns['mean']:.1f} ({dataset.returns['protocol']}, original recipe)")
+        measured_under = dataset.returns.get("protocol", "no protocol stated")
+        print(f"in file: {dataset.returns['mean']:.1f} ({measured_under}, original recipe)")
         if "remeasured" in dataset.returns:
             print(f"today:   {remeasured_text(dataset)}")
         original = dataset.returns.get("remeasured", dataset.returns)["mean"]
@@ -60,7 +61,7 @@ def main() -> int:
             print(f"retention: {100 * returns.mean / original:.0f} %")
     print(f"seconds: {time.monotonic() - began:.1f}, compilation included")
     if OUTPUT.value:
-        write_bytes(OUTPUT.value, json.dumps(returns.describe(), indent=1).encode())
+        write_bytes(OUTPUT.value, json_text(returns.describe(), indent=1).encode())
     return 0
 
 

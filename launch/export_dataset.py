@@ -6,13 +6,13 @@ python launch/export_dataset.py --dataset=cartpole.safetensors
 """
 
 import importlib
-import json
 
 from absl import app, flags
 
 from hades.data.dataset import load_dataset
 from hades.runs.command_line import start
 from hades.runs.export import export_dataset
+from hades.text import json_text
 
 WORKDIR = flags.DEFINE_string("workdir", None, "A run's work directory, finished or not.")
 OUTPUT = flags.DEFINE_string("output", None, "Where to write the dataset file.")
@@ -26,7 +26,7 @@ def main() -> int:
         importlib.import_module(module)
     if DATASET.value is not None:
         dataset = load_dataset(DATASET.value)
-        print(json.dumps(dict(dataset.metadata), indent=1, sort_keys=True))
+        print(json_text(dataset.metadata, indent=1, sort_keys=True))
         print(f"observations {dataset.observations.shape}, targets {dataset.targets.shape}")
         return 0
     if WORKDIR.value is None or OUTPUT.value is None:

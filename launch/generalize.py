@@ -4,8 +4,8 @@ python launch/generalize.py --dataset=cartpole-hades-r-d2 --workdir=runs/general
 python launch/generalize.py --dataset=freeway-hades-r-d6 --dataset=freeway-hades-f-d6 --widths=32,64 --depths=1,2 \
     --activations=relu --learning_rates=1/3,1,3 --policies='CNN(width=64)' --workdir=runs/generalize/freeway
 
-A dataset is a file, a name of the zoo or a released npz. What the work directory holds of the same grid is not measured
-again; results of another grid are replaced.
+A dataset is a file, a name of the zoo or a released pickle or npz. What the work directory holds of the same grid is
+not measured again; results of another grid are replaced.
 """
 
 import importlib

@@ -1,9 +1,11 @@
-"""Turn released npz files into dataset files, with their recipe, protocol, published figure and initial weights.
+"""Turn released files into dataset files, with their recipe, protocol, published figure and initial weights.
 
+python launch/import_published.py --input=brax/distill/hopper/D4/seed0/data_final.pkl --output=hopper.safetensors
 python launch/import_published.py --input=../shared/published/hadesF_hopper_D64_seed0.npz --output=hopper_f.safetensors
 python launch/import_published.py --input=../shared/published --output=runs/imported
 
-A folder is converted whole. --freeze replaces statistics that restart at every evaluation by constant ones, gathered
+The pickles are read without running them. A folder is converted whole: the npz files that its index.json lists, and all
+pickles below it. --freeze replaces statistics that restart at every evaluation by constant ones, gathered
 from policies trained here, so that the file stands alone.
 """
 
@@ -15,7 +17,7 @@ from hades.policy.published import import_published, published_datasets
 from hades.policy.trained_policy import freeze_statistics
 from hades.runs.command_line import start
 
-INPUT = flags.DEFINE_string("input", None, "A released npz file with index.json beside it, or a folder of them.")
+INPUT = flags.DEFINE_string("input", None, "A released pickle or npz file, or a folder of them.")
 OUTPUT = flags.DEFINE_string("output", None, "The file to write, or the folder for a folder.")
 FREEZE = flags.DEFINE_bool("freeze", False, "Replace restarting statistics by constant ones.")
 
@@ -26,7 +28,7 @@ def main() -> int:
     source, target = Path(INPUT.value), Path(OUTPUT.value)
     pairs = [(source, target)]
     if source.is_dir():
-        pairs = [(path, target / f"{path.stem}.safetensors") for path in published_datasets(source)]
+        pairs = [(path, target / f"{name}.safetensors") for name, path in published_datasets(source).items()]
     for path, output in pairs:
         dataset = import_published(path)
         if FREEZE.value and dataset.normalizer.has_memory:

@@ -2,7 +2,7 @@
 
 python launch/multitask.py --dataset=cartpole-hades-r-d2 --dataset=acrobot-hades-r-d3 --workdir=runs/multitask/classic
 
-Every pair is merged, and all of them together. A dataset is a file, a name of the zoo or a released npz.
+Every pair is merged, and all of them together. A dataset is a file, a name of the zoo or a released pickle or npz.
 """
 
 import importlib

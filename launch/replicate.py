@@ -16,7 +16,7 @@ from hades.policy.published import published_datasets
 from hades.policy.replication import replicate, stand_alone_table, table
 from hades.runs.command_line import start
 
-PUBLISHED = flags.DEFINE_string("published", None, "Folder of the released npz files and their index.json.")
+PUBLISHED = flags.DEFINE_string("published", None, "Folder of released pickles, or of npz files and index.json.")
 INITS = flags.DEFINE_integer("num_inits", 32, "Policies to train from each dataset.", lower_bound=2)
 WORKDIR = flags.DEFINE_string("workdir", "runs/published", "Gets one JSON file a dataset.")
 SEED = flags.DEFINE_integer("seed", 1, "Seed of the initial policies and episodes.", lower_bound=0)
@@ -27,10 +27,10 @@ def main() -> int:
     if PUBLISHED.value is None:
         raise app.UsageError("give --published")
     replications = []
-    for path in published_datasets(PUBLISHED.value):
+    for name, path in published_datasets(PUBLISHED.value).items():
         began = time.monotonic()
-        done = replicate(path, Path(WORKDIR.value), INITS.value, SEED.value, STAND_ALONE.value)
-        print(f"{path.stem}: {done.ours['mean']:.1f}, {time.monotonic() - began:.0f} s", flush=True)
+        done = replicate(path, Path(WORKDIR.value), INITS.value, SEED.value, STAND_ALONE.value, name=name)
+        print(f"{name}: {done.ours['mean']:.1f}, {time.monotonic() - began:.0f} s", flush=True)
         replications.append(done)
     print(f"\n{table(replications)}")
     if STAND_ALONE.value:

@@ -1,12 +1,16 @@
 """Formats of numbers and tables."""
 
+import json
+
 import pytest
 
 from hades import text
+from hades.errors import DatasetError, offer, shown
+from hades.text import json_text
 
 
 @pytest.mark.parametrize(
-    ("shown", "expected"),
+    ("found", "expected"),
     [
         ([text.number(x) for x in (0.0, -0.01234, 1.5, 123456.0)], ["0", "−0.0123", "1.5", "1.2e+05"]),
         ([text.fixed(x, 1) for x in (-0.01, -1.25, 2)], ["0.0", "−1.2", "2.0"]),
@@ -31,8 +35,8 @@ from hades import text
         ),
     ],
 )
-def test_numbers_are_short_and_have_real_minus_signs(shown: list[str], expected: list[str]) -> None:
-    assert shown == expected
+def test_numbers_are_short_and_have_real_minus_signs(found: list[str], expected: list[str]) -> None:
+    assert found == expected
 
 
 def test_cells_cannot_break_a_markdown_table() -> None:
@@ -48,3 +52,17 @@ def test_an_aligned_table_has_lines_of_one_length() -> None:
 
 def test_csv_has_a_column_for_every_name() -> None:
     assert text.csv_text([{"a": 1}, {"a": None, "b": "x"}]).splitlines() == ["a,b", "1,", ",x"]
+
+
+def test_json_has_null_where_a_number_is_not_finite() -> None:
+    value = {"a": (1, float("nan")), "b": [float("inf"), {"c": -float("inf"), "d": 0.5}], "e": "NaN", "f": True}
+    assert json.loads(json_text(value)) == {"a": [1, None], "b": [None, {"c": None, "d": 0.5}], "e": "NaN", "f": True}
+
+
+def test_a_message_is_cut_in_its_middle_and_holds_no_control_characters() -> None:
+    message = str(DatasetError("place " + "x" * 10**6 + "\x1b[31m\u202e\n remedy"))
+    assert len(message) < 3100
+    assert message.startswith("place xxx")
+    assert message.endswith("\\x1b[31m\\u202e\n remedy")
+    assert shown("σ = 0.5\n") == "σ = 0.5\\n"
+    assert len(offer("x" * 10**7, ["abc"])) < 100

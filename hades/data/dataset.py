@@ -1,33 +1,41 @@
-"""A distilled dataset and its file: safetensors with a JSON header, no pickle, readable with numpy alone.
+"""A distilled dataset and its file: safetensors with a JSON header, no pickle, read and written with numpy alone.
 
 The file stands alone: observations, targets, normaliser, inner recipe, environment, versions and measured returns. A
 HaDES-F file also carries a fingerprint of its initial weights, and the weights themselves where they were embedded.
 It holds no clock time, so that equal runs write equal bytes. The format is described in docs/dataset_format.md.
+
+A file may come from anywhere, so all of it is checked when it is opened (header.py): what has passed can be used.
 """
 
+import contextlib
 import dataclasses
+import hashlib
 import json
-from collections.abc import Mapping
+import math
+import struct
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from hades import registry
+from hades.data.arrays import read_content
 from hades.data.files import write_bytes
+from hades.data.header import check_header, check_recipe
 from hades.environments.base import Environment
-from hades.errors import DatasetError
+from hades.errors import DatasetError, HadesError, shown
 from hades.fitness.base import Fitness
 from hades.inner.base import InnerLearner
 from hades.normalizers.base import Normalizer
+from hades.text import json_text
 from hades.types import EnvSpec
 
 FORMAT_VERSION = 1
-HEADER = "hades"
-_REQUIRED = ("environment", "spec", "learner", "normalizer", "init", "versions")
+HEADER, DIGEST = "hades", "sha256"
+"""Names under `__metadata__`: the header's JSON, and what `_digest` makes of it and the tensors."""
+_TENSORS = ("observations", "targets", "normalizer/mean", "normalizer/std")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,12 +61,9 @@ class DistilledDataset:
     init: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        missing = [name for name in _REQUIRED if name not in self.metadata]
-        if missing:
-            raise DatasetError(
-                f"The dataset's metadata lacks {', '.join(missing)}; it must hold {', '.join(_REQUIRED)}."
-            )
+        check_header(self.metadata)
         self.check(self.environment.spec)
+        self._check_recipe()
 
     def __eq__(self, other: object) -> bool:
         return self._file() == other._file() if isinstance(other, DistilledDataset) else NotImplemented
@@ -71,31 +76,65 @@ class DistilledDataset:
 
     @cached_property
     def environment(self) -> Environment:
-        return registry.build(self.metadata["environment"])
+        environment: Environment = self._component("environment", Environment)
+        with _named("environment"):
+            environment.spec  # noqa: B018  (made on first use, by the library of the environment)
+        return environment
 
     @cached_property
     def learner(self) -> InnerLearner:
         """The recipe that the dataset was evolved for."""
-        return registry.build(self.metadata["learner"])
+        return self._component("learner", InnerLearner)
 
     @cached_property
     def normalizer(self) -> Normalizer:
-        return registry.build(self.metadata["normalizer"])
+        return self._component("normalizer", Normalizer)
 
     @cached_property
     def protocol(self) -> Fitness | None:
         """The protocol that `returns` were measured under; None: whole episodes."""
-        description = self.metadata.get("evaluation")
-        return None if description is None else registry.build(description)
+        return None if self.metadata.get("evaluation") is None else self._component("evaluation", Fitness)
 
     @property
     def returns(self) -> Mapping[str, Any]:
-        """Returns measured on report keys when the dataset was made; empty where nothing was measured."""
-        return self.metadata.get("returns", {})
+        """Returns measured on report keys when the dataset was made; empty where no mean was measured."""
+        returns = self.metadata.get("returns") or {}
+        return returns if returns.get("mean") is not None else {}
+
+    def _component(self, field: str, interface: type) -> Any:
+        """Build the component that a field of the header describes."""
+        with _named(field):
+            component = registry.build(self.metadata[field])
+            if not isinstance(component, interface):
+                raise DatasetError(f"it describes a {type(component).__name__}, which is no {interface.__name__}.")
+        return component
+
+    def _check_recipe(self) -> None:
+        """Raise DatasetError where the recipe, the normaliser or the protocol cannot be used with these pairs."""
+        spec, stated = self.environment.spec, self.metadata["spec"]
+        for name in ("obs_shape", "action_size"):
+            if name in stated and stated[name] != describe_spec(spec)[name]:
+                raise DatasetError(f"spec.{name} is {stated[name]}, but {spec.name} has {describe_spec(spec)[name]}.")
+        with _named("learner"):
+            shapes = check_recipe(self.learner.sized(len(self)), spec, len(self))
+        lacking = sorted(set(shapes) - set(self.init))
+        if self.init and self.learner.is_fixed and lacking:
+            raise DatasetError(f"The embedded initial weights lack {', '.join(lacking)}.")
+        for name, array in self.init.items():
+            if array.shape != shapes.get(name):
+                raise DatasetError(f"init/{name} has shape {array.shape}, but the policy's has {shapes.get(name)}.")
+            if not np.isfinite(array).all():
+                raise DatasetError(f"init/{name} holds {int((~np.isfinite(array)).sum())} non-finite numbers.")
+        assert isinstance(self.normalizer, Normalizer)  # built now, not when a policy acts
+        if self.protocol is not None:
+            with _named("evaluation"):
+                self.protocol.check(spec)
+                if not self.protocol.parallel_episodes(spec):
+                    raise DatasetError(f"{type(self.protocol).__name__} plays no episodes.")
 
     def check(self, spec: EnvSpec) -> None:
         """Raise DatasetError where the arrays do not fit an environment."""
-        n, size = len(self.observations), spec.action_space.size
+        n, size = self.observations.shape[0] if self.observations.ndim else 0, spec.action_space.size
         if n == 0 or self.observations.shape != (n, *spec.obs_shape):
             raise DatasetError(
                 f"observations have shape {self.observations.shape}, but {spec.name} needs (N, "
@@ -136,9 +175,16 @@ class DistilledDataset:
             "normalizer/std": self.obs_std,
             **{f"init/{name}": array for name, array in self.init.items()},
         }
-        header = json.dumps({"format_version": FORMAT_VERSION, **self.metadata}, sort_keys=True)
-        arrays = {k: np.ascontiguousarray(v, np.float32) for k, v in tensors.items()}
-        return safetensors.numpy.save(arrays, metadata={HEADER: header})
+        header = json_text({"format_version": FORMAT_VERSION, **self.metadata}, sort_keys=True)
+        arrays = {name: np.ascontiguousarray(array, "<f4") for name, array in sorted(tensors.items())}
+        table: dict[str, Any] = {"__metadata__": {HEADER: header, DIGEST: _digest(header, arrays)}}
+        end = 0
+        for name, array in arrays.items():
+            table[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
+            end += array.nbytes
+        text = json.dumps(table, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)  # readers may map the tensors, which starts them at a multiple of 8 bytes
+        return b"".join((struct.pack("<Q", len(text)), text, *(array.tobytes() for array in arrays.values())))
 
 
 def load_dataset(path: str | Path) -> DistilledDataset:
@@ -147,45 +193,103 @@ def load_dataset(path: str | Path) -> DistilledDataset:
     Raises:
         DatasetError: when the file is missing, damaged, of a newer format, or does not fit its environment.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise DatasetError(f"There is no dataset file at {path}.")
+    content = read_content(path, "dataset file")
     try:
-        with safetensors.safe_open(str(path), framework="numpy") as file:
-            metadata = dict(json.loads((file.metadata() or {})[HEADER]))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        version = int(metadata.pop("format_version"))
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-        raise _damaged(path, error) from error
+        text, digest, tensors = _parse(content)
+        metadata = _json(text)
+        version = metadata.pop("format_version")
+        if type(version) is not int:
+            raise TypeError(f"its format_version is {shown(repr(version))}")
+    except (KeyError, TypeError, ValueError, RecursionError, AttributeError, struct.error) as error:
+        what = shown(f"{type(error).__name__}: {error}")
+        raise DatasetError(
+            f"{path} is not a complete hades dataset file ({what}). It may be truncated or written by another program: "
+            "copy or export it again."
+        ) from error
     if version > FORMAT_VERSION:
         raise DatasetError(
-            f"{path} has dataset format {version}, but this hades reads up to {FORMAT_VERSION}: pip install -U "
-            f"hades-rl."
+            f"{path} has dataset format {shown(str(version))}, but this hades reads up to {FORMAT_VERSION}: pip "
+            "install -U hades-rl."
         )
     if version < 1:
-        raise DatasetError(f"{path} has dataset format {version}; formats begin at 1. Export the file again.")
-    missing = [t for t in ("observations", "targets", "normalizer/mean", "normalizer/std") if t not in tensors]
+        raise DatasetError(
+            f"{path} has dataset format {shown(str(version))}; formats begin at 1. Export the file again."
+        )
+    missing = [name for name in _TENSORS if name not in tensors]
     if missing:
         raise DatasetError(f"{path} lacks {', '.join(missing)}.")
     init = {name.removeprefix("init/"): tensor for name, tensor in tensors.items() if name.startswith("init/")}
     try:
-        return DistilledDataset(
-            observations=tensors["observations"],
-            targets=tensors["targets"],
-            obs_mean=tensors["normalizer/mean"],
-            obs_std=tensors["normalizer/std"],
-            metadata=metadata,
-            init=init,
+        observations, targets, mean, std = (tensors[name] for name in _TENSORS)
+        dataset = DistilledDataset(observations, targets, mean, std, metadata, init)
+    except HadesError as error:
+        raise DatasetError(f"{path}: {shown(str(error), 2000)}") from error
+    if digest is not None and digest != _digest(text, tensors):  # after the checks that name a field
+        raise DatasetError(
+            f"{path} was changed or damaged after it was written: the SHA-256 of its header and tensors is another one "
+            "than it states. Copy or export it again."
         )
-    except (KeyError, TypeError, AttributeError) as error:  # a header of another form
-        raise _damaged(path, error) from error
+    return dataset
 
 
-def _damaged(path: Path, error: Exception) -> DatasetError:
-    return DatasetError(
-        f"{path} is not a complete hades dataset file ({type(error).__name__}: {error}). It may be truncated or "
-        "written by another program: copy or export it again."
-    )
+def _parse(content: bytes) -> tuple[str, str | None, dict[str, np.ndarray]]:
+    """The header's text, the digest (None in older files) and the tensors of a file.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError, struct.error: where the content is no such file.
+    """
+    (length,) = struct.unpack("<Q", content[:8])
+    if length > len(content) - 8:
+        raise ValueError(f"its table of tensors is to have {length:,} bytes, but it has {len(content):,} in all")
+    entries, body = _json(content[8 : 8 + length].decode()), content[8 + length :]
+    extra, end, tensors = entries.pop("__metadata__"), 0, {}
+    for name, entry in sorted(entries.items(), key=lambda item: tuple(item[1]["data_offsets"])):
+        dtype, shape, (begin, after) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+        if dtype != "F32" or not all(type(n) is int and n >= 0 for n in shape):
+            raise ValueError(f"{name} is {dtype} of shape {shape}; tensors are F32")
+        if begin != end or after - begin != 4 * math.prod(shape) or after > len(body):
+            raise ValueError(
+                f"{name} lies at {begin} to {after} of {len(body)} bytes, which its shape {shape} contradicts"
+            )
+        tensors[name], end = np.frombuffer(body[begin:after], "<f4").reshape(shape), after
+    if end != len(body):
+        raise ValueError(f"{len(body) - end} bytes follow the last tensor")
+    return extra[HEADER], extra.get(DIGEST), tensors
+
+
+def _digest(header: str, tensors: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of the header's text and, in the order of their names, each tensor's name, shape and bytes."""
+    digest = hashlib.sha256(header.encode())
+    for name, array in sorted(tensors.items()):
+        digest.update(f"\n{name} {list(array.shape)}\n".encode() + array.tobytes())
+    return digest.hexdigest()
+
+
+def _json(text: str) -> dict[str, Any]:
+    """A JSON object without duplicate names; NaN and infinities, which older files hold, become None."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError("a name occurs twice in its header")
+        return dict(pairs)
+
+    def finite(text: str) -> float | None:
+        return value if math.isfinite(value := float(text)) else None
+
+    value = json.loads(text, object_pairs_hook=unique, parse_float=finite, parse_constant=lambda _: None)
+    if not isinstance(value, dict):
+        raise TypeError(f"its header is no JSON object but {shown(repr(value), 50)}")
+    return value
+
+
+@contextlib.contextmanager
+def _named(field: str) -> Iterator[None]:
+    """Turn whatever a component raises into a DatasetError that names the field of the header."""
+    try:
+        yield
+    except Exception as error:  # components and their libraries come from anywhere, with any arguments
+        what = str(error) if isinstance(error, HadesError) else f"{type(error).__name__}: {error}"
+        raise DatasetError(f"The dataset's {field} cannot be used: {what}") from error
 
 
 def action_kind(spec: EnvSpec) -> str:

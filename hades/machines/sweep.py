@@ -24,7 +24,7 @@ from hades.machines.commands import LaunchError
 from hades.runs.job import Job
 from hades.runs.signals import FAILED, FINISHED, may_continue
 from hades.studies.many_runs import End, PlannedRun, State, planned
-from hades.text import markdown_table
+from hades.text import json_text, markdown_table
 
 POLL_SECONDS = 0.2
 SHOW_SECONDS = 30.0
@@ -105,7 +105,7 @@ def write_plan(folder: Path, config: str, target: str, points: Sequence[PlannedR
         for point in points
     ]
     content = {"config": config, "on": target, "points": rows}
-    return write_bytes(folder / "sweep.json", json.dumps(content, indent=1, ensure_ascii=False).encode())
+    return write_bytes(folder / "sweep.json", json_text(content, indent=1).encode())
 
 
 def table(points: Sequence[PlannedRun], ends: Mapping[PlannedRun, End]) -> str:

@@ -6,16 +6,16 @@ in its own standard errors.
 """
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hades.data.files import write_bytes
+from hades.data.files import read_json, write_bytes
+from hades.errors import DatasetError
 from hades.fitness.episodic_return import EpisodicReturn
 from hades.policy.published import import_published
 from hades.policy.trained_policy import evaluate_dataset, freeze_statistics
-from hades.text import fixed, markdown_table, signed
+from hades.text import fixed, json_text, markdown_table, signed
 
 CLOSE = 0.10
 """A share of the index's mean that counts as agreement whatever the standard error."""
@@ -68,24 +68,32 @@ class Replication:
         return abs(self.difference) <= max(close, ERRORS * self.standard_error)
 
 
-def replicate(path: Path, workdir: Path, num_inits: int = 32, seed: int = 1, stand_alone: bool = False) -> Replication:
+def replicate(
+    path: Path, workdir: Path, num_inits: int = 32, seed: int = 1, stand_alone: bool = False, *, name: str = ""
+) -> Replication:
     """Measure one released dataset, or read what was measured before with the same settings.
 
     Args:
-        path: the `.npz` file, with its index beside it.
+        path: the released file.
         workdir: gets `<name>.json`.
         num_inits: policies to train.
         seed: of the policies and episodes.
         stand_alone: where statistics restart, also measure over whole episodes, and with the statistics frozen.
+        name: of the dataset; "": that of the file.
     """
-    record = workdir / f"{path.stem}.json"
-    known = Replication(**json.loads(record.read_text())) if record.exists() else None
+    name = name or path.stem
+    record = workdir / f"{name}.json"
+    remedy = "Delete it to measure again."
+    try:
+        known = Replication(**read_json(record, remedy)) if record.exists() else None
+    except TypeError as error:
+        raise DatasetError(f"{record} is no record of a replication. {remedy}") from error
     if known and (known.ours["num_inits"], known.seed) != (num_inits, seed):
         known = None
     dataset = import_published(path)
     if known is None:
         known = Replication(
-            name=path.stem,
+            name=name,
             published=dataset.returns["mean"],
             index=dataset.returns.get("remeasured", {}),
             ours=evaluate_dataset(dataset, num_inits, seed=seed).describe(),
@@ -139,4 +147,4 @@ def _mean(summary: dict[str, Any]) -> str:
 
 
 def _write(record: Path, replication: Replication) -> None:
-    write_bytes(record, json.dumps(dataclasses.asdict(replication), indent=1).encode())
+    write_bytes(record, json_text(dataclasses.asdict(replication), indent=1).encode())

@@ -10,6 +10,7 @@ from typing import Any
 
 from hades.data.files import explained, write_bytes
 from hades.runs.workdir import WorkDir
+from hades.text import json_text
 
 
 class JsonLines:
@@ -22,7 +23,7 @@ class JsonLines:
         write_bytes(path, "".join(f"{line}\n" for line in kept).encode())
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        text = "".join(json.dumps({k: plain(v) for k, v in row.items()}) + "\n" for row in rows)
+        text = "".join(json_text({k: plain(v) for k, v in row.items()}) + "\n" for row in rows)
         with explained(self._path, "Writing metrics"), self._path.open("a") as file:
             file.write(text)
 

@@ -1,7 +1,6 @@
 """Results of a finished run: `result.json` and, where a dataset was evolved, `dataset.safetensors`."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from hades.policy.versions import library_versions
 from hades.runs.experiment import Experiment
 from hades.runs.state import Progress
 from hades.runs.workdir import WorkDir
+from hades.text import json_text
 from hades.types import size_of
 
 
@@ -70,7 +70,7 @@ def write_result(directory: WorkDir, result: RunResult) -> None:
     """Write the files of a finished run."""
     if result.dataset is not None:
         result.dataset.save(directory.dataset)
-    write_bytes(directory.result, json.dumps(result.details, indent=1).encode())
+    write_bytes(directory.result, json_text(result.details, indent=1).encode())
 
 
 def distilled_dataset(

@@ -7,7 +7,6 @@ The first copies a run's dataset into the zoo of this checkout; both measure wha
 write the card.
 """
 
-import json
 import re
 import sys
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from hades.errors import ConfigError
 from hades.runs.record import read_run
 from hades.studies.generalization.grid import Grid
 from hades.studies.generalization.numbers import Generalization, generalize
+from hades.text import json_text
 
 CARD_GRID = Grid(widths=(32, 256), depths=(1, 3), activations=("relu",), learning_rates=(1.0,))
 """Four networks that no shipped run trains with: small enough to be measured for every dataset."""
@@ -76,7 +76,7 @@ def retention_of(dataset: DistilledDataset, seed: int) -> Generalization:
 
 def write_card(name: str, card: Mapping[str, Any]) -> Path:
     """Write a card of the zoo in this checkout."""
-    return write_bytes(zoo.FOLDER / f"{name}.json", (json.dumps(card, indent=1) + "\n").encode())
+    return write_bytes(zoo.FOLDER / f"{name}.json", (json_text(card, indent=1) + "\n").encode())
 
 
 def main(arguments: list[str]) -> None:

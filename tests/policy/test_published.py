@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hades.data.arrays import read_npy, read_npz
 from hades.data.dataset import load_dataset
 from hades.data.files import write_bytes
 from hades.environments.gymnax import Gymnax
@@ -21,11 +23,13 @@ from hades.fitness.episodic_return import EpisodicReturn
 from hades.fitness.windowed_return import WindowedReturn
 from hades.inner.init_scheme import FixedInit
 from hades.inner.losses import CrossEntropy, GaussianNLL
+from hades.normalizers.none import NoNormalizer
 from hades.normalizers.restarting import RestartingNormalizer
 from hades.policies.mlp import MLP
 from hades.policy.published import import_published, load_any_dataset, published_datasets, rebuilt_weights
 from hades.policy.replication import Replication, replicate, table
 from hades.policy.trained_policy import evaluate_dataset, freeze_statistics, normalizer_state, train_policy
+from tests.policy.released import CONFIG, released_bytes
 from tests.support import ROOT
 
 PUBLISHED = Path(os.environ.get("HADES_PUBLISHED", ROOT.parent / "shared" / "published"))
@@ -262,6 +266,121 @@ def test_missing_files_and_entries_are_named(folder: Path) -> None:
         import_published(folder / "fixed.npz")
 
 
+@pytest.fixture
+def pickled(tmp_path: Path) -> Callable[..., Path]:
+    """Write a pickle in the released form, as `distill/x/seed0/data_final.pkl`."""
+
+    def write(**config: Any) -> Path:
+        path = tmp_path / "distill/x/seed0/data_final.pkl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(released_bytes(**config))
+        return path
+
+    return write
+
+
+def test_a_released_pickle_becomes_a_dataset(pickled: Callable[..., Path]) -> None:
+    dataset = load_any_dataset(pickled())
+    assert dataset.environment == Gymnax("CartPole-v1")
+    learner = dataset.learner
+    assert learner.policy == MLP(width=8, depth=2, activation="relu", acting="sample")
+    assert (learner.loss, learner.targets) == (CrossEntropy(mean_over_entries=True), "hard")
+    assert (learner.learning_rate, learner.num_updates, learner.max_grad_norm) == (0.03, 4, 0.0)
+    assert dataset.protocol == WindowedReturn(num_envs=3, num_steps=600)
+    assert dataset.returns["mean"] == 42.5
+    # 5 states and 2 actions: two of each are used, in the order of the actions
+    np.testing.assert_array_equal(dataset.targets, np.eye(2)[[0, 0, 1, 1]])
+    np.testing.assert_allclose(dataset.observations, np.arange(16).reshape(4, 4) / 10, rtol=1e-6)
+    np.testing.assert_allclose(dataset.obs_std, np.sqrt(CONFIG["OBS_VAR"] + 1e-8), rtol=1e-6)
+    assert train_policy(dataset, num_updates=1).act(jax.random.key(0), jnp.zeros(OBS)).shape == ()
+
+
+def test_evolved_labels_lie_before_the_states_of_a_pickle(pickled: Callable[..., Path]) -> None:
+    dataset = import_published(pickled(learn_labels=True))
+    np.testing.assert_allclose(dataset.targets, jax.nn.softmax(np.arange(10).reshape(5, 2) / 10), rtol=1e-6)
+    np.testing.assert_allclose(dataset.observations, np.arange(10, 30).reshape(5, 4) / 10, rtol=1e-6)
+    assert dataset.learner.targets == "evolved"
+
+
+def test_the_initial_weights_of_a_pickle_are_made_again(pickled: Callable[..., Path], folder: Path) -> None:
+    dataset = import_published(pickled(OVERFIT=True, OVERFIT_SEED=421))
+    np.testing.assert_array_equal(dataset.init["layers_0/kernel"], weights_of(421)["Dense_0/kernel"])
+    assert "made again" in dataset.metadata["init"]["source"]
+    with jax.threefry_partitionable(True), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hades.policy.published._PROBE", (1.0, 0.0, 0.0, 1.0))  # of another way of drawing
+        with pytest.raises(DatasetError, match="cannot be made again here"):
+            import_published(pickled(OVERFIT=True, OVERFIT_SEED=421))
+
+
+def test_statistics_that_a_pickle_lacks_are_read_beside_it(pickled: Callable[..., Path]) -> None:
+    path = pickled(OBS_MEAN=None)
+    with pytest.raises(DatasetError, match=r"mean_CartPole-v1\.npy"):
+        import_published(path)
+    np.save(path.parent / "mean_CartPole-v1.npy", CONFIG["OBS_MEAN"] + 1)
+    np.testing.assert_array_equal(import_published(path).obs_mean, CONFIG["OBS_MEAN"] + 1)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"ENV_NAME": "CartPole-v9"}, 'no environment "CartPole-v9"'),
+        ({"ENV_NAME": "Acrobot-v1"}, r"\(20,\) numbers are not 5 pairs for Acrobot-v1"),
+        ({"NET": "cnn"}, "network is no MLP"),
+        ({"UPDATE_EPOCHS": 10**9}, "num_updates is 1,000,000"),
+        ({"WIDTH": 10**8, "OVERFIT": True}, "width is 10,000,000"),
+        ({"WIDTH": 10**6, "OVERFIT": True}, "weights; the most"),
+        ({"LR": "x"}, "learning_rate"),
+        ({"WIDTH": "8"}, "width"),
+        ({"OBS_VAR": -np.ones(4, np.float32)}, "above 0"),
+        ({"OBS_VAR": np.full(4, np.nan, np.float32)}, "non-finite"),
+        ({"OBS_MEAN": np.zeros(3, np.float32)}, r"obs_mean has shape \(3,\)"),
+        ({"CONST_NORMALIZE_OBS": []}, ""),
+    ],
+)
+def test_a_pickle_of_another_run_is_refused_by_name(pickled: Callable[..., Path], config: Any, message: str) -> None:
+    path = pickled(**config)
+    if message:
+        with pytest.raises(DatasetError, match=rf"data_final\.pkl.*{message}"):
+            import_published(path)
+    else:  # no constants: nothing is normalised
+        assert isinstance(import_published(path).normalizer, NoNormalizer)
+
+
+def test_a_folder_is_listed_with_its_pickles(pickled: Callable[..., Path], folder: Path) -> None:
+    path = pickled()
+    assert published_datasets(folder) == {
+        **{name: folder / f"{name}.npz" for name in NAMES},
+        "distill_x_seed0_data_final": path,
+    }
+    assert list(published_datasets(path.parent)) == ["data_final"]
+    with pytest.raises(DatasetError, match="neither pickles"):
+        published_datasets(folder / "distill" / "none")
+
+
+@pytest.mark.skipif(not (PUBLISHED / "pickles").is_dir(), reason=f"the released pickles are not at {PUBLISHED}/pickles")
+@pytest.mark.parametrize(
+    ("name", "pairs", "method", "published"),
+    [
+        ("sweep_hopper_D4_distill_seed0_data_final", 4, "HaDES-R", 1637.3),
+        ("breakout_D16_overfit_greedy_seed0_data_final", 15, "HaDES-F", 5.545),
+    ],
+)
+def test_the_pickles_of_the_authors_are_read(name: str, pairs: int, method: str, published: float) -> None:
+    dataset = import_published(PUBLISHED / "pickles" / f"{name}.pkl")
+    assert (len(dataset), dataset.learner.label) == (pairs, method)
+    assert dataset.returns["mean"] == pytest.approx(published, rel=1e-3)
+    assert dataset.learner.policy.acting == ("sample" if method == "HaDES-R" else "greedy")
+    if method == "HaDES-F":
+        released = read_npz(PUBLISHED / "init_Breakout-MinAtar_hades_f.npz")
+        for layer in range(3):
+            np.testing.assert_allclose(
+                dataset.init[f"layers_{layer}/kernel"], released[f"Dense_{layer}/kernel"], atol=1e-5
+            )
+        np.testing.assert_array_equal(
+            dataset.obs_mean.reshape(-1), read_npy(PUBLISHED / "pickles/mean_Breakout-MinAtar.npy")
+        )
+
+
 def test_a_replication_is_measured_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = replicate(folder / "online.npz", folder / "records", num_inits=2, stand_alone=True)
     assert done.ours["protocol"] == PROTOCOL
@@ -324,7 +443,7 @@ def test_the_programs_convert_evaluate_and_tabulate(folder: Path) -> None:
 @needs_released
 @pytest.mark.slow
 def test_every_released_file_is_read() -> None:
-    paths = published_datasets(PUBLISHED)
+    paths = [path for path in published_datasets(PUBLISHED).values() if path.suffix == ".npz"]
     assert len(paths) >= 15
     for path in paths:
         dataset = import_published(path)

@@ -11,6 +11,7 @@ from hades.errors import ConfigError, HadesError
 from hades.policy.published import load_any_dataset
 from hades.studies.generalization.grid import Grid
 from hades.studies.generalization.numbers import Generalization, Progress, generalize, protocol_of, restored
+from hades.text import json_text
 
 FILE = "generalization.json"
 
@@ -87,8 +88,8 @@ def generalize_all(
         if before is not None:
             say(f"{name}: measured anew, since {FILE} has it with another grid, seed, dataset or version")
         results.append(generalize(dataset, grid, num_inits, num_episodes, seed, name=name, progress=progress))
-        write_bytes(folder / FILE, json.dumps({"results": [r.describe() for r in results]}, indent=1).encode())
-    write_bytes(folder / FILE, json.dumps({"results": [r.describe() for r in results]}, indent=1).encode())
+        write_bytes(folder / FILE, json_text({"results": [r.describe() for r in results]}, indent=1).encode())
+    write_bytes(folder / FILE, json_text({"results": [r.describe() for r in results]}, indent=1).encode())
     return results
 
 

@@ -15,6 +15,7 @@ from hades.errors import ConfigError, DatasetError, offer
 from hades.policy.trained_policy import freeze_statistics
 from hades.studies.inspection.influence import Influence, measure_influence
 from hades.studies.inspection.nearest import Nearest, measure_nearest
+from hades.text import json_text
 from hades.types import EnvSpec
 
 INSPECTION = "reading.json"
@@ -43,7 +44,7 @@ class Inspection:
     def save(self, workdir: str | Path) -> Path:
         """Write the file; equal inspections write equal bytes."""
         content = {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
-        return write_bytes(Path(workdir) / INSPECTION, json.dumps(content, indent=1, allow_nan=False).encode())
+        return write_bytes(Path(workdir) / INSPECTION, json_text(content, indent=1).encode())
 
 
 def inspect_dataset(

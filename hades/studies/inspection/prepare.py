@@ -16,7 +16,7 @@ def prepare_dataset(workdir: str | Path, dataset: str | None = None) -> Distille
 
     Args:
         workdir: where numbers and report go; without `dataset`, the folder of a run.
-        dataset: a dataset file, a name of the zoo, or a released npz file.
+        dataset: a dataset file, a name of the zoo, or a released pickle or npz file.
 
     Raises:
         DatasetError: where there is no such dataset.

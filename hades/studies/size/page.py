@@ -1,6 +1,5 @@
 """Return over the size of the dataset for readers: a figure, a table, a page."""
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,7 @@ from hades.pictures.figures import NARROW, WIDE, figure, render
 from hades.pictures.palette import BLUE, INK, MUTED
 from hades.studies.page import Figure, Section, StudyPage, Table
 from hades.studies.size.numbers import SizePoint, SizeSweep
-from hades.text import csv_text, duration, integer, interval, return_text, versions_text
+from hades.text import csv_text, duration, integer, interval, json_text, return_text, versions_text
 
 HEAD = ("pairs", "numbers evolved", "return", "95 % interval", "each seed", "steps", "search")
 
@@ -31,7 +30,7 @@ def write_size_sweeps(sweeps: Sequence[SizeSweep], folder: Path) -> dict[str, Pa
         folder,
         "size",
         figures={"size": partial(curves, sweeps)},
-        files={"numbers": ("size.json", json.dumps(numbers, indent=1)), "table": ("size.csv", csv_text(rows))},
+        files={"numbers": ("size.json", json_text(numbers, indent=1)), "table": ("size.csv", csv_text(rows))},
     )
 
 

@@ -1,6 +1,5 @@
 """Merged datasets for readers: the retention matrix as a picture, a page, Markdown, CSV, and the merged datasets."""
 
-import json
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from hades.pictures.figures import NARROW, WIDE, figure, render
 from hades.pictures.heat import draw_shares
 from hades.studies.page import Figure, Section, StudyPage, Table
 from hades.studies.tasks.numbers import Multitask
-from hades.text import csv_text, duration, interval, percent, return_text, versions_text
+from hades.text import csv_text, duration, interval, json_text, percent, return_text, versions_text
 
 SINGLE_HEAD = ("dataset", "environment", "pairs", "single-task return", "95 % interval", "0 % is")
 MERGER_HEAD = ("merged", "pairs", "task", "return", "retention", "single-task")
@@ -30,7 +29,7 @@ def write_multitask(result: Multitask, folder: Path) -> dict[str, Path]:
         "multitask",
         figures={"matrix": partial(matrix, result)},
         files={
-            "numbers": ("multitask.json", json.dumps(result.describe(), indent=1)),
+            "numbers": ("multitask.json", json_text(result.describe(), indent=1)),
             "table": ("multitask.csv", csv_text(rows)),
         },
     )

@@ -1,0 +1,169 @@
+"""Checks of a dataset's header: the type of every field, and ceilings of its numbers.
+
+A header comes from a file that anybody may have written or damaged. What passes here can be shown, compared and used.
+"""
+
+import functools
+import types
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from hades.errors import DatasetError, shown
+from hades.inner.base import InnerLearner
+from hades.types import Dataset, EnvSpec, Key, Params, size_of
+
+COMPONENTS = ("environment", "learner", "normalizer")
+REQUIRED = ("environment", "spec", "learner", "normalizer", "init", "versions")
+_NUMBER = (int, float)
+_MEASURED = (int, float, types.NoneType)
+_RETURNS: dict[str, Any] = {
+    **dict.fromkeys(("mean", "std_over_inits", "worst_init", "best_init", "mean_length"), _MEASURED),
+    **dict.fromkeys(("num_inits", "num_episodes", "implausible_episodes"), int),
+    **{"ci95": [_MEASURED], "per_init": [_MEASURED], "protocol": str, "one_policy": bool},
+    "alarms": {"*": {"bound": _MEASURED, "largest": _MEASURED, "episodes": int}},
+    "remeasured": dict.fromkeys(("mean", "sd_over_inits", "inits", "episode_length"), _NUMBER),
+}
+_RETURNS["tasks"] = {"*": _RETURNS}
+_FORM = {
+    **{name: {"interface": str, "name": str} for name in (*COMPONENTS, "evaluation")},
+    "spec": {
+        **{"name": str, "obs_shape": [int], "action_kind": str, "action_size": int, "max_episode_steps": int},
+        **{"observation_names": [str], "action_names": [str]},
+    },
+    "init": {"kind": str, "fingerprint": {"*": [_NUMBER]}, "embedded": bool, "source": str},
+    "returns": _RETURNS,
+    "training": {
+        **{"generations": int, "best_generation": int, "seed": int, "method": str, "source": str},
+        "env_steps": {"*": _NUMBER},
+    },
+    "versions": {"*": str},
+}
+"""Types of the fields. A field that is not named here is free; "*" stands for every name."""
+_NEEDED = {
+    "spec": ("name", "action_kind"),
+    "init": ("kind",),
+    "returns.remeasured": ("mean", "sd_over_inits", "inits", "episode_length"),
+}
+
+CEILINGS = {
+    **{"depth": 100, "num_updates": 1_000_000, "num_pairs": 1_000_000, "seed": 2**32 - 1},
+    **dict.fromkeys(("num_inits", "num_episodes", "episodes", "num_envs"), 100_000),
+    **dict.fromkeys(("num_steps", "horizon", "episode_length", "max_episode_steps", "max_steps_in_episode"), 1_000_000),
+    **{"action_repeat": 1000, "make_options": 10_000, "features": 10_000},
+}
+"""The largest integers that a component of a file may have, by field; no honest one comes near."""
+OTHER_CEILING = 10_000_000
+MOST_WEIGHTS = 30_000_000
+"""Of the policy in a file."""
+
+
+def check_header(metadata: Mapping[str, Any]) -> None:
+    """Check what a header says without building it.
+
+    Raises:
+        DatasetError: for a field that is missing, of another type or beyond its ceiling.
+    """
+    missing = [name for name in REQUIRED if name not in metadata]
+    if missing:
+        raise DatasetError(f"The dataset's metadata lacks {', '.join(missing)}; it must hold {', '.join(REQUIRED)}.")
+    _check_form(metadata, _FORM, "")
+    if metadata["init"]["kind"] not in ("fixed", "random"):
+        raise DatasetError(f'init.kind is {_quoted(metadata["init"]["kind"])}; it must be "fixed" or "random".')
+    for name in (*COMPONENTS, "evaluation"):
+        if metadata.get(name) is not None:
+            check_ceilings(metadata[name], name)
+
+
+@functools.lru_cache(maxsize=64)
+def check_recipe(learner: InnerLearner, spec: EnvSpec, num_pairs: int) -> Mapping[str, tuple[int, ...]]:
+    """Trace the training of one policy, so that what cannot train is refused before anything is computed.
+
+    Returns:
+        Shapes of the initial weights, by the names under which a file embeds them.
+
+    Raises:
+        DatasetError: for a policy with too many weights.
+        Exception: whatever the learner raises.
+    """
+    learner.check(spec)
+    key = jax.random.key(0)
+    params = jax.eval_shape(lambda key: learner.init_params(key, spec), key)
+    weights = size_of(params)
+    if weights > MOST_WEIGHTS:
+        raise DatasetError(
+            f"The policy {learner.policy!r} has {weights:,} weights; the most that a dataset file may name is "
+            f"{MOST_WEIGHTS:,}."
+        )
+    shapes = ((num_pairs, *spec.obs_shape), (num_pairs, spec.action_space.size))
+    observations, targets = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
+
+    def clone(key: Key, observations: Array, targets: Array, params: Params) -> object:
+        return learner.clone(key, Dataset(observations, targets), params, spec)
+
+    jax.eval_shape(clone, key, observations, targets, params)
+    flat = jax.tree_util.tree_leaves_with_path(params)
+    return {"/".join(str(part.key) for part in path): leaf.shape for path, leaf in flat}
+
+
+def _check_form(value: Any, form: Any, place: str) -> None:
+    """Raise DatasetError where a JSON value is not of a form (see _FORM)."""
+    if isinstance(form, Mapping):
+        if value is None and place in ("evaluation", "returns", "training"):
+            return
+        _check_type(value, Mapping, place)
+        absent = [name for name in _NEEDED.get(place, ()) if name not in value]
+        if absent:
+            raise DatasetError(f"{place} lacks {', '.join(absent)}.")
+        for name, part in value.items():
+            inner = form.get(name, form.get("*"))
+            if inner is not None:
+                _check_form(part, inner, f"{place}.{name}" if place else name)
+    elif isinstance(form, list):
+        _check_type(value, (list, tuple), place)
+        for i, part in enumerate(value):
+            _check_form(part, form[0], f"{place}[{i}]")
+    else:
+        _check_type(value, form, place)
+
+
+_KINDS = {
+    Mapping: "an object",
+    (list, tuple): "a list",
+    str: "a text",
+    bool: "true or false",
+    int: "an integer",
+    _NUMBER: "a number",
+    _MEASURED: "a number or null",
+}
+
+
+def _check_type(value: Any, kind: Any, place: str) -> None:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise DatasetError(f"{shown(place)} is {_quoted(value)}; it must be {_KINDS[kind]}.")
+
+
+def check_ceilings(value: Any, place: str, name: str = "") -> None:
+    """Raise DatasetError where an integer of a component's description is beyond the ceiling of its field."""
+    if isinstance(value, Mapping):
+        for inner, part in value.items():
+            check_ceilings(part, f"{place}.{inner}", inner)
+    elif isinstance(value, list | tuple):
+        if len(value) == 2 and isinstance(value[0], str):  # an option and its value
+            name = name if name in CEILINGS else value[0]
+        for part in value:
+            check_ceilings(part, place, name)
+    elif isinstance(value, int | float):
+        most = CEILINGS.get(name, OTHER_CEILING if isinstance(value, int) else float("inf"))
+        if abs(value) > most:
+            raise DatasetError(
+                f"{shown(place)} is {_quoted(value)}; the most that a dataset file may state for {shown(name)} is "
+                f"{most:,}."
+            )
+
+
+def _quoted(value: Any) -> str:
+    return f'"{shown(value, 100)}"' if isinstance(value, str) else shown(repr(value), 100)
