@@ -69,7 +69,9 @@ class Evosax(OuterOptimizer):
     def __post_init__(self) -> None:
         known = strategies()
         if self.strategy not in known:
-            raise ConfigError(f'evosax has no strategy "{self.strategy}". {offer(self.strategy, known)}')
+            raise ConfigError(
+                f'Evosax.strategy: evosax has no strategy "{self.strategy}". {offer(self.strategy, known)}'
+            )
         parameters = inspect.signature(_classes()[self.strategy].__init__).parameters
         accepted = [name for name in parameters if name not in _OURS]
         for name, value in self.constructor:

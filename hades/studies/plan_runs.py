@@ -171,7 +171,9 @@ def parse_sizes(texts: Sequence[str]) -> list[int]:
     """
     sizes = _different(texts)
     if not sizes or 0 in sizes:
-        raise ConfigError(f"--sizes: {','.join(texts)!r} is not a list of different numbers of pairs such as 1,2,4,8.")
+        raise ConfigError(
+            f"--sizes: {shown(','.join(texts))} is not a list of different numbers of pairs such as 1,2,4,8."
+        )
     return sizes
 
 
@@ -194,5 +196,5 @@ def parse_pair(texts: Sequence[str], flag: str) -> tuple[int, int]:
         ConfigError: for anything else.
     """
     if len(texts) != 2 or not all(_is_whole(text.strip()) for text in texts):
-        raise ConfigError(f"--{flag}: {','.join(texts)!r} is not policies,episodes such as 8,4.")
+        raise ConfigError(f"--{flag}: {shown(','.join(texts))} is not policies,episodes such as 8,4.")
     return int(texts[0]), int(texts[1])
