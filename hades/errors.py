@@ -35,7 +35,7 @@ class MissingPackageError(HadesError, ImportError):
     """An optional library is not installed."""
 
 
-def shown(text: str, most: int = 200, keep: str = "") -> str:
+def printable(text: str, most: int = 200, keep: str = "") -> str:
     """Foreign text for a message: its middle cut out where it is long, control characters escaped except `keep`."""
     if len(text) > most:
         text = f"{text[: most // 2]} … {text[-(most // 2) :]}"
@@ -57,9 +57,19 @@ def notice(text: str) -> None:
     print(f"{text}\n", end="", file=sys.stderr, flush=True)
 
 
+def shown(value: object, limit: int = 80) -> str:
+    """A value from outside for a message: its `repr`, cut to a line, or its type where it has none."""
+    try:
+        text = repr(value[:limit] if isinstance(value, str | bytes) else value)
+    except Exception:  # an integer of more than 4300 digits, or an object's own fault
+        text = f"<{type(value).__name__}>"
+    text = " ".join(text.split())
+    return text if len(text) <= limit else f"{text[:limit]}…"
+
+
 def offer(name: str, choices: Iterable[str]) -> str:
     """Suggest a known name: `Did you mean "SNES"? Known: Evosax, OpenES, SNES.`"""
-    choices, name = list(choices), shown(name)  # comparing takes as long as the name
+    choices, name = list(choices), printable(name)  # comparing takes as long as the name
     folded = {choice.lower(): choice for choice in choices}
     match = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
     question = f'Did you mean "{folded[match[0]]}"? ' if match else ""

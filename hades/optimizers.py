@@ -1,13 +1,17 @@
 """optax optimisers by name, for both loops: a component holds names and numbers, the transformation is made inside."""
 
+import functools
 import inspect
 import math
-from typing import Any
+from typing import Annotated, Any
 
+import jax
+import jax.numpy as jnp
 import optax
 from jax import Array
 
-from hades.errors import ConfigError, offer
+from hades.errors import ConfigError, offer, shown
+from hades.fields import Range, Seed, checked
 
 Options = tuple[tuple[str, Any], ...]
 
@@ -51,7 +55,7 @@ def scalar_bounds(optimizer: str, option: str) -> tuple[float, float]:
 
 
 def check_optimizer(place: str, name: str, options: Options) -> None:
-    """Raise ConfigError for an unknown optimiser or option, naming `place` and what is known."""
+    """Raise ConfigError for an unknown optimiser, an unknown option or a value that it does not take, by its place."""
     known = optimizer_names()
     if name not in known:
         raise ConfigError(f'{place}.optimizer is "{name}", which optax does not have. {offer(name, known)}')
@@ -62,3 +66,32 @@ def check_optimizer(place: str, name: str, options: Options) -> None:
             f'{place}.optimizer_options has "{unknown[0]}", which optax.{name} does not take. '
             f"{offer(unknown[0], parameters)}"
         )
+    for option, value in options:
+        where = f"{place}.optimizer_options[{option!r}]"
+        default = inspect.signature(getattr(optax, name)).parameters[option].default
+        if isinstance(default, bool):
+            checked(value, bool, where)
+        elif option == "seed":
+            checked(value, Seed, where)
+        elif isinstance(value, int | float):
+            low, high = scalar_bounds(name, option)
+            checked(value, Annotated[float, Range(least=low, below=None if high == math.inf else high)], where)
+    if options and (reason := _refusal(name, options)):
+        raise ConfigError(
+            f"{place}.optimizer_options is {shown(dict(options))}, with which optax.{name} fails: {reason}."
+        )
+
+
+@functools.cache
+def _refusal(name: str, options: Options) -> str:
+    """Why optax makes no update with these options; empty where it does."""
+
+    def update(weights: Array) -> Array:
+        optimizer = make_optimizer(name, 0.1, options)
+        return optimizer.update(weights, optimizer.init(weights), weights)[0]
+
+    try:
+        jax.eval_shape(update, jax.ShapeDtypeStruct((2, 2), jnp.float32))
+    except Exception as error:  # optax checks little: any error of JAX or Python may come
+        return shown(str(error).partition("\n")[0])
+    return ""

@@ -8,7 +8,6 @@ A file is measured as its own returns were: over whole episodes, or by the proto
 fixed window of the released files.
 """
 
-import importlib
 import time
 
 from absl import app, flags
@@ -17,6 +16,7 @@ from hades.data.files import write_bytes
 from hades.fitness.episodic_return import EpisodicReturn
 from hades.policy.published import load_any_dataset, remeasured_text
 from hades.policy.trained_policy import evaluate_dataset, parse_policy
+from hades.registry import import_components
 from hades.runs.command_line import start
 from hades.text import json_text
 
@@ -24,7 +24,7 @@ DATASET = flags.DEFINE_string("dataset", None, "A dataset file, or a released pi
 INITS = flags.DEFINE_integer("num_inits", 64, "Policies to train.", lower_bound=1)
 EPISODES = flags.DEFINE_integer("num_episodes", 4, "Whole episodes to play with each.", lower_bound=1)
 WHOLE = flags.DEFINE_bool("whole_episodes", False, "Over whole episodes, whatever protocol the file names.")
-SEED = flags.DEFINE_integer("seed", 1, "Seed of the initial policies and episodes.", lower_bound=0)
+SEED = flags.DEFINE_integer("seed", 1, "Seed of the initial policies and episodes.")
 POLICY = flags.DEFINE_string("policy", None, "Another policy, such as 'MLP(width=256, depth=1)'.")
 LEARNING_RATE = flags.DEFINE_float("learning_rate", None, "Another learning rate.")
 UPDATES = flags.DEFINE_integer("num_updates", None, "Another number of updates.")
@@ -35,8 +35,7 @@ OUTPUT = flags.DEFINE_string("output", None, "Also write the figures into this J
 def main() -> int:
     if DATASET.value is None:
         raise app.UsageError("give --dataset")
-    for module in IMPORTS.value:
-        importlib.import_module(module)
+    import_components(IMPORTS.value)
     dataset = load_any_dataset(DATASET.value)
     asked = {
         "policy": parse_policy(POLICY.value) if POLICY.value else None,

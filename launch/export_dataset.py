@@ -5,11 +5,10 @@ python launch/export_dataset.py --workdir=runs/f --output=f.safetensors --embed_
 python launch/export_dataset.py --dataset=cartpole.safetensors
 """
 
-import importlib
-
 from absl import app, flags
 
 from hades.data.dataset import load_dataset
+from hades.registry import import_components
 from hades.runs.command_line import start
 from hades.runs.export import export_dataset
 from hades.text import json_text
@@ -22,8 +21,7 @@ IMPORTS = flags.DEFINE_multi_string("import_module", [], "A module that register
 
 
 def main() -> int:
-    for module in IMPORTS.value:
-        importlib.import_module(module)
+    import_components(IMPORTS.value)
     if DATASET.value is not None:
         dataset = load_dataset(DATASET.value)
         print(json_text(dataset.metadata, indent=1, sort_keys=True))

@@ -8,11 +8,11 @@ A dataset is a file, a name of the zoo or a released pickle or npz. What the wor
 not measured again; results of another grid are replaced.
 """
 
-import importlib
 from pathlib import Path
 
 from absl import app, flags
 
+from hades.registry import import_components
 from hades.runs.command_line import print_files, start
 from hades.runs.progress import ProgressReport
 from hades.studies.generalization.grid import parse_grid
@@ -36,7 +36,7 @@ AXES = {
 }
 INITS = flags.DEFINE_integer("num_inits", 8, "Initial policies of each recipe.", lower_bound=1)
 EPISODES = flags.DEFINE_integer("num_episodes", 4, "Whole episodes of each policy.", lower_bound=1)
-SEED = flags.DEFINE_integer("seed", 1, "Of initial policies and episodes.", lower_bound=0)
+SEED = flags.DEFINE_integer("seed", 1, "Of initial policies and episodes.")
 IMPORTS = flags.DEFINE_multi_string("import_module", [], "A module that registers components of your own; repeatable.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Count recipes, compilations and steps, and stop.")
 PROGRESS = flags.DEFINE_bool("progress", True, "Show progress.")
@@ -45,8 +45,7 @@ PROGRESS = flags.DEFINE_bool("progress", True, "Show progress.")
 def main() -> int:
     if not DATASETS.value or WORKDIR.value is None:
         raise app.UsageError("give --dataset and --workdir")
-    for module in IMPORTS.value:
-        importlib.import_module(module)
+    import_components(IMPORTS.value)
     grid, datasets = parse_grid({axis: flag.value for axis, flag in AXES.items()}), load_datasets(DATASETS.value)
     for name, dataset in datasets.items():
         learners = [cell.learner for cell in grid.cells(dataset)]

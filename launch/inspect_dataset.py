@@ -7,11 +7,11 @@ hades-inspect --workdir=runs/demo
 Writes reading.json, and report.html with what it says, into the folder. Given a dataset, the folder also gets a copy.
 """
 
-import importlib
 import time
 
 from absl import app, flags
 
+from hades.registry import import_components
 from hades.report.report import write_report
 from hades.runs.command_line import start
 from hades.studies.inspection.numbers import Inspection, inspect_dataset
@@ -22,15 +22,14 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder to write into; without --
 FEATURES = flags.DEFINE_list("features", [], "Two features to show the policy's actions over; default: the report's.")
 INITS = flags.DEFINE_integer("num_inits", 8, "Policies to train for each measurement.", lower_bound=1)
 EPISODES = flags.DEFINE_integer("num_episodes", 4, "Whole episodes to play with each.", lower_bound=1)
-SEED = flags.DEFINE_integer("seed", 0, "Seed of the policies and episodes.", lower_bound=0)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the policies and episodes.")
 IMPORTS = flags.DEFINE_multi_string("import_module", [], "A module that registers components of your own; repeatable.")
 
 
 def main() -> int:
     if WORKDIR.value is None:
         raise app.UsageError("give --workdir (and --dataset, unless it is the folder of a run)")
-    for module in IMPORTS.value:
-        importlib.import_module(module)
+    import_components(IMPORTS.value)
     began = time.monotonic()
 
     def say(text: str) -> None:

@@ -5,12 +5,12 @@ python launch/multitask.py --dataset=cartpole-hades-r-d2 --dataset=acrobot-hades
 Every pair is merged, and all of them together. A dataset is a file, a name of the zoo or a released pickle or npz.
 """
 
-import importlib
 from pathlib import Path
 
 from absl import app, flags
 
 from hades.policy.trained_policy import parse_policy
+from hades.registry import import_components
 from hades.runs.command_line import print_files, start
 from hades.runs.progress import ProgressReport
 from hades.studies.generalization.many_datasets import load_datasets
@@ -21,7 +21,7 @@ DATASETS = flags.DEFINE_multi_string("dataset", [], "A dataset file or a name of
 WORKDIR = flags.DEFINE_string("workdir", None, "Gets the numbers, the merged datasets, the matrix and the page.")
 INITS = flags.DEFINE_integer("num_inits", 16, "Policies to train from each dataset and merger.", lower_bound=1)
 EPISODES = flags.DEFINE_integer("num_episodes", 4, "Whole episodes of each in every task.", lower_bound=1)
-SEED = flags.DEFINE_integer("seed", 1, "Of the initial policies and episodes.", lower_bound=0)
+SEED = flags.DEFINE_integer("seed", 1, "Of the initial policies and episodes.")
 POLICY = flags.DEFINE_string("policy", None, "A network for all policies, such as 'MLP(width=256)'.")
 UNION = flags.DEFINE_bool("union", True, "Also merge all datasets, where there are more than two.")
 LAYOUT = flags.DEFINE_string("layout", "blocks", "blocks: entries of its own for each task; overlap: shared entries.")
@@ -34,8 +34,7 @@ PROGRESS = flags.DEFINE_bool("progress", True, "Show progress.")
 def main() -> int:
     if len(DATASETS.value) < 2 or WORKDIR.value is None:
         raise app.UsageError("give --dataset at least twice, and --workdir")
-    for module in IMPORTS.value:
-        importlib.import_module(module)
+    import_components(IMPORTS.value)
     datasets = load_datasets(DATASETS.value)
     policy = parse_policy(POLICY.value) if POLICY.value else None
     if DRY_RUN.value:

@@ -19,7 +19,7 @@ from hades.runs.command_line import start
 PUBLISHED = flags.DEFINE_string("published", None, "Folder of released pickles, or of npz files and index.json.")
 INITS = flags.DEFINE_integer("num_inits", 32, "Policies to train from each dataset.", lower_bound=2)
 WORKDIR = flags.DEFINE_string("workdir", "runs/published", "Gets one JSON file a dataset.")
-SEED = flags.DEFINE_integer("seed", 1, "Seed of the initial policies and episodes.", lower_bound=0)
+SEED = flags.DEFINE_integer("seed", 1, "Seed of the initial policies and episodes.")
 STAND_ALONE = flags.DEFINE_bool("stand_alone", False, "Also with whole episodes and frozen statistics.")
 
 

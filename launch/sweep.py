@@ -14,7 +14,16 @@ from pathlib import Path
 from absl import app, flags
 
 from hades.machines.preparation import stay_off_accelerators
-from hades.machines.sweep import TARGETS, Programs, parse_axis, plan_sweep, point_command, table, write_plan
+from hades.machines.sweep import (
+    TARGETS,
+    Programs,
+    parse_axis,
+    plan_sweep,
+    point_command,
+    split_flags,
+    table,
+    write_plan,
+)
 from hades.runs.command_line import start
 from hades.studies.many_runs import report, run_all
 from hades.studies.plan_runs import parse_seeds
@@ -40,7 +49,7 @@ def main() -> int:
     seeds = parse_seeds(SEEDS.value) if SEEDS.present else []
     points = plan_sweep(CONFIG.value, WORKDIR.value, axes, seeds, BINDINGS.value)
     states = table(points, {})  # refuses folders that hold other runs
-    further = [word for text in LAUNCHER.value for word in shlex.split(text)]
+    further = [word for text in LAUNCHER.value for word in split_flags(text)]
     if not EXECUTE.value:
         print(f"{states}\n\n{len(points)} points; --execute runs what is not finished:\n")
         for point in points:

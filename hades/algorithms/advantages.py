@@ -104,7 +104,7 @@ def discounted_returns(rewards: Array, done: Array, start: Array, discount: floa
 
 def linear_decay(rate: float, steps: Array, over: int) -> Array:
     """`rate` falling to 0 over so many steps; constant where `over` is 0: f32[]."""
-    return jnp.asarray(rate) * (jnp.maximum(0.0, 1.0 - steps / over) if over else jnp.ones(()))
+    return jnp.asarray(rate) * (jnp.maximum(0.0, 1.0 - steps / float(over)) if over else jnp.ones(()))
 
 
 def minibatches(key: Array, size: int, count: int) -> Array:

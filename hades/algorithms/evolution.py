@@ -23,6 +23,7 @@ from hades.algorithms.playing import apply_in_chunks, chunk_size, is_usable, map
 from hades.contracts import expect_same_structure, expect_shape, single_precision
 from hades.environments.base import Environment
 from hades.errors import ConfigError
+from hades.fields import Natural
 from hades.fitness.base import Fitness
 from hades.inner.base import InnerLearner, Trained
 from hades.normalizers.base import Normalizer, NormalizerState
@@ -79,8 +80,8 @@ class Evolution:
     outer: OuterOptimizer
     fitness: Fitness
     normalizer: Normalizer
-    learn_batch: int = 8
-    rollout_batch: int = 0
+    learn_batch: Natural = 8
+    rollout_batch: Natural = 0
 
     def __post_init__(self) -> None:
         self.learner.check(self.spec)

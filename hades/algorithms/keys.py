@@ -9,6 +9,7 @@ import enum
 import jax
 from jax import Array
 
+from hades.fields import Seed, checked
 from hades.types import Key
 
 
@@ -31,6 +32,15 @@ class Purpose(enum.IntEnum):
     EPISODES = 4
     GENOME = 5
     NORMALIZER = 6
+
+
+def root_key(seed: int) -> Key:
+    """Key that all others of a run or an evaluation are made from.
+
+    Raises:
+        ConfigError: for a seed outside [0, 2³²), whose key is that of another seed.
+    """
+    return jax.random.key(checked(seed, Seed, "seed"))
 
 
 def stream_key(root: Key, stream: Stream, index: int | Array = 0) -> Key:

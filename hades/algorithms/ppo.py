@@ -35,10 +35,11 @@ from hades.algorithms.playing import play
 from hades.environments.base import Environment
 from hades.environments.rollout import AutoReset
 from hades.errors import ConfigError
+from hades.fields import Count, Fraction, NonNegative, Positive, Total
 from hades.normalizers.base import Normalizer, NormalizerState
 from hades.optimizers import check_optimizer, make_optimizer
 from hades.policies.base import Policy
-from hades.registry import options, register
+from hades.registry import register
 from hades.types import (
     POPULATION_AXIS,
     ActFn,
@@ -134,20 +135,20 @@ class PPO:
     actor: Policy
     normalizer: Normalizer
     critic: Policy | None = None
-    num_envs: int = 64
-    num_steps: int = 128
-    num_epochs: int = 4
-    num_minibatches: int = 8
-    learning_rate: float = 2.5e-4
-    anneal_steps: int = 0
+    num_envs: Count = 64
+    num_steps: Count = 128
+    num_epochs: Count = 4
+    num_minibatches: Count = 8
+    learning_rate: Positive = 2.5e-4
+    anneal_steps: Total = 0
     optimizer: str = "adam"
     optimizer_options: tuple[tuple[str, Any], ...] = (("eps", 1e-5),)
-    max_grad_norm: float = 0.5
-    discount: float = 0.99
-    gae_lambda: float = 0.95
-    clip: float = 0.2
+    max_grad_norm: Positive = 0.5
+    discount: Fraction = 0.99
+    gae_lambda: Fraction = 0.95
+    clip: Positive = 0.2
     clip_value: bool = True
-    value_weight: float = 0.5
+    value_weight: NonNegative = 0.5
     entropy_weight: float = 0.01
     normalize_rewards: bool = False
     bootstrap_truncated: bool = True
@@ -156,7 +157,6 @@ class PPO:
     evolves_dataset = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "optimizer_options", options(self.optimizer_options))
         check_optimizer("PPO", self.optimizer, self.optimizer_options)
         self.normalizer.check(self.spec)
         if self.normalizer.has_memory:
@@ -164,17 +164,11 @@ class PPO:
                 f"PPO.normalizer is {type(self.normalizer).__name__}, whose statistics restart with every evaluation: "
                 "PPO learns from observations in fixed coordinates. Use RunningNormalizer."
             )
-        for name in ("num_envs", "num_steps", "num_epochs", "num_minibatches"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"PPO.{name} is {getattr(self, name)}; it must be at least 1.")
-        if self.anneal_steps < 0:
-            raise ConfigError(f"PPO.anneal_steps is {self.anneal_steps}; it must be at least 0 (0: constant).")
-        for name in ("discount", "gae_lambda"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ConfigError(f"PPO.{name} is {getattr(self, name)}; it must lie in [0, 1].")
-        for name in ("learning_rate", "max_grad_norm", "clip"):
-            if getattr(self, name) <= 0.0:
-                raise ConfigError(f"PPO.{name} is {getattr(self, name)}; it must be above 0.")
+        if self.steps_per_iteration >= 2**31:
+            raise ConfigError(
+                f"PPO.num_envs is {self.num_envs} and .num_steps {self.num_steps}; their product, the steps of an "
+                "iteration, must be below 2³¹."
+            )
         if self.steps_per_iteration % self.num_minibatches:
             raise ConfigError(
                 f"PPO.num_minibatches is {self.num_minibatches}, which does not divide the {self.num_envs} × "

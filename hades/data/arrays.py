@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hades.errors import DatasetError, shown
+from hades.errors import DatasetError, printable
 
 MOST_BYTES = 2**29
 """Of a file, and of what it unpacks to."""
@@ -116,5 +116,5 @@ def _array(content: bytes) -> np.ndarray:
 
 
 def _damaged(path: str | Path, kind: str, error: Exception) -> DatasetError:
-    what = shown(f"{type(error).__name__}: {error}")
+    what = printable(f"{type(error).__name__}: {error}")
     return DatasetError(f"{path} is not a complete {kind} file of plain arrays ({what}). Copy or export it again.")

@@ -25,7 +25,7 @@ from hades.data.arrays import read_content
 from hades.data.files import write_bytes
 from hades.data.header import check_header, check_recipe
 from hades.environments.base import Environment
-from hades.errors import DatasetError, HadesError, shown
+from hades.errors import DatasetError, HadesError, printable
 from hades.fitness.base import Fitness
 from hades.inner.base import InnerLearner
 from hades.normalizers.base import Normalizer
@@ -199,21 +199,21 @@ def load_dataset(path: str | Path) -> DistilledDataset:
         metadata = _json(text)
         version = metadata.pop("format_version")
         if type(version) is not int:
-            raise TypeError(f"its format_version is {shown(repr(version))}")
+            raise TypeError(f"its format_version is {printable(repr(version))}")
     except (KeyError, TypeError, ValueError, RecursionError, AttributeError, struct.error) as error:
-        what = shown(f"{type(error).__name__}: {error}")
+        what = printable(f"{type(error).__name__}: {error}")
         raise DatasetError(
             f"{path} is not a complete hades dataset file ({what}). It may be truncated or written by another program: "
             "copy or export it again."
         ) from error
     if version > FORMAT_VERSION:
         raise DatasetError(
-            f"{path} has dataset format {shown(str(version))}, but this hades reads up to {FORMAT_VERSION}: pip "
+            f"{path} has dataset format {printable(str(version))}, but this hades reads up to {FORMAT_VERSION}: pip "
             "install -U hades-rl."
         )
     if version < 1:
         raise DatasetError(
-            f"{path} has dataset format {shown(str(version))}; formats begin at 1. Export the file again."
+            f"{path} has dataset format {printable(str(version))}; formats begin at 1. Export the file again."
         )
     missing = [name for name in _TENSORS if name not in tensors]
     if missing:
@@ -223,7 +223,7 @@ def load_dataset(path: str | Path) -> DistilledDataset:
         observations, targets, mean, std = (tensors[name] for name in _TENSORS)
         dataset = DistilledDataset(observations, targets, mean, std, metadata, init)
     except HadesError as error:
-        raise DatasetError(f"{path}: {shown(str(error), 2000)}") from error
+        raise DatasetError(f"{path}: {printable(str(error), 2000)}") from error
     if digest is not None and digest != _digest(text, tensors):  # after the checks that name a field
         raise DatasetError(
             f"{path} was changed or damaged after it was written: the SHA-256 of its header and tensors is another one "
@@ -278,7 +278,7 @@ def _json(text: str) -> dict[str, Any]:
 
     value = json.loads(text, object_pairs_hook=unique, parse_float=finite, parse_constant=lambda _: None)
     if not isinstance(value, dict):
-        raise TypeError(f"its header is no JSON object but {shown(repr(value), 50)}")
+        raise TypeError(f"its header is no JSON object but {printable(repr(value), 50)}")
     return value
 
 

@@ -1,6 +1,6 @@
 """Checks of a dataset's header: the type of every field, and ceilings of its numbers.
 
-A header comes from a file that anybody may have written or damaged. What passes here can be shown, compared and used.
+A header comes from a file that anybody may have written or damaged. What passes here can be printable, compared and used.
 """
 
 import functools
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hades.errors import DatasetError, shown
+from hades.errors import DatasetError, printable
 from hades.inner.base import InnerLearner
 from hades.types import Dataset, EnvSpec, Key, Params, size_of
 
@@ -143,7 +143,7 @@ _KINDS = {
 
 def _check_type(value: Any, kind: Any, place: str) -> None:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise DatasetError(f"{shown(place)} is {_quoted(value)}; it must be {_KINDS[kind]}.")
+        raise DatasetError(f"{printable(place)} is {_quoted(value)}; it must be {_KINDS[kind]}.")
 
 
 def check_ceilings(value: Any, place: str, name: str = "") -> None:
@@ -160,10 +160,10 @@ def check_ceilings(value: Any, place: str, name: str = "") -> None:
         most = CEILINGS.get(name, OTHER_CEILING if isinstance(value, int) else float("inf"))
         if abs(value) > most:
             raise DatasetError(
-                f"{shown(place)} is {_quoted(value)}; the most that a dataset file may state for {shown(name)} is "
+                f"{printable(place)} is {_quoted(value)}; the most that a dataset file may state for {printable(name)} is "
                 f"{most:,}."
             )
 
 
 def _quoted(value: Any) -> str:
-    return f'"{shown(value, 100)}"' if isinstance(value, str) else shown(repr(value), 100)
+    return f'"{printable(value, 100)}"' if isinstance(value, str) else printable(repr(value), 100)

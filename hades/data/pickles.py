@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from hades.data.arrays import read_content
-from hades.errors import DatasetError, HadesError, shown
+from hades.errors import DatasetError, HadesError, printable
 
 _DTYPES = {"f4", "f8", "i4", "i8", "u4", "u8", "b1"}
 _RECORDS = {
@@ -37,7 +37,7 @@ def read_pickle(path: str | Path) -> Any:
     except HadesError as error:
         raise DatasetError(f"{path}: {error}") from error
     except Exception as error:  # the bytes decide what fails, and how
-        what = shown(f"{type(error).__name__}: {error}")
+        what = printable(f"{type(error).__name__}: {error}")
         raise DatasetError(f"{path} is not a complete pickle of a released dataset ({what}). Copy it again.") from error
 
 
@@ -63,7 +63,7 @@ class _Dtype:
 
     def __init__(self, name: Any, *_: Any):
         if not isinstance(name, str) or name not in _DTYPES:
-            raise DatasetError(f"It asks for numpy.dtype({shown(repr(name), 50)}); only plain numbers are read.")
+            raise DatasetError(f"It asks for numpy.dtype({printable(repr(name), 50)}); only plain numbers are read.")
         self.name: str = name
 
     def build(self, state: Any) -> None:
@@ -173,7 +173,7 @@ _LITERALS = {
 
 def _function(place: Any) -> Any:
     if not all(isinstance(part, str) for part in place) or place not in _FUNCTIONS:
-        name = shown(".".join(map(str, place)), 100)
+        name = printable(".".join(map(str, place)), 100)
         raise DatasetError(
             f"It asks for {name}, which could run code and was refused. Only the arrays of released datasets are read."
         )
@@ -182,7 +182,7 @@ def _function(place: Any) -> Any:
 
 def _of(value: Any, kind: type) -> Any:
     if type(value) is not kind and not (kind is dict and type(value) is _Record):
-        raise TypeError(f"{shown(repr(type(value)))} in the place of {kind.__name__}")
+        raise TypeError(f"{printable(repr(type(value)))} in the place of {kind.__name__}")
     return value
 
 

@@ -3,13 +3,16 @@
 import abc
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from jax import Array
 
+from hades.fields import Range
 from hades.types import EnvSpec, Key, TimeStep
 
 EnvState: TypeAlias = Any
+NumSteps = Annotated[int, Range(least=1, most=1_000_000)]
+"""Length of an episode; nothing longer was ever played here, and an evaluation waits for its end."""
 
 
 class Environment(abc.ABC):

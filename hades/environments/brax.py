@@ -15,10 +15,11 @@ from typing import Any
 import jax
 from jax import Array
 
-from hades.environments.base import Environment, EnvState
+from hades.environments.base import Environment, EnvState, NumSteps
 from hades.environments.physics import body_info, first_state, guarded_step, quiet
 from hades.errors import ConfigError, MissingPackageError, offer
-from hades.registry import options, register
+from hades.fields import NonNegative
+from hades.registry import register
 from hades.types import Box, EnvSpec, Key, TimeStep
 
 BACKENDS = ("positional", "generalized", "spring", "mjx")
@@ -112,18 +113,13 @@ class Brax(Environment):
 
     env_name: str
     backend: str = "positional"
-    episode_length: int = 1000
+    episode_length: NumSteps = 1000
     env_options: tuple[tuple[str, Any], ...] = ()
-    plausible: tuple[tuple[str, float], ...] | None = None
+    plausible: tuple[tuple[str, NonNegative], ...] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "env_options", options(self.env_options))
-        if self.plausible is not None:
-            object.__setattr__(self, "plausible", options(self.plausible))
         if self.backend not in BACKENDS:
             raise ConfigError(f'Brax.backend is "{self.backend}". {offer(self.backend, BACKENDS)}')
-        if self.episode_length < 1:
-            raise ConfigError(f"Brax.episode_length is {self.episode_length}; it must be at least 1.")
         if self.env_name in EXCLUDED:
             raise ConfigError(f'Brax\'s "{self.env_name}" is not offered: {EXCLUDED[self.env_name]}.')
         if self.backend == "mjx" and importlib.util.find_spec("mujoco.mjx") is None:

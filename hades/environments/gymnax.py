@@ -16,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hades.environments.base import Environment, EnvState
-from hades.errors import ConfigError, offer
-from hades.registry import options, register
+from hades.environments.base import Environment, EnvState, NumSteps
+from hades.errors import ConfigError, offer, shown
+from hades.fields import Natural, checked
+from hades.registry import register
 from hades.types import Box, Discrete, EnvSpec, Key, TimeStep
 
 EXCLUDED = {
@@ -100,10 +101,10 @@ class Gymnax(Environment):
     make_options: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "params", options(self.params))
-        object.__setattr__(self, "make_options", options(self.make_options))
         if self.env_id in EXCLUDED:
             raise ConfigError(f'gymnax "{self.env_id}" is not offered: {EXCLUDED[self.env_id]}.')
+        if "max_steps_in_episode" in (params := dict(self.params)):
+            checked(params["max_steps_in_episode"], NumSteps, "Gymnax.params['max_steps_in_episode']")
 
     @property
     def _env(self) -> Any:
@@ -178,12 +179,24 @@ def _make(
     try:
         with jax.ensure_compile_time_eval():
             env, defaults = gymnax.make(env_id, **dict(make_options))
-    except TypeError as error:
+    except Exception as error:  # gymnax checks nothing: any error of JAX or Python may come
         raise ConfigError(
-            f'gymnax.make("{env_id}") does not take make_options {dict(make_options)}: {error}.'
+            f'gymnax.make("{env_id}") does not take make_options {shown(dict(make_options))}: {error}.'
         ) from error
     unknown = [name for name, _ in params if not hasattr(defaults, name)]
     if unknown:
         fields = [f.name for f in dataclasses.fields(defaults)]
         raise ConfigError(f'gymnax "{env_id}" has no parameter {unknown[0]!r}. {offer(unknown[0], fields)}')
-    return env, defaults.replace(**dict(params))
+    return env, defaults.replace(**{name: _override(name, getattr(defaults, name), value) for name, value in params})
+
+
+def _override(name: str, default: Any, value: Any) -> Any:
+    """An override of a parameter, of the type and shape of its default."""
+    place = f"Gymnax.params[{name!r}]"
+    if not isinstance(default, jax.Array):
+        kind = NumSteps if name == "max_steps_in_episode" else Natural if type(default) is int else type(default)
+        return checked(value, kind, place)
+    array = np.asarray(checked(value, tuple[float, ...], place), default.dtype)
+    if array.shape != default.shape:
+        raise ConfigError(f"{place} has {len(array)} entries; it must have {len(default)}.")
+    return jnp.asarray(array)

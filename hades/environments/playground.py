@@ -18,10 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hades.environments.base import Environment, EnvState
+from hades.environments.base import Environment, EnvState, NumSteps
 from hades.environments.physics import body_info, first_state, guarded_step, quiet
 from hades.errors import ConfigError, MissingPackageError, offer
-from hades.registry import options, register
+from hades.registry import register
 from hades.types import Box, EnvSpec, Key, TimeStep
 
 IMPLEMENTATION = "jax"
@@ -79,14 +79,10 @@ class Playground(Environment):
     """
 
     env_name: str
-    episode_length: int | None = None
+    episode_length: NumSteps | None = None
     config_overrides: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "config_overrides", options(self.config_overrides))
-        length = self.episode_length
-        if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
-            raise ConfigError(f"Playground.episode_length is {length!r}; it must be an integer of at least 1, or None.")
         for name, _ in self.config_overrides:
             if name in NOT_OVERRIDDEN:
                 raise ConfigError(f"Playground.config_overrides cannot set {name!r}: {NOT_OVERRIDDEN[name]}.")

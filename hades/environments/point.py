@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hades.environments.base import Environment
-from hades.errors import ConfigError
+from hades.environments.base import Environment, NumSteps
+from hades.fields import NonNegative, Positive
 from hades.registry import register
 from hades.types import Box, Discrete, EnvSpec, Key, TimeStep
 
@@ -32,13 +32,9 @@ class Point(Environment):
     """
 
     discrete: bool = False
-    max_episode_steps: int = 10
-    stride: float = 0.25
-    radius: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.max_episode_steps < 1:
-            raise ConfigError(f"Point.max_episode_steps is {self.max_episode_steps}; it must be at least 1.")
+    max_episode_steps: NumSteps = 10
+    stride: Positive = 0.25
+    radius: NonNegative = 0.0
 
     @cached_property
     def spec(self) -> EnvSpec:

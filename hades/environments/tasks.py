@@ -20,6 +20,7 @@ from jax import Array, lax
 
 from hades.environments.base import Environment, EnvState
 from hades.errors import ConfigError, offer
+from hades.fields import NonNegative, Positive
 from hades.registry import register
 from hades.types import Box, Discrete, EnvSpec, Key, TimeStep
 
@@ -61,23 +62,17 @@ class Tasks(Environment):
     layout: str = "blocks"
     task_token: bool = False
     means: tuple[tuple[float, ...], ...] = ()
-    stds: tuple[tuple[float, ...], ...] = ()
-    clips: tuple[float, ...] = ()
+    stds: tuple[tuple[Positive, ...], ...] = ()
+    clips: tuple[NonNegative, ...] = ()
 
     def __post_init__(self) -> None:
-        set_field = functools.partial(object.__setattr__, self)
-        set_field("environments", tuple(self.environments))
         if len(self.environments) < 2:
             raise ConfigError(
                 f"Tasks.environments has {len(self.environments)} entries; it must have at least two. One environment "
                 "is given to Evolution.environment as it is."
             )
-        for name in ("references", "floors", "clips"):
-            set_field(name, tuple(map(float, getattr(self, name))))
-        for name in ("means", "stds"):
-            set_field(name, tuple(tuple(map(float, row)) for row in getattr(self, name)))
         if not self.floors:
-            set_field("floors", (0.0,) * len(self.environments))
+            object.__setattr__(self, "floors", (0.0,) * len(self.environments))
         if self.layout not in LAYOUTS:
             raise ConfigError(f'Tasks.layout is "{self.layout}". {offer(self.layout, LAYOUTS)}')
         self._check()

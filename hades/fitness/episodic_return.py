@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from hades.environments.base import Environment
 from hades.environments.rollout import rollout
-from hades.errors import ConfigError
+from hades.fields import Count
 from hades.fitness.base import Fitness, check_implausible, episode_metrics, plausible_mean
 from hades.registry import register
 from hades.types import ActFn, Candidate, EnvSpec, Key, Score
@@ -24,13 +24,11 @@ class EpisodicReturn(Fitness):
         penalty: the return that a penalised episode counts as.
     """
 
-    num_episodes: int = 4
+    num_episodes: Count = 4
     implausible: str = "keep"
     penalty: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.num_episodes < 1:
-            raise ConfigError(f"EpisodicReturn.num_episodes is {self.num_episodes}; it must be at least 1.")
         check_implausible("EpisodicReturn", self.implausible)
 
     def __call__(

@@ -4,7 +4,6 @@ Selection and reports still measure the whole undiscounted return, whatever is s
 """
 
 import dataclasses
-import math
 from collections.abc import Mapping
 
 import jax.numpy as jnp
@@ -12,9 +11,10 @@ from jax import Array
 
 from hades.environments.base import Environment
 from hades.environments.rollout import rollout
-from hades.errors import ConfigError, offer
+from hades.errors import ConfigError, offer, shown
+from hades.fields import Count, Natural
 from hades.fitness.base import Fitness, check_implausible, episode_metrics, plausible_mean, weighted
-from hades.registry import options, register
+from hades.registry import register
 from hades.types import ActFn, Candidate, EnvSpec, Key, Score
 
 
@@ -32,26 +32,19 @@ class ShapedReturn(Fitness):
         implausible, penalty: as in EpisodicReturn.
     """
 
-    num_episodes: int = 4
+    num_episodes: Count = 4
     return_weight: float = 1.0
     terms: tuple[tuple[str, float], ...] = ()
-    horizon: int = 0
+    horizon: Natural = 0
     implausible: str = "keep"
     penalty: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "terms", options(self.terms))
-        if self.num_episodes < 1 or self.horizon < 0:
-            raise ConfigError(
-                f"ShapedReturn.num_episodes is {self.num_episodes} and .horizon {self.horizon}; "
-                "they must be at least 1 and 0."
-            )
         check_implausible("ShapedReturn", self.implausible)
-        weights = self.weights.values()
-        if not any(weights) or not all(math.isfinite(weight) for weight in weights):
+        if not any(self.weights.values()):
             raise ConfigError(
-                f"ShapedReturn.return_weight is {self.return_weight} and .terms {self.terms}: weights must be finite "
-                "and one of them not 0, else there is nothing to search for."
+                f"ShapedReturn.return_weight is {self.return_weight} and .terms {shown(self.terms)}: one weight must "
+                "not be 0, else there is nothing to search for."
             )
 
     @property

@@ -21,8 +21,6 @@ class WeightedSum(Fitness):
     weights: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "terms", tuple(self.terms))
-        object.__setattr__(self, "weights", tuple(self.weights))
         if not self.terms or len(self.terms) != len(self.weights):
             raise ConfigError(
                 f"WeightedSum has {len(self.terms)} terms and {len(self.weights)} weights; give one weight a term."

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from hades.environments.base import Environment
 from hades.environments.rollout import rollout_window
 from hades.errors import ConfigError
+from hades.fields import Count
 from hades.fitness.base import Fitness
 from hades.registry import register
 from hades.types import ActFn, Candidate, EnvSpec, Key, Score
@@ -24,14 +25,8 @@ class WindowedReturn(Fitness):
     The published runs have 1024 steps, 4 environments (Brax) or 8 (MinAtar).
     """
 
-    num_envs: int = 8
-    num_steps: int = 1024
-
-    def __post_init__(self) -> None:
-        if self.num_envs < 1 or self.num_steps < 1:
-            raise ConfigError(
-                f"WindowedReturn.num_envs is {self.num_envs} and .num_steps {self.num_steps}; both must be at least 1."
-            )
+    num_envs: Count = 8
+    num_steps: Count = 1024
 
     def __call__(
         self, key: Key, env: Environment, act: ActFn, candidate: Candidate, *, with_moments: bool = False

@@ -8,7 +8,7 @@ scalar above 1 by exp(x), and shifts a scalar of (0, 1) on the logit scale.
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Self, cast
+from typing import Annotated, Any, ClassVar, Self, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,13 +19,14 @@ from jax import Array, lax
 from hades.environments.base import Environment
 from hades.environments.rollout import visited_observations
 from hades.errors import ConfigError, offer
+from hades.fields import Count, Natural, NonNegative, Positive, Range
 from hades.inner.base import InitScheme, InnerLearner
 from hades.inner.init_scheme import RandomInit
 from hades.inner.losses import Loss
 from hades.inner.span import SPAN_OPTIMIZERS, SpanProblem, dense, with_kernel
 from hades.optimizers import check_optimizer, make_optimizer, scalar_bounds
 from hades.policies.base import Policy
-from hades.registry import options, register
+from hades.registry import register
 from hades.types import Dataset, EnvSpec, Key, Metrics, Params, PyTree
 
 
@@ -66,16 +67,16 @@ class BehaviourCloning(InnerLearner):
     policy: Policy
     init_scheme: InitScheme
     loss: Loss
-    num_pairs: int
+    num_pairs: Count
     targets: str = "evolved"
     start: str = "zeros"
-    start_scale: float = 1.0
+    start_scale: NonNegative = 1.0
     optimizer: str = "adam"
-    learning_rate: float = 5e-3
+    learning_rate: Positive = 5e-3
     optimizer_options: tuple[tuple[str, Any], ...] = ()
-    max_grad_norm: float = 0.0
-    num_updates: int = 64
-    batch_size: int = 0
+    max_grad_norm: NonNegative = 0.0
+    num_updates: Annotated[int, Range(least=0, most=10_000_000)] = 64
+    batch_size: Natural = 0
     evolve: tuple[str, ...] = ()
     span_first_layer: bool = False
 
@@ -83,23 +84,16 @@ class BehaviourCloning(InnerLearner):
     renamed: ClassVar[Mapping[str, str]] = {"num_points": "num_pairs"}
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "optimizer_options", options(self.optimizer_options))
-        object.__setattr__(self, "evolve", tuple(self.evolve))
         _one_of("targets", self.targets, ("evolved", "hard", "fixed"))
         _one_of("start", self.start, ("zeros", "gaussian", "random_policy"))
-        check_optimizer("BehaviourCloning", self.optimizer, self.optimizer_options)
-        if self.num_pairs < 1 or self.num_updates < 0:
-            raise ConfigError(
-                f"BehaviourCloning.num_pairs is {self.num_pairs} and .num_updates {self.num_updates}; "
-                "they must be at least 1 and 0."
-            )
-        if not 0 <= self.batch_size <= self.num_pairs:
+        if self.batch_size > self.num_pairs:
             raise ConfigError(
                 f"BehaviourCloning.batch_size is {self.batch_size}, but there are {self.num_pairs} pairs; "
                 "use 0 for the full batch."
             )
         for name in self.evolve:
             self._check_evolved(name)
+        check_optimizer("BehaviourCloning", self.optimizer, self.optimizer_options)
         if self.span_first_layer:
             self._check_span()
 

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 
 from hades.errors import ConfigError, offer
+from hades.fields import Count, Seed
 from hades.inner.base import InitScheme
 from hades.policies.base import Policy
 from hades.registry import register
@@ -22,7 +23,7 @@ class FixedInit(InitScheme):
     `key_impl` fixes the random bits, so that the same weights can be made again from a dataset file.
     """
 
-    seed: int = 420
+    seed: Seed = 420
     key_impl: str = "threefry2x32"
 
     num_inits = 1
@@ -42,13 +43,9 @@ class FixedInit(InitScheme):
 class RandomInit(InitScheme):
     """HaDES-R: `num_inits` fresh policies every generation, the same ones for all candidates (published: 2)."""
 
-    num_inits: int = 2
+    num_inits: Count = 2
 
     is_fixed = False
-
-    def __post_init__(self) -> None:
-        if self.num_inits < 1:
-            raise ConfigError(f"RandomInit.num_inits is {self.num_inits}; it must be at least 1.")
 
     def init(self, key: Key, policy: Policy, spec: EnvSpec) -> Params:
         return policy.init(key, spec)

@@ -8,6 +8,7 @@ import optax
 from jax import Array
 
 from hades.errors import ConfigError
+from hades.fields import Positive
 from hades.policies.distributions import Categorical, DiagonalGaussian, Distribution
 from hades.registry import register
 from hades.types import EnvSpec
@@ -78,13 +79,9 @@ class MSE(Loss):
 class Huber(Loss):
     """Huber loss of the mean action: quadratic up to `delta`, linear beyond."""
 
-    delta: float = 1.0
+    delta: Positive = 1.0
 
     discrete = False
-
-    def __post_init__(self) -> None:
-        if self.delta <= 0:
-            raise ConfigError(f"Huber.delta is {self.delta}; it must be above 0.")
 
     def __call__(self, distribution: Distribution, targets: Array) -> Array:
         return jnp.mean(optax.huber_loss(distribution.mode(), targets, delta=self.delta))

@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -18,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hades.data.files import explained, write_bytes
-from hades.errors import ConfigError
+from hades.errors import ConfigError, shown
 from hades.machines.children import Child
 from hades.machines.commands import LaunchError
 from hades.runs.job import Job
@@ -204,6 +205,18 @@ def _program(name: str) -> str:
     if path is None:
         raise LaunchError(f"{name} is neither beside {sys.executable} nor on PATH: install hades (pip install .).")
     return path
+
+
+def split_flags(text: str) -> list[str]:
+    """The flags in a text that is quoted as in a shell.
+
+    Raises:
+        ConfigError: for a quote that does not end.
+    """
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise ConfigError(f"--launcher_flags: {shown(text)} is not quoted as in a shell: {error}.") from None
 
 
 def _split(text: str) -> list[str]:

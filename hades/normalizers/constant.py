@@ -5,6 +5,7 @@ on the standard deviation and the clip.
 """
 
 import dataclasses
+from typing import Annotated
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,9 +14,13 @@ from jax import Array
 from hades.environments.base import Environment
 from hades.environments.rollout import random_policy, rollout
 from hades.errors import ConfigError
+from hades.fields import NonNegative, Positive, Range
 from hades.normalizers.base import Normalizer, NormalizerState
 from hades.registry import register
 from hades.types import EnvSpec, Key, Moments
+
+Estimate = Annotated[int, Range(least=1, most=100_000)]
+"""Episodes that are played at once to estimate statistics."""
 
 
 @register("Normalizer", "ConstantNormalizer")
@@ -31,17 +36,16 @@ class ConstantNormalizer(Normalizer):
     """
 
     mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    episodes: int = 64
-    floor: float = 0.1
-    clip: float = 10.0
+    std: tuple[NonNegative, ...] = ()
+    episodes: Estimate = 64
+    floor: Positive = 0.1
+    clip: NonNegative = 10.0
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std):
             raise ConfigError(
                 f"ConstantNormalizer.mean has {len(self.mean)} numbers and .std has {len(self.std)}; they must match."
             )
-        check_estimate("ConstantNormalizer", self.episodes, self.floor, self.clip)
 
     def check(self, spec: EnvSpec) -> None:
         if self.mean and len(self.mean) != spec.obs_size:
@@ -64,17 +68,6 @@ class ConstantNormalizer(Normalizer):
 
     def apply(self, state: NormalizerState, obs: Array) -> Array:
         return standardize(obs, state.mean, state.std, self.clip)
-
-
-def check_estimate(name: str, episodes: int, floor: float, clip: float) -> None:
-    """Raise ConfigError for settings that no statistics can be estimated or used with."""
-    if episodes < 1:
-        raise ConfigError(f"{name}.episodes is {episodes}; it must be at least 1.")
-    if floor <= 0 or clip < 0:
-        raise ConfigError(
-            f"{name}.floor is {floor} and .clip is {clip}; "
-            "the floor must be above 0 and the clip at least 0 (0 turns it off)."
-        )
 
 
 def standardize(obs: Array, mean: Array, std: Array, clip: float) -> Array:

@@ -12,7 +12,7 @@ from jax import Array
 
 from hades.environments.base import Environment
 from hades.environments.rollout import RunningAct
-from hades.errors import ConfigError
+from hades.fields import NonNegative
 from hades.normalizers.base import Normalizer, NormalizerState, identity_state
 from hades.normalizers.constant import standardize
 from hades.registry import register
@@ -43,17 +43,10 @@ class RestartingNormalizer(Normalizer):
         clip: bound on the absolute normalised value; 0 turns it off.
     """
 
-    floor: float = 0.0
-    clip: float = 0.0
+    floor: NonNegative = 0.0
+    clip: NonNegative = 0.0
 
     has_memory = True
-
-    def __post_init__(self) -> None:
-        if self.floor < 0 or self.clip < 0:
-            raise ConfigError(
-                f"RestartingNormalizer.floor is {self.floor} and .clip is {self.clip}; both must be at least 0 "
-                "(0 turns them off)."
-            )
 
     def init(self, key: Key, env: Environment) -> NormalizerState:
         del key

@@ -1,14 +1,15 @@
 """Running statistics over everything the population has seen, frozen into the dataset file at the end."""
 
 import dataclasses
+from typing import Annotated
 
 import jax.numpy as jnp
 from jax import Array
 
 from hades.environments.base import Environment
-from hades.errors import ConfigError
+from hades.fields import NonNegative, Positive, Range
 from hades.normalizers.base import Normalizer, NormalizerState
-from hades.normalizers.constant import ConstantNormalizer, check_estimate, standardize
+from hades.normalizers.constant import ConstantNormalizer, Estimate, standardize
 from hades.registry import register
 from hades.types import Key, Moments
 
@@ -24,17 +25,12 @@ class RunningNormalizer(Normalizer):
         max_count: observations remembered; older ones fade, so that late generations still move the statistics.
     """
 
-    episodes: int = 16
-    floor: float = 0.1
-    clip: float = 10.0
-    max_count: float = 1e7
+    episodes: Estimate = 16
+    floor: Positive = 0.1
+    clip: NonNegative = 10.0
+    max_count: Annotated[float, Range(least=1)] = 1e7
 
     wants_moments = True
-
-    def __post_init__(self) -> None:
-        check_estimate("RunningNormalizer", self.episodes, self.floor, self.clip)
-        if self.max_count < 1:
-            raise ConfigError(f"RunningNormalizer.max_count is {self.max_count}; it must be at least 1.")
 
     def init(self, key: Key, env: Environment) -> NormalizerState:
         return ConstantNormalizer(episodes=self.episodes, floor=self.floor, clip=self.clip).init(key, env)

@@ -2,11 +2,12 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from jax import Array
 
 from hades.errors import ConfigError
+from hades.fields import Range
 from hades.types import Genome, Key, Metrics, PyTree
 
 OuterState: TypeAlias = Any
@@ -44,10 +45,11 @@ class OuterOptimizer(abc.ABC):
         """f32[n]: the mean where the method has one, else its best member."""
 
 
+PopulationSize = Annotated[int, Range(least=2, below=2**31)]
+
+
 def check_population(name: str, population_size: int, antithetic: bool) -> None:
-    """Raise ConfigError for a population too small, or odd with antithetic pairs."""
-    if population_size < 2:
-        raise ConfigError(f"{name}.population_size is {population_size}; it must be at least 2.")
+    """Raise ConfigError for a population that is odd with antithetic pairs."""
     if antithetic and population_size % 2:
         raise ConfigError(
             f"{name}.population_size is {population_size}, which is odd, but antithetic sampling needs pairs: "

@@ -18,11 +18,12 @@ import optax
 from flax import struct
 from jax import Array, lax
 
-from hades.errors import ConfigError, MissingPackageError, offer
+from hades.errors import ConfigError, MissingPackageError, offer, shown
+from hades.fields import Count, NonNegative, Positive, checked
 from hades.optimizers import check_optimizer, make_optimizer
-from hades.outer.base import OuterOptimizer, check_population
+from hades.outer.base import OuterOptimizer, PopulationSize, check_population
 from hades.outer.shaping import average_over_ties, centered_rank
-from hades.registry import options, register
+from hades.registry import register
 from hades.types import Genome, Key, Metrics, PyTree
 
 NUM_POPULATIONS = ("SV_CMA_ES", "SV_Open_ES")
@@ -57,25 +58,31 @@ class Evosax(OuterOptimizer):
     """
 
     strategy: str
-    population_size: int = 64
-    sigma: float = 0.5
+    population_size: PopulationSize = 64
+    sigma: Positive = 0.5
     optimizer: str = ""
-    learning_rate: float = 0.05
+    learning_rate: Positive = 0.05
     optimizer_options: tuple[tuple[str, Any], ...] = ()
     constructor: tuple[tuple[str, Any], ...] = ()
     params: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("optimizer_options", "constructor", "params"):
-            object.__setattr__(self, name, options(getattr(self, name)))
         known = strategies()
         if self.strategy not in known:
-            raise ConfigError(f'evosax has no strategy "{self.strategy}". {offer(self.strategy, known)}')
+            raise ConfigError(
+                f'Evosax.strategy: evosax has no strategy "{self.strategy}". {offer(self.strategy, known)}'
+            )
         parameters = inspect.signature(_classes()[self.strategy].__init__).parameters
         accepted = [name for name in parameters if name not in _OURS]
-        for name, _ in self.constructor:
+        for name, value in self.constructor:
             if name not in accepted:
                 raise ConfigError(f'evosax {self.strategy} takes no "{name}". {offer(name, accepted)}')
+            kind = int if name == "num_populations" else type(parameters[name].default)
+            if kind in (bool, int):  # every whole number is a count
+                checked(value, Count if kind is int else bool, f"Evosax.constructor[{name!r}]")
+        for name, value in self.params:
+            if isinstance(value, int | float):  # none of evosax's is negative: they are rates, deviations and counts
+                checked(value, NonNegative, f"Evosax.params[{name!r}]")
         check_population("Evosax", self.population_size, bool(self._constructor_option("use_antithetic_sampling")))
         if self.optimizer:
             check_optimizer("Evosax", self.optimizer, self.optimizer_options)
@@ -195,13 +202,18 @@ def _instance(config: Evosax, n: int) -> tuple[Any, Any]:
         if config.strategy in NUM_POPULATIONS:
             arguments["num_populations"] = config._num_populations
         shaping = _tie_safe(parameters["fitness_shaping_fn"].default)
-        strategy = cls(
-            population_size=config.population_size // config._num_populations,
-            solution=jnp.zeros(n),
-            fitness_shaping_fn=shaping,
-            metrics_fn=lambda *_: {},  # evosax's hold full-length vectors
-            **arguments,
-        )
+        try:
+            strategy = cls(
+                population_size=config.population_size // config._num_populations,
+                solution=jnp.zeros(n),
+                fitness_shaping_fn=shaping,
+                metrics_fn=lambda *_: {},  # evosax's hold full-length vectors
+                **arguments,
+            )
+        except Exception as error:  # evosax checks little: any error of JAX or Python may come
+            raise ConfigError(
+                f"evosax {config.strategy} does not take constructor {shown(dict(config.constructor))}: {error}."
+            ) from error
         return strategy, _params(config, strategy.default_params)
 
 
@@ -213,8 +225,19 @@ def _params(config: Evosax, defaults: Any) -> Any:
     for name in overrides:
         if name not in fields:
             raise ConfigError(f'evosax {config.strategy} has no param "{name}". {offer(name, fields)}')
-    cast = {k: jnp.asarray(v, jnp.result_type(getattr(defaults, k))) for k, v in overrides.items()}
+    try:
+        cast = {k: _as(getattr(defaults, k), v) for k, v in overrides.items()}
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"evosax {config.strategy} does not take params {shown(overrides)}: {error}.") from error
     return _strong(defaults.replace(**cast))
+
+
+def _as(default: Any, value: Any) -> Array:
+    """An override as an array of the type and shape of the default."""
+    array = jnp.asarray(value, jnp.result_type(default))
+    if array.shape != jnp.shape(default):
+        raise ValueError(f"{shown(value)} has the shape {array.shape} instead of {jnp.shape(default)}")
+    return array
 
 
 def _tie_safe(default: Callable[..., Array]) -> Callable[..., Array]:

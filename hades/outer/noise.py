@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import PartitionSpec
 
-from hades.errors import ConfigError
+from hades.fields import Count
 from hades.registry import register
 from hades.types import POPULATION_AXIS, Genome, Key, PyTree
 
@@ -113,13 +113,9 @@ class LowRankNoise(Noise):
         rank: of every candidate's perturbation; an update over R rows has rank up to R · rank.
     """
 
-    rank: int = 1
+    rank: Count = 1
 
     independent = False
-
-    def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise ConfigError(f"LowRankNoise.rank is {self.rank}; it must be at least 1.")
 
     def draw(self, key: Key, count: int, shapes: Shapes) -> tuple[PyTree, ...]:
         def one(index: int, shape: tuple[int, ...]) -> PyTree:

@@ -6,7 +6,7 @@ update is one contraction over the rows of noise, so that a sharded population i
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 import optax
@@ -14,11 +14,12 @@ from flax import struct
 from jax import Array
 
 from hades.errors import ConfigError, offer
+from hades.fields import NonNegative, Positive, Range
 from hades.optimizers import check_optimizer, make_optimizer
-from hades.outer.base import OuterOptimizer, check_population
+from hades.outer.base import OuterOptimizer, PopulationSize, check_population
 from hades.outer.noise import Noise, Perturbations, Rows, StoredNoise, array_shapes
 from hades.outer.shaping import SHAPINGS
-from hades.registry import options, register
+from hades.registry import register
 from hades.types import Genome, Key, Metrics
 
 
@@ -43,25 +44,22 @@ class OpenES(OuterOptimizer):
         noise: where z comes from and what a generation keeps of it.
     """
 
-    population_size: int = 64
-    sigma: float = 0.03
-    sigma_decay: float = 1.0
-    sigma_min: float = 0.0
+    population_size: PopulationSize = 64
+    sigma: Positive = 0.03
+    sigma_decay: Annotated[float, Range(above=0, most=1)] = 1.0
+    sigma_min: NonNegative = 0.0
     optimizer: str = "adam"
-    learning_rate: float = 0.05
+    learning_rate: Positive = 0.05
     optimizer_options: tuple[tuple[str, Any], ...] = ()
     shaping: str = "centered_rank"
     antithetic: bool = True
     noise: Noise = StoredNoise()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "optimizer_options", options(self.optimizer_options))
         check_population("OpenES", self.population_size, self.antithetic)
         check_optimizer("OpenES", self.optimizer, self.optimizer_options)
         if self.shaping not in SHAPINGS:
             raise ConfigError(f'OpenES.shaping is "{self.shaping}". {offer(self.shaping, SHAPINGS)}')
-        if self.sigma <= 0:
-            raise ConfigError(f"OpenES.sigma is {self.sigma}; it must be above 0.")
 
     def init(self, key: Key, mean: Array, unravel: Callable[[Array], Genome]) -> OpenESState:
         del key

@@ -7,13 +7,15 @@ towards a prior, because otherwise the inputs that do not matter wander at rando
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Annotated
 
 import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
 from hades.errors import ConfigError
-from hades.outer.base import OuterOptimizer, check_population
+from hades.fields import NonNegative, Positive, Range
+from hades.outer.base import OuterOptimizer, PopulationSize, check_population
 from hades.outer.noise import Noise, Perturbations, Rows, StoredNoise, array_shapes
 from hades.outer.shaping import average_over_ties, rank_utilities
 from hades.registry import register
@@ -43,23 +45,17 @@ class SNES(OuterOptimizer):
         noise: where z comes from and what a generation keeps of it; its entries must be independent.
     """
 
-    population_size: int = 64
-    sigma: float = 0.5
-    temperature: float = 0.0
-    learning_rate: float = 1.0
-    sigma_learning_rate: float = 0.0
+    population_size: PopulationSize = 64
+    sigma: Positive = 0.5
+    temperature: NonNegative = 0.0
+    learning_rate: Positive = 1.0
+    sigma_learning_rate: NonNegative = 0.0
     antithetic: bool = False
-    pull: float = 0.0
+    pull: Annotated[float, Range(least=0, below=1)] = 0.0
     noise: Noise = StoredNoise()
 
     def __post_init__(self) -> None:
         check_population("SNES", self.population_size, self.antithetic)
-        if self.sigma <= 0 or self.temperature < 0:
-            raise ConfigError(
-                f"SNES.sigma is {self.sigma} and .temperature {self.temperature}; they must be above 0 and at least 0."
-            )
-        if not 0.0 <= self.pull < 1.0:
-            raise ConfigError(f"SNES.pull is {self.pull}; it is a share and must lie in [0, 1).")
         if not self.noise.independent:
             name = type(self.noise).__name__
             raise ConfigError(f"SNES.noise is {name}, whose entries are not independent: use SeededNoise, or OpenES.")

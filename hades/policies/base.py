@@ -3,14 +3,15 @@
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar, cast
+from typing import Annotated, ClassVar, cast
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
 from hades.contracts import expect_shape
-from hades.errors import ConfigError, offer
+from hades.errors import ConfigError, offer, require
+from hades.fields import NonNegative, Range
 from hades.policies.distributions import Categorical, DiagonalGaussian, Distribution
 from hades.types import Discrete, EnvSpec, Key, Params
 
@@ -25,16 +26,16 @@ class Policy(abc.ABC):
 
     Attributes:
         acting: "sample" from the distribution or take its mode ("greedy").
-        log_std: initial state-independent log standard deviation of a Gaussian head.
+        log_std: initial state-independent log standard deviation of a Gaussian head, whose variance fits float32.
         learn_log_std: whether cloning trains it.
         hidden_scale, output_scale: gains of the orthogonal initialisation (published: √2 and 0.01).
     """
 
     acting: str = dataclasses.field(default="sample", kw_only=True)
-    log_std: float = dataclasses.field(default=0.0, kw_only=True)
+    log_std: Annotated[float, Range(least=-40, most=40)] = dataclasses.field(default=0.0, kw_only=True)
     learn_log_std: bool = dataclasses.field(default=True, kw_only=True)
-    hidden_scale: float = dataclasses.field(default=2.0**0.5, kw_only=True)
-    output_scale: float = dataclasses.field(default=0.01, kw_only=True)
+    hidden_scale: NonNegative = dataclasses.field(default=2.0**0.5, kw_only=True)
+    output_scale: NonNegative = dataclasses.field(default=0.01, kw_only=True)
 
     first_layer: ClassVar[str | None] = None
     """Name in the params of a dense first layer on the flattened observation, where the network has one.
@@ -92,3 +93,12 @@ def activation(name: str) -> Callable[[Array], Array]:
     if name not in ACTIVATIONS:
         raise ConfigError(f'Unknown activation "{name}". {offer(name, ACTIVATIONS)}')
     return ACTIVATIONS[name]
+
+
+def check_size(name: str, num_weights: int) -> None:
+    """Raise ConfigError for a network whose hidden layers no device holds."""
+    require(
+        num_weights < 2**31,
+        f"{name} would have more than {num_weights:,} weights in its hidden layers; it must have fewer than 2³¹: "
+        "take fewer units or layers.",
+    )

@@ -5,13 +5,15 @@ vmapped convolution into a grouped one, which is slow on every backend; a vmappe
 """
 
 import dataclasses
+import itertools
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from hades.errors import ConfigError
-from hades.policies.base import Policy, activation
+from hades.errors import ConfigError, require
+from hades.fields import Count
+from hades.policies.base import Policy, activation, check_size
 from hades.registry import register
 from hades.types import EnvSpec
 
@@ -21,16 +23,16 @@ from hades.types import EnvSpec
 class CNN(Policy):
     """`features` valid 3 × 3 convolutions in turn, then one dense layer of `width` units."""
 
-    features: tuple[int, ...] = (16,)
-    width: int = 128
+    features: tuple[Count, ...] = (16,)
+    width: Count = 128
     activation: str = "relu"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         activation(self.activation)
-        object.__setattr__(self, "features", tuple(self.features))
-        if not self.features or min(*self.features, self.width) < 1:
-            raise ConfigError(f"CNN.features is {self.features} and .width {self.width}; all must be at least 1.")
+        require(self.features, "CNN.features is (); a CNN has at least one convolution, such as (16,).")
+        channels = (*self.features, self.width)
+        check_size("CNN", sum(9 * wide * next_ for wide, next_ in itertools.pairwise(channels)))
 
     def network(self, spec: EnvSpec) -> nn.Module:
         shrink = 2 * len(self.features)

@@ -2,13 +2,13 @@
 
 import dataclasses
 import math
-from typing import cast
+from typing import Annotated, cast
 
 import flax.linen as nn
 from jax import Array
 
-from hades.errors import ConfigError
-from hades.policies.base import Policy, activation
+from hades.fields import Count, Range
+from hades.policies.base import Policy, activation, check_size
 from hades.policies.distributions import Distribution
 from hades.registry import register
 from hades.types import EnvSpec, Params
@@ -19,8 +19,8 @@ from hades.types import EnvSpec, Params
 class MLP(Policy):
     """`depth` hidden layers of `width` units; image observations are flattened."""
 
-    width: int = 64
-    depth: int = 2
+    width: Count = 64
+    depth: Annotated[int, Range(least=0, most=1000)] = 2
     activation: str = "tanh"
 
     first_layer = "layers_0"
@@ -28,8 +28,7 @@ class MLP(Policy):
     def __post_init__(self) -> None:
         super().__post_init__()
         activation(self.activation)
-        if self.width < 1 or self.depth < 0:
-            raise ConfigError(f"MLP.width is {self.width} and .depth {self.depth}; they must be at least 1 and 0.")
+        check_size("MLP", self.width**2 * max(self.depth - 1, 1))
 
     @property
     def same_init(self) -> Policy:

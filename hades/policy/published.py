@@ -28,7 +28,7 @@ from hades.data.pickles import read_pickle
 from hades.environments.base import Environment
 from hades.environments.brax import Brax
 from hades.environments.gymnax import Gymnax
-from hades.errors import DatasetError, HadesError, offer, shown
+from hades.errors import DatasetError, HadesError, offer, printable
 from hades.fitness.windowed_return import WindowedReturn
 from hades.inner.behaviour_cloning import BehaviourCloning
 from hades.inner.init_scheme import FixedInit, RandomInit
@@ -102,7 +102,7 @@ def import_published(path: str | Path) -> DistilledDataset:
     except HadesError as error:
         raise error if path.name in str(error) else DatasetError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
-        what = shown(f"{type(error).__name__}: {error}")
+        what = printable(f"{type(error).__name__}: {error}")
         raise DatasetError(f"{path} describes its run in another form than the released files do ({what}).") from error
 
 
@@ -154,7 +154,7 @@ def _from_pickle(path: Path) -> tuple[dict[str, Any], Arrays]:
     saved = read_pickle(path)
     if not isinstance(saved, dict) or not {"state", "config", "es_config", "fitness"} <= set(saved):
         held = ", ".join(map(str, saved)) if isinstance(saved, dict) else type(saved).__name__
-        raise DatasetError(f"{path} holds no distilled dataset; it holds {shown(held)}.")
+        raise DatasetError(f"{path} holds no distilled dataset; it holds {printable(held)}.")
     config, search = saved["config"], saved["es_config"]
     is_discrete = "NET" in config
     if config.get("NET", "mlp").lower() != "mlp" or (config["DATA_NOISE"] and not is_discrete):
@@ -196,7 +196,7 @@ def _from_pickle(path: Path) -> tuple[dict[str, Any], Arrays]:
     num_actions = count * spec.action_space.size if entry["labels"] == "evolved" else 0
     if type(count) is not int or count < 1 or flat.shape != (num_actions + count * spec.obs_size,):
         raise DatasetError(
-            f"{path}: {flat.shape} numbers are not {shown(repr(count), 30)} pairs for {spec.name}, whose observations "
+            f"{path}: {flat.shape} numbers are not {printable(repr(count), 30)} pairs for {spec.name}, whose observations "
             f"have {spec.obs_size} entries and whose actions have {spec.action_space.size}."
         )
     states, actions = flat[num_actions:].reshape(count, -1), flat[:num_actions].reshape(count, -1)

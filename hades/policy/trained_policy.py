@@ -17,12 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from hades import registry
-from hades.algorithms.keys import Purpose, Stream, indexed_keys, purpose_key, stream_key
+from hades.algorithms.keys import Purpose, Stream, indexed_keys, purpose_key, root_key, stream_key
 from hades.algorithms.playing import is_usable, map_chunks, map_policies, play_tasks, sequential
 from hades.contracts import single_precision
 from hades.data.dataset import DistilledDataset
 from hades.environments.base import Environment
-from hades.errors import ConfigError, DatasetError
+from hades.errors import ConfigError, DatasetError, shown
 from hades.fitness.base import Fitness
 from hades.fitness.episodic_return import EpisodicReturn
 from hades.inner.base import InnerLearner
@@ -79,7 +79,7 @@ def train_policy(dataset: DistilledDataset, seed: int = 0, **changes: Any) -> Tr
         DatasetError: when the initial weights of a HaDES-F dataset cannot be rebuilt here.
     """
     learner = changed_learner(dataset, changes)
-    key = stream_key(jax.random.key(seed), Stream.REPORT)
+    key = stream_key(root_key(seed), Stream.REPORT)
     init = initial_policies(dataset, learner, purpose_key(key, Purpose.INITS), 1)
     trained = _clone(
         learner, dataset.environment.spec, indexed_keys(purpose_key(key, Purpose.LEARN), 1), init, _pairs(dataset)
@@ -113,7 +113,7 @@ def evaluate(policy: TrainedPolicy | RunPolicy, num_episodes: int = 64, seed: in
         num_episodes: whole episodes to play.
         seed: of the episodes.
     """
-    key = purpose_key(stream_key(jax.random.key(seed), Stream.REPORT), Purpose.EPISODES)
+    key = purpose_key(stream_key(root_key(seed), Stream.REPORT), Purpose.EPISODES)
     if isinstance(policy, RunPolicy):
         return summarize_evaluation(policy.play(key, num_episodes), policy.environment, one_policy=True)
     params = jax.tree.map(lambda x: x[None], policy.params)
@@ -149,7 +149,7 @@ def evaluate_dataset(
     learner, env, state = changed_learner(dataset, changes), dataset.environment, normalizer_state(dataset)
     protocol = protocol or dataset.protocol or EpisodicReturn(num_episodes)
     protocol.check(env.spec)
-    key = stream_key(jax.random.key(seed), Stream.REPORT)
+    key = stream_key(root_key(seed), Stream.REPORT)
     trained = _cloned(key, dataset, learner, num_inits)
     k_play = purpose_key(key, Purpose.EPISODES)
     if protocol.num_plain_episodes:
@@ -171,7 +171,7 @@ def freeze_statistics(
     because nothing was measured under the new statistics.
     """
     learner, env, state = changed_learner(dataset, {}), dataset.environment, normalizer_state(dataset)
-    key = stream_key(jax.random.key(seed), Stream.SEARCH)
+    key = stream_key(root_key(seed), Stream.SEARCH)
     trained = _cloned(key, dataset, learner, num_inits)
     k_play, whole = purpose_key(key, Purpose.EPISODES), EpisodicReturn(num_episodes)
     scores = _measure(learner.policy, dataset.normalizer, env, whole, k_play, *trained, state, with_moments=True)
@@ -227,11 +227,11 @@ def parse_policy(text: str) -> Policy:
     name, arguments = parse_call(text)
     if not name:
         known = ", ".join(registry.names("Policy"))
-        raise ConfigError(f'"{text}" is no policy: write one of {known} like "MLP(width=256)".')
+        raise ConfigError(f'{shown(text)} is no policy: write one of {known} like "MLP(width=256)".')
     try:
         return registry.get("Policy", name)(**arguments)
     except TypeError as error:
-        raise ConfigError(f'"{text}": {error}.') from error
+        raise ConfigError(f"{shown(text)}: {error}.") from error
 
 
 def parse_call(text: str) -> tuple[str, dict[str, Any]]:
@@ -242,7 +242,7 @@ def parse_call(text: str) -> tuple[str, dict[str, Any]]:
             return call.id, {}
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args:
             return call.func.id, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):  # the parser's own, for any text
         pass
     return "", {}
 

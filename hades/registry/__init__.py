@@ -5,23 +5,19 @@ writable: `describe` turns it into JSON-ready dicts and `build` turns those back
 Classes are registered with `gin.register`, not `gin.configurable`, so that objects built in Python ignore gin.
 """
 
-import contextlib
 import dataclasses
-import functools
 import importlib
 import importlib.metadata
-import inspect
 import pkgutil
-import sys
 import threading
-import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import gin
 
-from hades.errors import ConfigError, offer
+from hades.errors import ConfigError, offer, shown
+from hades.fields import checks_fields
 
 T = TypeVar("T", bound=type)
 
@@ -54,7 +50,7 @@ def register(interface: str, name: str) -> Callable[[T], T]:
                 "put @dataclasses.dataclass(frozen=True) under @register."
             )
         if table.get(name) is not cls:
-            _check_scalars_at_construction(cls)
+            checks_fields(cls)
             _register_with_gin(gin.register(name, module=f"hades.{interface}"), cls)
         table[name] = cls
         return cls
@@ -79,50 +75,6 @@ def _same_place(one: type, other: type) -> bool:
     return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
 
 
-def _check_scalars_at_construction(cls: type) -> None:
-    """Refuse a field of the wrong plain type by name, before the component's own checks stumble over it."""
-    construct = cls.__init__  # type: ignore[misc]  # of a class, not an instance
-    signature = inspect.signature(construct)
-    accepted = {int: (int,), float: (int, float), str: (str,), bool: (bool,)}
-
-    @functools.cache  # at the first construction: by then the module has the names that its annotations use
-    def plain() -> dict[str, Any]:
-        kinds = {field.name: _field_type(cls, field) for field in dataclasses.fields(cls)}
-        return {name: kind for name, kind in kinds.items() if kind in accepted}
-
-    @functools.wraps(construct)
-    def checked(self: object, *args: Any, **kwargs: Any) -> None:
-        with contextlib.suppress(TypeError):  # wrong arguments: the constructor says so better
-            for field, value in signature.bind(self, *args, **kwargs).arguments.items():
-                kind = plain().get(field)
-                if kind is None:
-                    continue
-                if not isinstance(value, accepted[kind]) or (isinstance(value, bool) and kind is not bool):
-                    raise ConfigError(f"{cls.__name__}.{field} is {value!r}; it must be {_ARTICLE[kind]}.")
-        construct(self, *args, **kwargs)
-
-    cls.__init__ = checked  # type: ignore[misc]  # replaced on purpose
-
-
-def _field_type(cls: type, field: dataclasses.Field[Any]) -> Any:
-    """The type of a dataclass's field; its text where that is not the name of anything.
-
-    Under `from __future__ import annotations` a field has its type as text, to be read in the module of the class that
-    defined the field.
-    """
-    if not isinstance(field.type, str):
-        return field.type
-    owner = next(c for c in reversed(cls.__mro__) if vars(c).get("__dataclass_fields__", {}).get(field.name) is field)
-    annotated = types.SimpleNamespace(__annotations__={field.name: field.type})
-    try:
-        return typing.get_type_hints(annotated, vars(sys.modules[owner.__module__]))[field.name]
-    except Exception:  # any expression may stand there, and be meant for type checkers alone
-        return field.type
-
-
-_ARTICLE = {int: "an integer", float: "a number", str: "a string", bool: "True or False"}
-
-
 def interfaces() -> tuple[str, ...]:
     """Names of the interfaces that have registered components."""
     discover()
@@ -133,7 +85,7 @@ def names(interface: str) -> tuple[str, ...]:
     """Registered names of an interface, sorted."""
     discover()
     if interface not in _COMPONENTS:
-        raise ConfigError(f'There is no interface "{interface}". {offer(interface, _COMPONENTS)}')
+        raise ConfigError(f'There is no interface "{interface[:80]}". {offer(interface, _COMPONENTS)}')
     return tuple(sorted(_COMPONENTS[interface]))
 
 
@@ -145,7 +97,7 @@ def get(interface: str, name: str) -> type:
     """
     known = names(interface)
     if name not in known:
-        raise ConfigError(f'There is no {interface} "{name}". {offer(name, known)}')
+        raise ConfigError(f'There is no {interface} "{name[:80]}". {offer(name, known)}')
     return _COMPONENTS[interface][name]
 
 
@@ -227,17 +179,26 @@ def build(description: Mapping[str, Any]) -> Any:
     """The component that `describe` described.
 
     Raises:
-        ConfigError: for unknown names or fields, naming what is known, and for missing ones.
+        ConfigError: for unknown names, and for fields that are unknown, missing or unfit, naming what is known.
     """
-    if "interface" not in description or "name" not in description:
-        raise ConfigError(f"A component is described by its interface and name, but there is only {dict(description)}.")
+    try:
+        return _built(description)
+    except RecursionError:
+        raise ConfigError("The description of a component is nested too deeply: it cannot be one of ours.") from None
+
+
+def _built(description: Mapping[str, Any]) -> Any:
+    if not all(isinstance(description.get(part), str) for part in ("interface", "name")):
+        raise ConfigError(
+            f"A component is described by its interface and name, but there is only {shown(description)}."
+        )
     cls = get(description["interface"], description["name"])
     known = {f.name for f in dataclasses.fields(cls)}
     fields = {k: v for k, v in upgraded(description).items() if k not in ("interface", "name")}
     unknown = sorted(set(fields) - known)
     if unknown:
         raise ConfigError(
-            f"{description['name']} has no field {', '.join(unknown)}. {offer(unknown[0], known)}"
+            f"{description['name']} has no field {', '.join(unknown)[:200]}. {offer(unknown[0], known)}"
             " The description may come from a newer version of hades."
         )
     lacking = [f.name for f in dataclasses.fields(cls) if _is_required(f) and f.name not in fields]
@@ -253,7 +214,7 @@ def upgraded(value: Any) -> Any:
     """
     discover()
     if isinstance(value, Mapping):
-        cls = _COMPONENTS.get(value.get("interface", ""), {}).get(value.get("name", ""))
+        cls = _COMPONENTS.get(str(value.get("interface")), {}).get(str(value.get("name")))
         today = renamed_fields(cls)
         return {today.get(key, key): upgraded(part) for key, part in value.items()}
     return [upgraded(part) for part in value] if isinstance(value, list) else value
@@ -264,19 +225,26 @@ def renamed_fields(cls: type | None) -> Mapping[str, str]:
     return getattr(cls, "renamed", {})
 
 
+def import_components(modules: Iterable[str]) -> None:
+    """Import modules that register components of one's own.
+
+    Raises:
+        ConfigError: where one cannot be imported, with the reason.
+    """
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception as error:
+            raise ConfigError(f'"{module}" cannot be imported: {type(error).__name__}: {error}.') from error
+
+
 def _is_required(field: dataclasses.Field[Any]) -> bool:
     return field.init and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _build_value(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return build(value)
+        return _built(value)
     if isinstance(value, list):
         return tuple(_build_value(v) for v in value)
     return value
-
-
-def options(value: Mapping[str, Any] | tuple[tuple[str, Any], ...]) -> tuple[tuple[str, Any], ...]:
-    """Keyword options as a sorted, hashable tuple of pairs: what a component may hold instead of a dict."""
-    items = value.items() if isinstance(value, Mapping) else value
-    return tuple(sorted((str(k), v) for k, v in items))

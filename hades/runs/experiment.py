@@ -1,9 +1,10 @@
 """Everything that decides a run, as one component."""
 
 import dataclasses
+from typing import Annotated
 
 from hades.algorithms.base import Algorithm
-from hades.errors import ConfigError
+from hades.fields import Count, Positive, Range, Seed
 from hades.registry import register
 
 FREE_FIELDS = ("generations", "checkpoint_every", "target_return", "max_seconds", "max_env_steps")
@@ -29,29 +30,14 @@ class Experiment:
     """
 
     algorithm: Algorithm
-    generations: int
-    seed: int = 0
-    eval_every: int = 10
-    eval_inits: int = 16
-    eval_episodes: int = 4
-    report_inits: int = 64
-    report_episodes: int = 4
-    checkpoint_every: int = 50
+    generations: Count
+    seed: Seed = 0
+    eval_every: Count = 10
+    eval_inits: Count = 16
+    eval_episodes: Count = 4
+    report_inits: Count = 64
+    report_episodes: Count = 4
+    checkpoint_every: Count = 50
     target_return: float | None = None
-    max_seconds: float | None = None
-    max_env_steps: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in (
-            *("generations", "eval_every", "eval_inits", "eval_episodes"),
-            *("report_inits", "report_episodes", "checkpoint_every"),
-        ):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"Experiment.{name} is {getattr(self, name)}; it must be at least 1.")
-        if not 0 <= self.seed < 2**32:
-            raise ConfigError(f"Experiment.seed is {self.seed}; it must lie in [0, 2³²).")
-        if not isinstance(self.algorithm, Algorithm):
-            raise ConfigError(
-                f"Experiment.algorithm is {self.algorithm!r}, which is no Algorithm: give an instance, such as "
-                f"@Evolution()."
-            )
+    max_seconds: Positive | None = None
+    max_env_steps: Annotated[int, Range(least=1, below=2**63)] | None = None

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hades.errors import ConfigError, offer
+from hades.errors import ConfigError, offer, shown
+from hades.fields import Seed, checked
 from hades.runs.gin_config import config_names
 from hades.runs.job import Job
 from hades.studies.many_runs import PlannedRun, planned, time_left
@@ -142,6 +143,10 @@ def check_names(values: Values, flag: str, known: Sequence[str]) -> None:
             raise ConfigError(f'--{flag}: "{name}" is not compared. {offer(name, known)}')
 
 
+MOST_SEEDS = 10_000
+"""Of one command line; each is a run of its own."""
+
+
 def parse_seeds(texts: Sequence[str]) -> list[int]:
     """["0", "1", "2"] or, as how many, ["3"]; ["3", ""] is seed 3 alone.
 
@@ -149,10 +154,13 @@ def parse_seeds(texts: Sequence[str]) -> list[int]:
         ConfigError: for anything else, and for seeds given twice.
     """
     given = _different(texts)
-    seeds = list(range(given[0])) if given and len(texts) == 1 else given
-    if not seeds:
-        raise ConfigError(f"--seeds: {','.join(texts)!r} is neither a count nor different seeds such as 0,1,2.")
-    return seeds
+    seeds = range(given[0]) if given and len(texts) == 1 else given
+    if not seeds or len(seeds) > MOST_SEEDS:
+        raise ConfigError(
+            f"--seeds: {shown(','.join(texts))} is neither a count of at most {MOST_SEEDS:,} nor different seeds such "
+            "as 0,1,2."
+        )
+    return [checked(seed, Seed, "--seeds") for seed in seeds]
 
 
 def parse_sizes(texts: Sequence[str]) -> list[int]:
@@ -163,14 +171,21 @@ def parse_sizes(texts: Sequence[str]) -> list[int]:
     """
     sizes = _different(texts)
     if not sizes or 0 in sizes:
-        raise ConfigError(f"--sizes: {','.join(texts)!r} is not a list of different numbers of pairs such as 1,2,4,8.")
+        raise ConfigError(
+            f"--sizes: {shown(','.join(texts))} is not a list of different numbers of pairs such as 1,2,4,8."
+        )
     return sizes
+
+
+def _is_whole(text: str) -> bool:
+    """True for a whole number of a length that Python reads."""
+    return text.isdecimal() and len(text) < 20
 
 
 def _different(texts: Sequence[str]) -> list[int]:
     """The numbers in a list with possibly empty parts; none if one is no number or there twice."""
     given = [text.strip() for text in texts if text.strip()]
-    numbers = {int(text) for text in given if text.isdecimal()}
+    numbers = {int(text) for text in given if _is_whole(text)}
     return [int(text) for text in given] if len(numbers) == len(given) else []
 
 
@@ -180,6 +195,6 @@ def parse_pair(texts: Sequence[str], flag: str) -> tuple[int, int]:
     Raises:
         ConfigError: for anything else.
     """
-    if len(texts) != 2 or not all(text.strip().isdecimal() for text in texts):
-        raise ConfigError(f"--{flag}: {','.join(texts)!r} is not policies,episodes such as 8,4.")
+    if len(texts) != 2 or not all(_is_whole(text.strip()) for text in texts):
+        raise ConfigError(f"--{flag}: {shown(','.join(texts))} is not policies,episodes such as 8,4.")
     return int(texts[0]), int(texts[1])

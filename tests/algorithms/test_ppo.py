@@ -201,7 +201,7 @@ print(json.dumps([float(x) for x in trained(LEARNING, 5, mesh)[1]["ppo/value_los
     [
         ({"num_minibatches": 5}, "does not divide the 8 × 3 = 24 steps"),
         ({"num_envs": 0}, "PPO.num_envs is 0; it must be at least 1"),
-        ({"discount": 1.5}, r"PPO.discount is 1.5; it must lie in \[0, 1\]"),
+        ({"discount": 1.5}, r"PPO.discount is 1.5; it must be at least 0 and at most 1"),
         ({"clip": 0.0}, "PPO.clip is 0.0; it must be above 0"),
         ({"anneal_steps": -1}, "PPO.anneal_steps is -1"),
         ({"normalizer": RestartingNormalizer()}, "PPO.normalizer is RestartingNormalizer, whose statistics restart"),

@@ -52,7 +52,7 @@ def test_overrides_that_would_do_nothing_or_harm_are_refused_with_the_reason(nam
 
 @pytest.mark.parametrize("length", [0, -1, 2.5, True, "10"])
 def test_a_wrong_episode_length_is_refused(length):
-    with pytest.raises(ConfigError, match=r"Playground\.episode_length.*integer.*1"):
+    with pytest.raises(ConfigError, match=r"Playground\.episode_length is .*; it must be .*at least 1.*, or None"):
         Playground("CartpoleBalance", episode_length=length)
 
 

@@ -166,7 +166,7 @@ def test_a_floor_and_a_clip_bound_what_the_policy_sees():
     np.testing.assert_allclose(seen[0], [1.0, 0.1 / spread], rtol=1e-2)
     np.testing.assert_allclose(seen[1], [0.25, 0.025], rtol=1e-2)
     np.testing.assert_allclose(seen[2], [0.1, 0.1], rtol=1e-6)
-    with pytest.raises(ConfigError, match=r"floor is -1.0 and .clip is 0.0"):
+    with pytest.raises(ConfigError, match=r"RestartingNormalizer.floor is -1.0; it must be at least 0"):
         RestartingNormalizer(floor=-1.0)
 
 

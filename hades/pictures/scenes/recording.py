@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from hades.algorithms.keys import Purpose, Stream, purpose_key, stream_key
+from hades.algorithms.keys import Purpose, Stream, purpose_key, root_key, stream_key
 from hades.environments.base import Environment
 from hades.environments.rollout import record_episode_keeping
 from hades.pictures.scenes.draw import can_draw, draw
@@ -90,7 +90,7 @@ class Episode:
 def record(policy: Actor, seed: int = 0) -> Episode:
     """Play one episode on report keys; it is the first one, not one that was chosen."""
     env = policy.environment
-    key = purpose_key(stream_key(jax.random.key(seed), Stream.REPORT), Purpose.EPISODES)
+    key = purpose_key(stream_key(root_key(seed), Stream.REPORT), Purpose.EPISODES)
     keep = env.pose if isinstance(env, HasBodies) else lambda state: None
     play = jax.jit(lambda k: record_episode_keeping(k, env, policy.act, keep))
     steps, actions, observations, poses = jax.tree.map(np.asarray, play(key))

@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 
 from hades import registry
 from hades.data.dataset import DistilledDataset
-from hades.errors import ConfigError, offer
+from hades.errors import ConfigError, offer, shown
+from hades.fields import Positive, checks_fields
 from hades.inner.base import InnerLearner
 from hades.policies.base import Policy
 from hades.policies.mlp import MLP
@@ -41,6 +42,7 @@ class Cell:
     learner: InnerLearner
 
 
+@checks_fields
 @dataclasses.dataclass(frozen=True)
 class Grid:
     """The axes of a grid and their values. Every axis but `policies` needs a value.
@@ -62,10 +64,10 @@ class Grid:
     widths: tuple[int, ...] = (32, 64, 128, 256)
     depths: tuple[int, ...] = (1, 2, 3)
     activations: tuple[str, ...] = ("tanh", "relu", "gelu")
-    learning_rates: tuple[float, ...] = (1 / 3, 1.0, 3.0)
-    num_updates: tuple[float, ...] = (1.0,)
+    learning_rates: tuple[Positive, ...] = (1 / 3, 1.0, 3.0)
+    num_updates: tuple[Positive, ...] = (1.0,)
     optimizers: tuple[str, ...] = (ORIGINAL,)
-    init_scales: tuple[float, ...] = (1.0,)
+    init_scales: tuple[Positive, ...] = (1.0,)
     learners: tuple[str, ...] = (ORIGINAL,)
     acting: tuple[str, ...] = (ORIGINAL,)
     policies: tuple[Policy, ...] = ()
@@ -74,14 +76,11 @@ class Grid:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            values = tuple(getattr(self, field.name))
-            object.__setattr__(self, field.name, values)
+            values = getattr(self, field.name)
             if not values and field.name != "policies":
                 raise ConfigError(f"Grid.{field.name} is empty, so the grid is: give it at least one value.")
             if len(set(values)) < len(values):
-                raise ConfigError(f"Grid.{field.name} is {values}, with a value twice: it would count twice.")
-            if field.name in self.FACTORS and not all(0 < value < float("inf") for value in values):
-                raise ConfigError(f"Grid.{field.name} is {values}; its values are factors and must be positive.")
+                raise ConfigError(f"Grid.{field.name} is {shown(values)}, with a value twice: it would count twice.")
 
     def cells(self, dataset: DistilledDataset) -> tuple[Cell, ...]:
         """The recipes of the grid, in the order of the axes, with fresh initial policies for every training (HaDES-R).
@@ -113,8 +112,8 @@ class Grid:
             values, same = getattr(self, axis), 1.0 if axis in self.FACTORS else ORIGINAL
             if values != (same,) and field not in learner.field_names():
                 raise ConfigError(
-                    f"Grid.{axis} is {values}, but {type(learner).__name__} has no {field} to change: give the axis "
-                    f"the one value {same!r}."
+                    f"Grid.{axis} is {shown(values)}, but {type(learner).__name__} has no {field} to change: give the "
+                    f"axis the one value {same!r}."
                 )
 
     def _networks(self, original: Policy) -> Iterator[tuple[dict[str, Any], Policy]]:
@@ -217,8 +216,9 @@ def _value(axis: str, word: str) -> Any:
         if axis in ("widths", "depths"):
             return int(word)
         if axis in Grid.FACTORS:
-            return float(Fraction(word))
+            numerator, _, denominator = word.partition("/")
+            return float(numerator) / float(denominator or 1)
     except (ValueError, ZeroDivisionError):
         what = "a factor such as 3, 0.5 or 1/3" if axis in Grid.FACTORS else "an integer"
-        raise ConfigError(f'Grid.{axis}: "{word}" is not {what}.') from None
+        raise ConfigError(f"Grid.{axis}: {shown(word)} is not {what}.") from None
     return parse_policy(word) if axis == "policies" else word

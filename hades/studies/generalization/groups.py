@@ -19,7 +19,7 @@ import numpy as np
 from flax import struct
 from jax import Array
 
-from hades.algorithms.keys import Purpose, Stream, purpose_key, stream_key
+from hades.algorithms.keys import Purpose, Stream, purpose_key, root_key, stream_key
 from hades.algorithms.playing import is_usable, map_chunks
 from hades.contracts import single_precision
 from hades.data.dataset import DistilledDataset
@@ -129,7 +129,7 @@ class _Measurement:
 
     def __init__(self, dataset: DistilledDataset, num_inits: int, num_episodes: int, seed: int):
         self._dataset, self._num_inits, self._num_episodes = dataset, num_inits, num_episodes
-        self._key = stream_key(jax.random.key(seed), Stream.REPORT)
+        self._key = stream_key(root_key(seed), Stream.REPORT)
         self._known: dict[tuple[type, Policy], Params] = {}
         self._lock = threading.Lock()
 

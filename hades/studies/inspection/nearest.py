@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hades.algorithms.keys import Purpose, Stream, purpose_key, stream_key
+from hades.algorithms.keys import Purpose, Stream, purpose_key, root_key, stream_key
 from hades.data.dataset import DistilledDataset
 from hades.environments.rollout import RunningAct, random_policy
 from hades.errors import ConfigError
@@ -114,7 +114,7 @@ def measure_nearest(
             f"{num_inits} policy with {num_episodes} episode leaves no other episode to compare with: play at least "
             "two (num_inits, num_episodes)."
         )
-    key = purpose_key(stream_key(jax.random.key(seed), Stream.REPORT), Purpose.EPISODES)
+    key = purpose_key(stream_key(root_key(seed), Stream.REPORT), Purpose.EPISODES)
     policies = [train_policy(dataset, seed + i) for i in range(num_inits)]
     params = jax.tree.map(lambda *leaves: jnp.stack(leaves * 2), *(policy.params for policy in policies))
     is_random = jnp.arange(2 * num_inits) >= num_inits  # in one program with the trained ones: compiled once
