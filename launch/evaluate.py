@@ -8,7 +8,6 @@ A file is measured as its own returns were: over whole episodes, or by the proto
 fixed window of the released npz files.
 """
 
-import importlib
 import json
 import time
 
@@ -18,7 +17,7 @@ from hades.data.files import write_bytes
 from hades.fitness.episodic_return import EpisodicReturn
 from hades.policy.published import load_any_dataset, remeasured_text
 from hades.policy.trained_policy import evaluate_dataset, parse_policy
-from hades.runs.command_line import start
+from hades.runs.command_line import import_modules, start
 
 DATASET = flags.DEFINE_string("dataset", None, "A dataset file, or a released npz file with its index beside it.")
 INITS = flags.DEFINE_integer("num_inits", 64, "Policies to train.", lower_bound=1)
@@ -35,8 +34,7 @@ OUTPUT = flags.DEFINE_string("output", None, "Also write the figures into this J
 def main() -> int:
     if DATASET.value is None:
         raise app.UsageError("give --dataset")
-    for module in IMPORTS.value:
-        importlib.import_module(module)
+    import_modules(IMPORTS.value)
     dataset = load_any_dataset(DATASET.value)
     asked = {
         "policy": parse_policy(POLICY.value) if POLICY.value else None,

@@ -5,13 +5,12 @@ python launch/export_dataset.py --workdir=runs/f --output=f.safetensors --embed_
 python launch/export_dataset.py --dataset=cartpole.safetensors
 """
 
-import importlib
 import json
 
 from absl import app, flags
 
 from hades.data.dataset import load_dataset
-from hades.runs.command_line import start
+from hades.runs.command_line import import_modules, start
 from hades.runs.export import export_dataset
 
 WORKDIR = flags.DEFINE_string("workdir", None, "A run's work directory, finished or not.")
@@ -22,8 +21,7 @@ IMPORTS = flags.DEFINE_multi_string("import_module", [], "A module that register
 
 
 def main() -> int:
-    for module in IMPORTS.value:
-        importlib.import_module(module)
+    import_modules(IMPORTS.value)
     if DATASET.value is not None:
         dataset = load_dataset(DATASET.value)
         print(json.dumps(dict(dataset.metadata), indent=1, sort_keys=True))

@@ -7,13 +7,12 @@ hades-inspect --workdir=runs/demo
 Writes reading.json, and report.html with what it says, into the folder. Given a dataset, the folder also gets a copy.
 """
 
-import importlib
 import time
 
 from absl import app, flags
 
 from hades.report.report import write_report
-from hades.runs.command_line import start
+from hades.runs.command_line import import_modules, start
 from hades.studies.inspection.numbers import Inspection, inspect_dataset
 from hades.studies.inspection.prepare import prepare_dataset
 
@@ -29,8 +28,7 @@ IMPORTS = flags.DEFINE_multi_string("import_module", [], "A module that register
 def main() -> int:
     if WORKDIR.value is None:
         raise app.UsageError("give --workdir (and --dataset, unless it is the folder of a run)")
-    for module in IMPORTS.value:
-        importlib.import_module(module)
+    import_modules(IMPORTS.value)
     began = time.monotonic()
 
     def say(text: str) -> None:

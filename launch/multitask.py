@@ -5,13 +5,12 @@ python launch/multitask.py --dataset=cartpole-hades-r-d2 --dataset=acrobot-hades
 Every pair is merged, and all of them together. A dataset is a file, a name of the zoo or a released npz.
 """
 
-import importlib
 from pathlib import Path
 
 from absl import app, flags
 
 from hades.policy.trained_policy import parse_policy
-from hades.runs.command_line import print_files, start
+from hades.runs.command_line import import_modules, print_files, start
 from hades.runs.progress import ProgressReport
 from hades.studies.generalization.many_datasets import load_datasets
 from hades.studies.tasks.numbers import merge_all, multitask
@@ -34,8 +33,7 @@ PROGRESS = flags.DEFINE_bool("progress", True, "Show progress.")
 def main() -> int:
     if len(DATASETS.value) < 2 or WORKDIR.value is None:
         raise app.UsageError("give --dataset at least twice, and --workdir")
-    for module in IMPORTS.value:
-        importlib.import_module(module)
+    import_modules(IMPORTS.value)
     datasets = load_datasets(DATASETS.value)
     policy = parse_policy(POLICY.value) if POLICY.value else None
     if DRY_RUN.value:

@@ -38,6 +38,28 @@ SAME_REQUEST_SECONDS = 2.0
 """A scheduler may signal a process and its parent, who passes it on: within this time it is one request."""
 
 
+class Stopped(KeyboardInterrupt):
+    """A program was asked to stop while no run was computing: nothing is lost."""
+
+
+def take_over(*numbers: int) -> None:
+    """In a program's own process, outside of a run: the first of these signals raises `Stopped`, others do nothing."""
+
+    def stop(number: int, frame: object) -> None:
+        ignore_all()
+        raise Stopped
+
+    for number in numbers:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, stop)
+
+
+def ignore_all() -> None:
+    """In a program's own process, which only has to exit: no signal takes the place of its status."""
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+
+
 @contextlib.contextmanager
 def handled(handle: Callable[[int], None]) -> Iterator[None]:
     """While inside, each of the STOPPING signals calls a function with its number; those that nohup ignores do not.
@@ -55,7 +77,9 @@ def handled(handle: Callable[[int], None]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def stop_requests(is_saved: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
-    """While inside, signals ask for a stop; a second one raises KeyboardInterrupt, or ends a process that cannot.
+    """While inside, signals ask for a stop; a second Ctrl-C raises KeyboardInterrupt, or ends a process that cannot.
+
+    Schedulers repeat SIGTERM, and mean the same.
 
     Args:
         is_saved: whether a checkpoint on disk holds all that was done.
@@ -69,14 +93,19 @@ def stop_requests(is_saved: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
     requested: list[float] = []
 
     def handle(number: int) -> None:
-        del number
         if not requested:
             requested.append(time.monotonic())
-        elif time.monotonic() - requested[0] > SAME_REQUEST_SECONDS:
+        elif len(requested) == 1 and _insists(number, requested[0]):
+            requested.append(time.monotonic())  # it is raised once, however often the key is pressed
             raise KeyboardInterrupt
 
     with handled(handle), _watching(is_saved):
         yield lambda: bool(requested)
+
+
+def _insists(number: int, asked: float) -> bool:
+    """Whether a signal after a first request means: at once."""
+    return number == signal.SIGINT and time.monotonic() - asked > SAME_REQUEST_SECONDS
 
 
 @contextlib.contextmanager
@@ -108,7 +137,7 @@ def _watch(reading: int, left: threading.Event, is_saved: Callable[[], bool]) ->
             if number in STOPPING and not first:
                 first, asked = number, time.monotonic()
                 notice(f"\n{signal.Signals(first).name}: saving after the current block …")
-            elif number in STOPPING and time.monotonic() - asked > SAME_REQUEST_SECONDS and not left.wait(1.0):
+            elif _insists(number, asked) and not left.wait(1.0):
                 notice("\nStopped at once. Run the same command again to continue from the last checkpoint.")
                 os._exit(PROCESS_LOST)
         if first == signal.SIGTERM and time.monotonic() - asked > GRACE_SECONDS and is_saved():
