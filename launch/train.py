@@ -6,8 +6,6 @@ python launch/train.py --config=freeway_hades_f_laptop --dry_run
 python launch/train.py --config=cartpole_hades_r --workdir=runs/two --processes=2 --host_devices=2
 """
 
-import signal
-
 from absl import app, flags
 
 from hades.costs.plan import describe_plan
@@ -20,7 +18,7 @@ from hades.runs.gin_config import config_names, load_experiment, operative_confi
 from hades.runs.loop import run as run_experiment
 from hades.runs.processes import first_does
 from hades.runs.result import RunResult
-from hades.runs.signals import FINISHED, INTERRUPTED, take_over
+from hades.runs.signals import FINISHED, INTERRUPTED, end_at_once
 from hades.runs.workdir import WorkDir
 
 CONFIG = flags.DEFINE_string("config", None, f"A gin file, or one of: {', '.join(config_names())}.")
@@ -43,7 +41,7 @@ def main() -> int:
         return FINISHED
     if WORKDIR.value is None:
         raise app.UsageError("give --workdir (or --dry_run)")
-    take_over(signal.SIGTERM, signal.SIGHUP)
+    end_at_once()
     directory = WorkDir(WORKDIR.value)
     return process_flags.in_processes(lambda: train(directory), check=load)
 

@@ -17,7 +17,7 @@ from hades.errors import ConfigError, HadesError, notice
 from hades.machines.preparation import stay_off_accelerators
 from hades.machines.supervisor import WORKER, Worker, supervise
 from hades.runs.processes import Meeting, UnreachableError, join
-from hades.runs.signals import FAILED, INTERRUPTED, PROCESS_LOST, Stopped
+from hades.runs.signals import FAILED, PROCESS_LOST
 
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "Join the processes that a TPU pod, GKE, Slurm or Open MPI started."
@@ -107,8 +107,6 @@ def _as_worker(work: Callable[[], int]) -> int:
         _leave(f"hades: {error}", PROCESS_LOST)
     except HadesError as error:
         _leave(f"hades: {error}", FAILED)
-    except Stopped:
-        _leave("hades: Stopped.", INTERRUPTED)
     except KeyboardInterrupt:
         _leave("hades: Stopped at once. The same command continues from the last checkpoint.", PROCESS_LOST)
     except Exception as error:

@@ -20,6 +20,7 @@ from hades import registry
 from hades.algorithms.keys import Purpose, Stream, indexed_keys, purpose_key, stream_key
 from hades.algorithms.playing import map_chunks, map_policies, play_tasks, sequential
 from hades.data.dataset import DistilledDataset
+from hades.devices import check_devices
 from hades.environments.base import Environment
 from hades.errors import ConfigError, DatasetError
 from hades.fitness.base import Fitness
@@ -73,9 +74,10 @@ def train_policy(dataset: DistilledDataset, seed: int = 0, **changes: Any) -> Tr
         **changes: fields of the recipe to change, such as `policy=MLP(width=256)` or `learning_rate=0.01`.
 
     Raises:
-        ConfigError: for an unknown field.
+        ConfigError: for an unknown field, or where JAX has no device.
         DatasetError: when the initial weights of a HaDES-F dataset cannot be rebuilt here.
     """
+    check_devices()
     learner = changed_learner(dataset, changes)
     key = stream_key(jax.random.key(seed), Stream.REPORT)
     init = initial_policies(dataset, learner, purpose_key(key, Purpose.INITS), 1)
@@ -134,6 +136,7 @@ def evaluate_dataset(
         ConfigError: for an unknown field, or where a policy completed no episode under the protocol.
         DatasetError: when the initial weights of a HaDES-F dataset cannot be rebuilt here.
     """
+    check_devices()
     learner, env, state = changed_learner(dataset, changes), dataset.environment, normalizer_state(dataset)
     protocol = protocol or dataset.protocol or EpisodicReturn(num_episodes)
     protocol.check(env.spec)

@@ -2,7 +2,6 @@
 
 import importlib
 import logging
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,12 +9,13 @@ from pathlib import Path
 from absl import app, flags
 from absl import logging as absl_logging
 
+from hades import devices
 from hades.errors import ConfigError, HadesError, notice
 from hades.runs import terminal
 from hades.runs.compilation_cache import enable_compilation_cache
 from hades.runs.gin_config import announce_imports
 from hades.runs.jax_internals import BACKEND_LOGGER
-from hades.runs.signals import FAILED, INTERRUPTED, PROCESS_LOST, Stopped, ignore_all, take_over
+from hades.runs.signals import FAILED, KILLED, ignore_all, interrupt_once
 
 
 def print_files(files: Mapping[str, Path]) -> None:
@@ -39,10 +39,18 @@ def import_modules(names: Sequence[str]) -> None:
             raise ConfigError(f"--import_module={name} cannot be imported: {error}.") from error
 
 
+def _with_devices(main: Callable[[], int | None]) -> int | None:
+    try:
+        return main()
+    except Exception as error:
+        devices.explain(error)
+        raise
+
+
 def start(module: str, main: Callable[[], int | None]) -> None:
     """Parse the flags of `module` and run its `main`.
 
-    An error of ours ends the program with its text and status 1, and a request to stop with status 75.
+    An error of ours ends the program with its text and status 1, and Ctrl-C without a traceback.
     """
     terminal.prepare()
     sys.modules["__main__"].__doc__ = sys.modules[module].__doc__
@@ -55,19 +63,16 @@ def start(module: str, main: Callable[[], int | None]) -> None:
         if len(argv) > 1:
             raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
         try:
-            take_over(signal.SIGINT)
+            interrupt_once()
             enable_compilation_cache()
             absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax reports each of its steps at INFO
-            return main()
+            return _with_devices(main)
         except HadesError as error:
             notice(f"\nhades: {error}")
             return FAILED
-        except Stopped:
-            notice("\nhades: Stopped.")
-            return INTERRUPTED
         except KeyboardInterrupt:
-            notice("\nhades: Stopped at once. Run the same command again to continue from the last checkpoint.")
-            return PROCESS_LOST
+            notice("\nhades: Stopped at once.")
+            return KILLED
         finally:
             ignore_all()
 

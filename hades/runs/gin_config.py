@@ -19,7 +19,7 @@ from typing import TextIO
 import gin
 
 import hades
-from hades import errors, registry
+from hades import devices, errors, registry
 from hades.errors import ConfigError, HadesError, notice, offer, require
 from hades.registry import gin_internals
 from hades.runs.experiment import Experiment
@@ -79,6 +79,7 @@ def load_experiment(config: str, bindings: Sequence[str] = ()) -> Experiment:
     except HadesError as error:
         raise _hades_class(error)(_plain(str(error))) from None
     except Exception as error:  # gin raises ValueError, TypeError, SyntaxError, RuntimeError, ImportError, OSError …
+        devices.explain(error)
         raise ConfigError(_explain(error, path, bindings)) from error
 
 

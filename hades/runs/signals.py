@@ -5,12 +5,15 @@ long and nothing would be lost, because the last state is on disk, the process e
 """
 
 import contextlib
+import math
 import os
 import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from hades.errors import notice
 
@@ -21,6 +24,8 @@ INTERRUPTED = 75
 """A signal asked for a stop and everything is saved: the same command continues (EX_TEMPFAIL of sysexits.h)."""
 PROCESS_LOST = 76
 """A process of the run died or was killed: the same command continues from the last checkpoint."""
+KILLED = 128 + signal.SIGINT
+"""A second Ctrl-C, or the first where there is nothing to save: as a shell reports a process that SIGINT ended."""
 
 RESTARTABLE = (INTERRUPTED, PROCESS_LOST)
 
@@ -38,26 +43,59 @@ SAME_REQUEST_SECONDS = 2.0
 """A scheduler may signal a process and its parent, who passes it on: within this time it is one request."""
 
 
-class Stopped(KeyboardInterrupt):
-    """A program was asked to stop while no run was computing: nothing is lost."""
+def end_at_once() -> None:
+    """In a program that makes one run: outside of it, a signal ends the process as one that may continue."""
+
+    def end(number: int, frame: object) -> None:
+        if not _Request.goes_on():
+            with contextlib.suppress(OSError):
+                os.write(2, b"\nhades: Stopped.\n")  # a signal may interrupt a print
+            os._exit(INTERRUPTED)
+
+    _set(end, *STOPPING)
 
 
-def take_over(*numbers: int) -> None:
-    """In a program's own process, outside of a run: the first of these signals raises `Stopped`, others do nothing."""
+def interrupt_once() -> None:
+    """In a program: Ctrl-C raises KeyboardInterrupt, and does not raise another one while that is handled."""
 
-    def stop(number: int, frame: object) -> None:
-        ignore_all()
-        raise Stopped
+    def interrupt(number: int, frame: object) -> None:
+        if not _Request.goes_on():
+            raise KeyboardInterrupt
 
-    for number in numbers:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, stop)
+    def swallowed(error: Any) -> None:
+        if error.exc_type is not KeyboardInterrupt:
+            sys.__unraisablehook__(error)
+            return
+        # It came where nothing can be raised, such as JAX's part of a garbage collection: it comes again.
+        _Request.at = -math.inf
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    sys.unraisablehook = swallowed
+    _set(interrupt, signal.SIGINT)
 
 
 def ignore_all() -> None:
-    """In a program's own process, which only has to exit: no signal takes the place of its status."""
-    for number in STOPPING:
-        signal.signal(number, signal.SIG_IGN)
+    """In a program that only has to exit: no signal takes the place of its status."""
+    _set(signal.SIG_IGN, *STOPPING)
+
+
+def _set(handler: Callable[[int, object], None] | signal.Handlers, *numbers: int) -> None:
+    """Handle signals, except those that nohup ignores."""
+    for number in numbers:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+class _Request:
+    """The last signal that asked a run of this process to stop."""
+
+    at = -math.inf
+
+    @classmethod
+    def goes_on(cls) -> bool:
+        """Whether a signal that arrives now repeats it."""
+        previous, cls.at = cls.at, time.monotonic()
+        return cls.at - previous < SAME_REQUEST_SECONDS
 
 
 @contextlib.contextmanager
@@ -93,6 +131,7 @@ def stop_requests(is_saved: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
     requested: list[float] = []
 
     def handle(number: int) -> None:
+        _Request.at = time.monotonic()
         if not requested:
             requested.append(time.monotonic())
         elif len(requested) == 1 and _insists(number, requested[0]):

@@ -35,7 +35,8 @@ def _lossy(stream: TextIO | None, number: int) -> TextIO:
     settings: dict[str, Any] = {"encoding": "utf-8"}
     if stream is not None:
         settings = {name: getattr(stream, name) for name in ("encoding", "line_buffering", "write_through")}
-    return io.TextIOWrapper(io.BufferedWriter(_LossyFile(number, "w", closefd=False)), errors="replace", **settings)
+    # Without a BufferedWriter: it refuses what a signal handler prints while the program prints.
+    return io.TextIOWrapper(_LossyFile(number, "w", closefd=False), errors="replace", **settings)
 
 
 class _LossyFile(io.FileIO):
@@ -44,12 +45,15 @@ class _LossyFile(io.FileIO):
     _is_known = False
 
     def write(self, data: Any) -> int:
+        left = memoryview(data)
         try:
-            while (written := super().write(data)) is None:  # another program made the terminal non-blocking
-                select.select([], [self], [])
-            return written
+            while len(left):
+                written = super().write(left)
+                if written is None:  # another program made the terminal non-blocking
+                    select.select([], [self], [])
+                left = left[written or 0 :]
         except OSError as error:
             if error.errno != errno.EPIPE and self.fileno() != 2 and not self._is_known:
                 self._is_known = True
                 notice(f"\nhades: What is printed is lost from here on: {error.strerror}.")
-            return len(data)
+        return len(data)
