@@ -3,6 +3,7 @@
 import dataclasses
 
 from hades.algorithms.base import Algorithm
+from hades.devices import check_devices
 from hades.errors import ConfigError
 from hades.registry import register
 
@@ -50,6 +51,7 @@ class Experiment:
                 raise ConfigError(f"Experiment.{name} is {getattr(self, name)}; it must be at least 1.")
         if not 0 <= self.seed < 2**32:
             raise ConfigError(f"Experiment.seed is {self.seed}; it must lie in [0, 2³²).")
+        check_devices()  # what an algorithm says of itself, it finds out by JAX
         if not isinstance(self.algorithm, Algorithm):
             raise ConfigError(
                 f"Experiment.algorithm is {self.algorithm!r}, which is no Algorithm: give an instance, such as "

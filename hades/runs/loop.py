@@ -17,7 +17,6 @@ import numpy as np
 from hades import registry
 from hades.algorithms.base import Solution, State
 from hades.algorithms.keys import Stream
-from hades.devices import check_devices
 from hades.errors import NonFiniteFitnessError
 from hades.policy.statistics import ReturnSummary, summarize_evaluation
 from hades.policy.versions import library_versions
@@ -61,12 +60,11 @@ def run(experiment: Experiment, workdir: str | Path, *, progress: bool = True, c
         The result; `interrupted` where a signal ended it early, after a checkpoint.
 
     Raises:
-        ConfigError: when JAX has no device, or the devices cannot share a generation evenly.
+        ConfigError: when the devices cannot share a generation evenly.
         CheckpointError: when the directory is in use or holds another configuration, or no checkpoint in it is usable.
         ProcessError: when the processes of the run differ in their configuration or do not share the directory.
         NonFiniteFitnessError: when three generations in a row had no finite fitness.
     """
-    check_devices()
     processes.compare([registry.describe(experiment), library_versions()])
     experiment.algorithm.check_devices(jax.device_count())
     directory = WorkDir(workdir)

@@ -87,7 +87,7 @@ def _set(handler: Callable[[int, object], None] | signal.Handlers, *numbers: int
 
 
 class _Request:
-    """The last signal that asked a run of this process to stop."""
+    """The last signal that asked this process to stop."""
 
     at = -math.inf
 
@@ -104,11 +104,16 @@ def handled(handle: Callable[[int], None]) -> Iterator[None]:
 
     Only the main thread can handle signals: in another one nothing changes.
     """
+
+    def note(number: int, frame: object) -> None:
+        _Request.at = time.monotonic()
+        handle(number)
+
     with contextlib.ExitStack() as stack:
         if threading.current_thread() is threading.main_thread():
             for number in STOPPING:
                 if signal.getsignal(number) != signal.SIG_IGN:
-                    previous = signal.signal(number, lambda number, frame: handle(number))
+                    previous = signal.signal(number, note)
                     stack.callback(signal.signal, number, previous)
         yield
 
@@ -131,7 +136,6 @@ def stop_requests(is_saved: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
     requested: list[float] = []
 
     def handle(number: int) -> None:
-        _Request.at = time.monotonic()
         if not requested:
             requested.append(time.monotonic())
         elif len(requested) == 1 and _insists(number, requested[0]):
