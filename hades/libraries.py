@@ -15,6 +15,6 @@ def unchanged() -> Iterator[None]:
     finally:
         for handler in [one for one in logging.root.handlers if one not in handlers]:
             logging.root.removeHandler(handler)
-        for name in os.environ.keys() - environment.keys():
-            del os.environ[name]
-        os.environ.update(environment)
+        for name in {name for name, _ in os.environ.items() ^ environment.items()}:
+            os.environ.pop(name, None)
+            os.environ.update({name: environment[name]} if name in environment else {})
