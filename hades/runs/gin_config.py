@@ -51,7 +51,7 @@ def find_config(config: str) -> Path:
     known = config_names()
     shipped = config_root() / "runs" / f"{config}.gin"  # before a file of that name in the current folder
     for path in (*([shipped] if config in known else []), Path(os.path.expanduser(config))):
-        if path.is_file():
+        if os.path.isfile(path):  # unlike Path.is_file, it says no to a name that is too long
             return path
     raise ConfigError(f'There is no config "{config}". {offer(config, known)} Or give a path.')
 
@@ -104,7 +104,7 @@ def find_include(name: str, config: Path) -> Path:
     """
     folder, root = config.parent, config_root()
     for path in (folder / name, root / name):
-        if path.is_file():
+        if os.path.isfile(path):
             return path
     known = [
         *(path.name for path in folder.glob("*.gin")),
@@ -126,7 +126,7 @@ class _Files:
     @contextmanager
     def read(self, name: str) -> Iterator[TextIO]:
         path = find_include(name, self._stack[-1])
-        require(path not in self._stack[1:], f"{path} includes itself.")
+        require(not any(path.samefile(above) for above in self._stack[1:]), f"{path} includes itself.")
         self._stack.append(path)
         try:
             with path.open(encoding="utf-8") as file:

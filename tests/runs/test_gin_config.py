@@ -22,6 +22,7 @@ WRONG = {
     "SNES.population_size = 2.5": "SNES.population_size is 2.5; it must be an integer",
     "import nothing_here": "No module named 'nothing_here'",
     "include 'nofile.gin'": 'mine.gin includes "nofile.gin", which is neither in .* nor in .*configs/gin',
+    f"include '{'a' * 300}'": "which is neither in",
     "include 'snes.gin'": "The nearest names: .*outer/snes.gin",
     "SNES.sigma = ": "Unable to parse value",
 }
@@ -65,6 +66,8 @@ def test_bindings_do_not_leak_into_the_next_config(config: str) -> None:
 def test_an_unknown_config_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r'"cartpol_hades_r".*"cartpole_hades_r"'):
         find_config("cartpol_hades_r")
+    with pytest.raises(ConfigError, match="There is no config"):
+        find_config("a" * 300)
     assert "smoke" in config_names()
 
 
@@ -104,7 +107,7 @@ def test_an_include_is_looked_up_beside_its_file_first(tmp_path: Path, monkeypat
 
 def test_a_config_that_includes_itself_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.gin").write_text("include 'b.gin'\n")
-    (tmp_path / "b.gin").write_text("include 'a.gin'\n")
+    (tmp_path / "b.gin").write_text(f"include '../{tmp_path.name}/a.gin'\n")
     with pytest.raises(ConfigError, match=r"a\.gin includes itself"):
         load_experiment(str(tmp_path / "a.gin"))
 
