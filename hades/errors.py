@@ -12,7 +12,7 @@ class HadesError(Exception):
     """Base of the errors that launchers print without a traceback. Its message is safe to print, whatever it quotes."""
 
     def __init__(self, message: object = ""):
-        super().__init__(shown(str(message), LONGEST_MESSAGE, keep="\n"))
+        super().__init__(printable(str(message), LONGEST_MESSAGE, keep="\n"))
 
 
 class ConfigError(HadesError, ValueError):

@@ -1,1 +1,9 @@
 """Programs: parse flags, call hades, print where the result lies."""
+
+import sys
+from pathlib import Path
+
+from hades.runs.terminal import prepare
+
+if Path(sys.argv[0]).name.startswith("hades-"):  # a console script, which imports this package first
+    prepare()

@@ -16,8 +16,7 @@ from hades.data.files import write_bytes
 from hades.fitness.episodic_return import EpisodicReturn
 from hades.policy.published import load_any_dataset, remeasured_text
 from hades.policy.trained_policy import evaluate_dataset, parse_policy
-from hades.registry import import_components
-from hades.runs.command_line import start
+from hades.runs.command_line import import_modules, start
 from hades.text import json_text
 
 DATASET = flags.DEFINE_string("dataset", None, "A dataset file, or a released pickle or npz file.")
@@ -35,7 +34,7 @@ OUTPUT = flags.DEFINE_string("output", None, "Also write the figures into this J
 def main() -> int:
     if DATASET.value is None:
         raise app.UsageError("give --dataset")
-    import_components(IMPORTS.value)
+    import_modules(IMPORTS.value)
     dataset = load_any_dataset(DATASET.value)
     asked = {
         "policy": parse_policy(POLICY.value) if POLICY.value else None,

@@ -8,8 +8,7 @@ python launch/export_dataset.py --dataset=cartpole.safetensors
 from absl import app, flags
 
 from hades.data.dataset import load_dataset
-from hades.registry import import_components
-from hades.runs.command_line import start
+from hades.runs.command_line import import_modules, start
 from hades.runs.export import export_dataset
 from hades.text import json_text
 
@@ -21,7 +20,7 @@ IMPORTS = flags.DEFINE_multi_string("import_module", [], "A module that register
 
 
 def main() -> int:
-    import_components(IMPORTS.value)
+    import_modules(IMPORTS.value)
     if DATASET.value is not None:
         dataset = load_dataset(DATASET.value)
         print(json_text(dataset.metadata, indent=1, sort_keys=True))

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from absl import app, flags
 
-from hades.registry import import_components
-from hades.runs.command_line import print_files, start
+from hades.runs.command_line import import_modules, print_files, start
 from hades.runs.progress import ProgressReport
 from hades.studies.generalization.grid import parse_grid
 from hades.studies.generalization.groups import count_programs
@@ -45,7 +44,7 @@ PROGRESS = flags.DEFINE_bool("progress", True, "Show progress.")
 def main() -> int:
     if not DATASETS.value or WORKDIR.value is None:
         raise app.UsageError("give --dataset and --workdir")
-    import_components(IMPORTS.value)
+    import_modules(IMPORTS.value)
     grid, datasets = parse_grid({axis: flag.value for axis, flag in AXES.items()}), load_datasets(DATASETS.value)
     for name, dataset in datasets.items():
         learners = [cell.learner for cell in grid.cells(dataset)]

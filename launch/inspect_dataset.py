@@ -11,9 +11,8 @@ import time
 
 from absl import app, flags
 
-from hades.registry import import_components
 from hades.report.report import write_report
-from hades.runs.command_line import start
+from hades.runs.command_line import import_modules, start
 from hades.studies.inspection.numbers import Inspection, inspect_dataset
 from hades.studies.inspection.prepare import prepare_dataset
 
@@ -29,7 +28,7 @@ IMPORTS = flags.DEFINE_multi_string("import_module", [], "A module that register
 def main() -> int:
     if WORKDIR.value is None:
         raise app.UsageError("give --workdir (and --dataset, unless it is the folder of a run)")
-    import_components(IMPORTS.value)
+    import_modules(IMPORTS.value)
     began = time.monotonic()
 
     def say(text: str) -> None:

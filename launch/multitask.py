@@ -10,8 +10,7 @@ from pathlib import Path
 from absl import app, flags
 
 from hades.policy.trained_policy import parse_policy
-from hades.registry import import_components
-from hades.runs.command_line import print_files, start
+from hades.runs.command_line import import_modules, print_files, start
 from hades.runs.progress import ProgressReport
 from hades.studies.generalization.many_datasets import load_datasets
 from hades.studies.tasks.numbers import merge_all, multitask
@@ -34,7 +33,7 @@ PROGRESS = flags.DEFINE_bool("progress", True, "Show progress.")
 def main() -> int:
     if len(DATASETS.value) < 2 or WORKDIR.value is None:
         raise app.UsageError("give --dataset at least twice, and --workdir")
-    import_components(IMPORTS.value)
+    import_modules(IMPORTS.value)
     datasets = load_datasets(DATASETS.value)
     policy = parse_policy(POLICY.value) if POLICY.value else None
     if DRY_RUN.value:

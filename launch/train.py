@@ -18,7 +18,7 @@ from hades.runs.gin_config import config_names, load_experiment, operative_confi
 from hades.runs.loop import run as run_experiment
 from hades.runs.processes import first_does
 from hades.runs.result import RunResult
-from hades.runs.signals import FINISHED, INTERRUPTED
+from hades.runs.signals import FINISHED, INTERRUPTED, end_at_once
 from hades.runs.workdir import WorkDir
 
 CONFIG = flags.DEFINE_string("config", None, f"A gin file, or one of: {', '.join(config_names())}.")
@@ -44,6 +44,7 @@ def main() -> int:
         return FINISHED
     if WORKDIR.value is None:
         raise app.UsageError("give --workdir (or --dry_run)")
+    end_at_once()
     directory = WorkDir(WORKDIR.value)
     return process_flags.in_processes(lambda: train(directory), check=load)
 

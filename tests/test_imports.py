@@ -11,6 +11,8 @@ LAYERS = {
     "errors": 0,
     "types": 1,
     "contracts": 1,
+    "devices": 1,
+    "libraries": 1,
     "text": 1,
     "fields": 1,
     "optimizers": 2,

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from types import ModuleType
 
+import gin
 import jaxlib
 import pytest
 import tensorstore
@@ -74,18 +75,21 @@ def test_gin_words_its_errors_as_it_did(line: str, pattern: re.Pattern[str], gro
     assert found.groups() == groups
 
 
-def test_gin_reads_files_and_packages_as_it_did() -> None:
-    import gin
-
-    gin.add_config_file_search_path(str(ROOT / "configs" / "gin"))
-    readers = gin.config._FILE_READERS
-    before = readers[:]
-    assert before[0][0] is open, mend("gin-config")
-    with gin_internals.files_only():
-        assert readers == before[:1]
-    assert readers == before
+def test_gin_keeps_its_state_where_it_did() -> None:
+    for name in ("_CONFIG", "_OPERATIVE_CONFIG", "_SINGLETONS", "_IMPORTS", "_FILE_READERS", "_LOCATION_PREFIXES"):
+        assert hasattr(gin.config, name), mend("gin-config")
+    assert gin.config._FILE_READERS[0][0] is open, mend("gin-config")
+    assert callable(gin.config._set_config_is_locked), mend("gin-config")
     with pytest.raises(TypeError, match=gin_internals.CALL_NOTE):
         gin.external_configurable(_fail, "failing_on_purpose")()
+
+
+def test_imports_are_read_as_gin_reads_them() -> None:
+    text = (
+        "import one\nfrom two import three\nA.b = @C()\nimport \\\n  four as five\nimport one\nA.b = %d\n=\nimport six"
+    )
+    assert gin_internals.imported_modules(text) == ["one", "two.three", "four"]
+    assert gin_internals.imported_modules("from __gin__ import dynamic_registration") == []
 
 
 def _fail() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 from jax import Array
 
+from hades.devices import check_devices
 from hades.environments.base import Environment, EnvState, NumSteps
 from hades.environments.physics import body_info, first_state, guarded_step, quiet
 from hades.errors import ConfigError, MissingPackageError, offer
@@ -230,6 +231,7 @@ def _plain(name: str) -> str:
 
 
 def _brax() -> Any:
+    check_devices()
     with quiet():
         import brax.envs
     return brax.envs

@@ -16,9 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from hades.devices import check_devices
 from hades.environments.base import Environment, EnvState, NumSteps
 from hades.errors import ConfigError, offer, shown
 from hades.fields import Natural, checked
+from hades.libraries import unchanged
 from hades.registry import register
 from hades.types import Box, Discrete, EnvSpec, Key, TimeStep
 
@@ -75,11 +77,16 @@ _ACTION_NAMES = {
 }
 
 
+def _gymnax() -> Any:
+    check_devices()  # the import computes
+    with unchanged():
+        import gymnax
+    return gymnax
+
+
 def env_ids() -> tuple[str, ...]:
     """Every gymnax environment that the adapter offers."""
-    import gymnax
-
-    return tuple(sorted(set(gymnax.registered_envs) - set(EXCLUDED)))
+    return tuple(sorted(set(_gymnax().registered_envs) - set(EXCLUDED)))
 
 
 @register("Environment", "Gymnax")
@@ -171,14 +178,12 @@ class Gymnax(Environment):
 def _make(
     env_id: str, params: tuple[tuple[str, Any], ...], make_options: tuple[tuple[str, Any], ...]
 ) -> tuple[Any, Any]:
-    import gymnax
-
     known = env_ids()
     if env_id not in known:
         raise ConfigError(f'gymnax has no environment "{env_id}". {offer(env_id, known)}')
     try:
         with jax.ensure_compile_time_eval():
-            env, defaults = gymnax.make(env_id, **dict(make_options))
+            env, defaults = _gymnax().make(env_id, **dict(make_options))
     except Exception as error:  # gymnax checks nothing: any error of JAX or Python may come
         raise ConfigError(
             f'gymnax.make("{env_id}") does not take make_options {shown(dict(make_options))}: {error}.'

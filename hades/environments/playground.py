@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from hades.devices import check_devices
 from hades.environments.base import Environment, EnvState, NumSteps
 from hades.environments.physics import body_info, first_state, guarded_step, quiet
 from hades.errors import ConfigError, MissingPackageError, offer
@@ -171,6 +172,7 @@ def _bodies(model: Any, data: Any) -> dict[str, Array]:
 
 
 def _playground() -> Any:
+    check_devices()
     try:
         with quiet():
             import mujoco_playground

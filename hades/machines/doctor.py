@@ -18,6 +18,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
+from hades.devices import REMEDY
 from hades.machines.children import Child
 from hades.text import markdown_table
 
@@ -155,11 +156,7 @@ def version_row(needed: Requirement, installed: str | None) -> Row:
 
 def check_devices() -> list[Row]:
     """JAX's backend, what it runs on, and whether it left an accelerator unused."""
-    remedy = (
-        "Is another process using the accelerator, and does its driver fit? JAX_PLATFORMS=cpu runs without it; "
-        "pip install '.[cuda]' or '.[tpu]' installs its support."
-    )
-    found = probe("devices", timeout=DEVICE_SECONDS, remedy=remedy)
+    found = probe("devices", timeout=DEVICE_SECONDS, remedy=REMEDY)
     kinds = ", ".join(f"{number} × {kind}" for kind, number in found["kinds"].items())
     rows = [Row("devices", Status.OK, f"{found['backend']}: {kinds}")]
     if found["backend"] == "cpu" and (unused := _accelerators()):

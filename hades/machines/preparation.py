@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 
 from hades.errors import require
-from hades.runs.gin_config import config_root, find_config
+from hades.runs.gin_config import config_root, find_config, find_include
 from hades.runs.job import Job
 
 _INCLUDE = re.compile(r"^\s*include\s+(['\"])(.+?)\1", re.MULTILINE)
@@ -23,13 +23,12 @@ def own_config(job: Job) -> Path | None:
     Raises:
         ConfigError: when the file is missing, or includes a file that the machines would not have.
     """
-    if not job.is_file:
-        return None
-    path = find_config(job.config)
-    for _, included in _INCLUDE.findall(path.read_text("utf-8")):
+    path, root = find_config(job.config), config_root().resolve()
+    lines = "\n".join([path.read_text("utf-8") if job.is_file else "", *job.bindings])
+    for _, included in _INCLUDE.findall(lines):
         require(
-            (config_root() / included).is_file(),
+            find_include(included, path).resolve().is_relative_to(root),
             f"{path} includes {included}, a file of this machine that the others do not have. Put its lines into "
             f"{path}; configs that ship with hades may be included.",
         )
-    return path
+    return path if job.is_file else None

@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import socket
 import sys
 import threading
@@ -18,7 +17,7 @@ from hades.errors import ConfigError, HadesError, notice
 from hades.machines.preparation import stay_off_accelerators
 from hades.machines.supervisor import WORKER, Worker, supervise
 from hades.runs.processes import Meeting, UnreachableError, join
-from hades.runs.signals import FAILED, INTERRUPTED, PROCESS_LOST
+from hades.runs.signals import FAILED, PROCESS_LOST
 
 DISTRIBUTED = flags.DEFINE_bool(
     "distributed", False, "Join the processes that a TPU pod, GKE, Slurm or Open MPI started."
@@ -103,10 +102,7 @@ def _as_worker(work: Callable[[], int]) -> int:
     force_devices()
     try:
         join(_meeting())
-        status = work()
-        if status == INTERRUPTED:  # schedulers signal again when the first process has ended: all is saved by then
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        return status
+        return work()
     except UnreachableError as error:
         _leave(f"hades: {error}", PROCESS_LOST)
     except HadesError as error:

@@ -196,8 +196,8 @@ def _from_pickle(path: Path) -> tuple[dict[str, Any], Arrays]:
     num_actions = count * spec.action_space.size if entry["labels"] == "evolved" else 0
     if type(count) is not int or count < 1 or flat.shape != (num_actions + count * spec.obs_size,):
         raise DatasetError(
-            f"{path}: {flat.shape} numbers are not {printable(repr(count), 30)} pairs for {spec.name}, whose observations "
-            f"have {spec.obs_size} entries and whose actions have {spec.action_space.size}."
+            f"{path}: {flat.shape} numbers are not {printable(repr(count), 30)} pairs for {spec.name}, whose "
+            f"observations have {spec.obs_size} entries and whose actions have {spec.action_space.size}."
         )
     states, actions = flat[num_actions:].reshape(count, -1), flat[:num_actions].reshape(count, -1)
     if entry["labels"] == "fixed":

@@ -21,6 +21,7 @@ from hades.algorithms.keys import Purpose, Stream, indexed_keys, purpose_key, ro
 from hades.algorithms.playing import is_usable, map_chunks, map_policies, play_tasks, sequential
 from hades.contracts import single_precision
 from hades.data.dataset import DistilledDataset
+from hades.devices import check_devices
 from hades.environments.base import Environment
 from hades.errors import ConfigError, DatasetError, shown
 from hades.fitness.base import Fitness
@@ -75,9 +76,10 @@ def train_policy(dataset: DistilledDataset, seed: int = 0, **changes: Any) -> Tr
         **changes: fields of the recipe to change, such as `policy=MLP(width=256)` or `learning_rate=0.01`.
 
     Raises:
-        ConfigError: for an unknown field, or where the training diverges.
+        ConfigError: for an unknown field, where the training diverges, or where JAX has no device.
         DatasetError: when the initial weights of a HaDES-F dataset cannot be rebuilt here.
     """
+    check_devices()
     learner = changed_learner(dataset, changes)
     key = stream_key(root_key(seed), Stream.REPORT)
     init = initial_policies(dataset, learner, purpose_key(key, Purpose.INITS), 1)
@@ -146,6 +148,7 @@ def evaluate_dataset(
         ConfigError: for an unknown field, or where a policy completed no episode under the protocol.
         DatasetError: when the initial weights of a HaDES-F dataset cannot be rebuilt here.
     """
+    check_devices()
     learner, env, state = changed_learner(dataset, changes), dataset.environment, normalizer_state(dataset)
     protocol = protocol or dataset.protocol or EpisodicReturn(num_episodes)
     protocol.check(env.spec)

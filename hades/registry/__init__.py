@@ -11,7 +11,7 @@ import importlib.metadata
 import pkgutil
 import threading
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import gin
@@ -223,19 +223,6 @@ def upgraded(value: Any) -> Any:
 def renamed_fields(cls: type | None) -> Mapping[str, str]:
     """Former field names of a component class with today's."""
     return getattr(cls, "renamed", {})
-
-
-def import_components(modules: Iterable[str]) -> None:
-    """Import modules that register components of one's own.
-
-    Raises:
-        ConfigError: where one cannot be imported, with the reason.
-    """
-    for module in modules:
-        try:
-            importlib.import_module(module)
-        except Exception as error:
-            raise ConfigError(f'"{module}" cannot be imported: {type(error).__name__}: {error}.') from error
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

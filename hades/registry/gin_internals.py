@@ -1,14 +1,16 @@
-"""Parts of gin that are not public and that hades uses: a private list and the wording of its errors.
+"""Parts of gin that are not public and that hades uses: its tables, its parser and the wording of its errors.
 
 Read in gin-config 0.5.0. `tests/test_private_names.py` fails where an installed version differs; then read that
 version's `config.py`, mend this file and move the bound in pyproject.toml.
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any, TextIO
 
 import gin
+from gin import config_parser
 
 UNKNOWN_NAME = re.compile(r"No configurable matching (?:reference )?'@?([\w./]+)")
 """Group 1: the selector."""
@@ -21,15 +23,49 @@ CALL_NOTE = "In call to configurable"
 
 
 @contextmanager
-def files_only() -> Iterator[None]:
-    """Inside, gin looks for included files on disk only.
+def own_state(read: Callable[[str], AbstractContextManager[TextIO]]) -> Iterator[None]:
+    """Inside, gin has no bindings and opens files with `read` only; afterwards it is as the caller left it.
 
-    It also looks for `runs/x.gin` in a package `runs`, and fails where a plain folder `runs` is on the path.
+    Registered classes and constants are shared with the caller.
+
+    Args:
+        read: opens the file of a name as it stands after `include`.
     """
-    readers = gin.config._FILE_READERS
-    known = readers[:]
-    readers[:] = known[:1]
+    config = gin.config
+    tables: tuple[Any, ...] = (config._CONFIG, config._OPERATIVE_CONFIG, config._SINGLETONS, config._IMPORTS)
+    files: tuple[list[Any], ...] = (config._FILE_READERS, config._LOCATION_PREFIXES)
+    was_locked, contents, known = gin.config_is_locked(), [table.copy() for table in tables], [f[:] for f in files]
+    for table in tables:
+        table.clear()
+    files[0][:], files[1][:] = [(read, lambda name: True)], [""]
+    config._set_config_is_locked(False)
     try:
-        yield
+        with gin.config_scope(None):
+            yield
     finally:
-        readers[:] = known
+        for table, before in zip(tables, contents, strict=True):
+            table.clear()
+            table.update(before)
+        for paths, before in zip(files, known, strict=True):
+            paths[:] = before
+        config._set_config_is_locked(was_locked)
+
+
+class _Names(config_parser.ParserDelegate):
+    """Reads references without looking them up."""
+
+    def configurable_reference(self, scoped_configurable_name: str, evaluate: bool) -> None:
+        return None
+
+    def macro(self, macro_name: str) -> None:
+        return None
+
+
+def imported_modules(text: str) -> list[str]:
+    """The modules that a gin text imports, by gin's own parser; up to the first line that it would refuse."""
+    modules: dict[str, None] = {}
+    with suppress(Exception):  # the error belongs to the reader that means it
+        for statement in config_parser.ConfigParser(text, _Names()):
+            if isinstance(statement, config_parser.ImportStatement) and not statement.module.startswith("__gin__."):
+                modules[statement.module] = None
+    return list(modules)

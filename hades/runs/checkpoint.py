@@ -20,20 +20,24 @@ import json
 import logging
 import os
 import re
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 from hades.data.files import explained
 from hades.errors import CheckpointError
+from hades.libraries import unchanged
 from hades.policy.versions import hades_version
 from hades.runs import processes
 from hades.runs.jax_internals import COLLECTIVE_FAILED
 from hades.types import PyTree
+
+with unchanged():
+    import orbax.checkpoint as ocp
 
 UNFINISHED = ".orbax-checkpoint-tmp"
 """Suffix of a folder that Orbax has not finished; it removes those of earlier starts."""
@@ -239,19 +243,27 @@ def _errno(error: BaseException | None) -> int | None:
 
 @contextlib.contextmanager
 def _failures_logged_once() -> Iterator[None]:
-    """Inside, the tracebacks that Orbax's threads and coroutines log are dropped: `_explained` raises what failed."""
+    """Inside, the tracebacks that Orbax's threads and coroutines log are dropped: `_explained` raises what failed.
+
+    Those of the caller's own coroutines are logged.
+    """
 
     def is_kept(record: logging.LogRecord) -> bool:
-        return record.levelno < logging.ERROR or not any(name in record.pathname for name in ("orbax", "asyncio"))
+        if record.levelno < logging.ERROR:
+            return True
+        frames = traceback.walk_tb(record.exc_info[2]) if record.exc_info else ()
+        places = (record.pathname, record.getMessage(), *(frame.f_code.co_filename for frame, _ in frames))
+        return not any(os.path.join("orbax", "checkpoint") in place for place in places)
 
-    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
-    for logger in loggers:
-        logger.addFilter(is_kept)
-    try:
+    with contextlib.ExitStack() as stack:
+        for logger in (logging.getLogger(name) for name in ("absl", "asyncio")):
+            logger.addFilter(is_kept)
+            stack.callback(logger.removeFilter, is_kept)
+        if not logging.root.handlers and logging.lastResort is not None:
+            # What Python uses by itself where there is none. absl would set up logging for the whole process.
+            logging.root.addHandler(logging.lastResort)
+            stack.callback(logging.root.removeHandler, logging.lastResort)
         yield
-    finally:
-        for logger in loggers:
-            logger.removeFilter(is_kept)
 
 
 def _check_layout(meta: dict[str, Any], like: PyTree) -> None:

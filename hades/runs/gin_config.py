@@ -1,22 +1,26 @@
 """Build an Experiment from a gin file: strict parsing, and errors that name the nearest known name.
 
-A `--config` is a name below configs/gin/runs (such as "cartpole_hades_r") or a path. Included files are looked up
-beside the package's configs. Every component module is imported first, so that a gin file needs an `import` line only
-for components from elsewhere.
+A `--config` is a name below configs/gin/runs (such as "cartpole_hades_r") or a path. An included file is looked up
+beside the file that includes it, then in configs/gin, and never in the current folder. Every component module is
+imported first, so that a gin file needs an `import` line only for components from elsewhere. Such a line runs the
+module: a config is code, so those of other people are named before they run.
 """
 
+import difflib
 import functools
-import logging
+import os
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import gin
 
 import hades
-from hades import errors, registry
-from hades.errors import ConfigError, HadesError, offer
+from hades import devices, errors, registry
+from hades.errors import ConfigError, HadesError, notice, offer, require
 from hades.registry import gin_internals
 from hades.runs.experiment import Experiment
 from hades.runs.normalizer_file import normalizer_from_file
@@ -44,10 +48,11 @@ def find_config(config: str) -> Path:
     Raises:
         ConfigError: when there is none, with the known names.
     """
-    for path in (Path(config), config_root() / "runs" / f"{config}.gin"):
-        if path.is_file():
-            return path
     known = config_names()
+    shipped = config_root() / "runs" / f"{config}.gin"  # before a file of that name in the current folder
+    for path in (*([shipped] if config in known else []), Path(os.path.expanduser(config))):
+        if os.path.isfile(path):  # unlike Path.is_file, it says no to a name that is too long
+            return path
     raise ConfigError(f'There is no config "{config}". {offer(config, known)} Or give a path.')
 
 
@@ -63,37 +68,85 @@ def load_experiment(config: str, bindings: Sequence[str] = ()) -> Experiment:
     """
     path = find_config(config)
     registry.discover()
-    gin.clear_config()
-    _add_search_path(str(config_root()))
+    files = _Files(path)
     try:
-        with gin.unlock_config(), _quiet_search(), gin_internals.files_only():
-            gin.parse_config_files_and_bindings([str(path)], list(bindings), finalize_config=True)
-        return gin.get_configurable(Experiment)()
+        with _LOADING, gin_internals.own_state(files.read):
+            _announce("--gin_bindings", "\n".join(bindings))
+            gin.parse_config_files_and_bindings([str(path.absolute())], list(bindings), finalize_config=True)
+            experiment = gin.get_configurable(Experiment)()
+            _Last.operative_config = gin.operative_config_str()
+        return experiment
     except HadesError as error:
         raise _hades_class(error)(_plain(str(error))) from None
     except Exception as error:  # gin raises ValueError, TypeError, SyntaxError, RuntimeError, ImportError, OSError …
+        devices.explain(error)
         raise ConfigError(_explain(error, path, bindings)) from error
 
 
 def operative_config() -> str:
     """The bindings that the last `load_experiment` used, as a gin file."""
-    return gin.operative_config_str()
+    return _Last.operative_config
+
+
+class _Last:
+    operative_config = ""
+
+
+_LOADING = threading.RLock()
+"""gin's state is one for all threads."""
+
+
+def find_include(name: str, config: Path) -> Path:
+    """The file that a config includes under a name: one beside it, or else one of the package.
+
+    Raises:
+        ConfigError: when there is none, with the places and the nearest names.
+    """
+    folder, root = config.parent, config_root()
+    for path in (folder / name, root / name):
+        if os.path.isfile(path):
+            return path
+    known = [
+        *(path.name for path in folder.glob("*.gin")),
+        *(str(path.relative_to(root)) for path in root.rglob("*.gin")),
+    ]
+    nearest = ", ".join(dict.fromkeys(difflib.get_close_matches(name, known, n=3, cutoff=0.5)))
+    raise ConfigError(
+        f'{config} includes "{name}", which is neither in {folder} nor in {root}.'
+        f"{nearest and f' The nearest names: {nearest}.'}"
+    )
+
+
+class _Files:
+    """Opens a config and what it includes, for gin."""
+
+    def __init__(self, config: Path):
+        self._stack = [config.absolute()]  # --gin_bindings count as the last lines of the config
+
+    @contextmanager
+    def read(self, name: str) -> Iterator[TextIO]:
+        path = find_include(name, self._stack[-1])
+        require(not any(path.samefile(above) for above in self._stack[1:]), f"{path} includes itself.")
+        self._stack.append(path)
+        try:
+            with path.open(encoding="utf-8") as file:
+                if not path.resolve().is_relative_to(config_root().resolve()):
+                    _announce(str(path), file.read())
+                    file.seek(0)
+                yield file
+        finally:
+            self._stack.pop()
+
+
+def _announce(source: str, text: str) -> None:
+    if modules := gin_internals.imported_modules(text):
+        announce_imports(source, *modules)
 
 
 @functools.cache
-def _add_search_path(path: str) -> None:
-    gin.add_config_file_search_path(path)
-
-
-@contextmanager
-def _quiet_search() -> Iterator[None]:
-    """gin logs an error for every folder in which an included file is not found before it finds it."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.disable(before)
+def announce_imports(source: str, *modules: str) -> None:
+    """Print, once, which modules are about to be imported because a config or a flag names them."""
+    notice(f"hades: {source} imports {', '.join(modules)}. This runs their code, so use only what you trust.")
 
 
 def _hades_class(error: HadesError) -> type[HadesError]:

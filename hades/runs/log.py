@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hades.data.files import explained, write_bytes
+from hades.libraries import unchanged
 from hades.runs.workdir import WorkDir
 from hades.text import json_text
 
@@ -36,8 +37,9 @@ class TensorBoard:
     """
 
     def __init__(self, directory: Path, resume_at: int):
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        with unchanged():
+            from tensorboardX.event_file_writer import EventsWriter
+            from tensorboardX.proto.event_pb2 import Event, SessionLog
 
         self._directory = directory
         with explained(directory, "Writing TensorBoard files"):

@@ -109,8 +109,8 @@ class _Session:
 
     def run(self) -> RunResult:
         with (
+            stop_requests(self._is_saved) as stop_requested,  # until the checkpoints are closed, too
             opened(self._directory.checkpoints) as self._checkpoints,
-            stop_requests(self._is_saved) as stop_requested,
         ):
             return self._run(stop_requested)
 

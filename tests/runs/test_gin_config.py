@@ -1,6 +1,5 @@
 """gin: strict, layered, and errors that answer with what is known."""
 
-import logging
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,9 @@ WRONG = {
     "SNES.sigma = 'a'": "SNES.sigma is 'a'; it must be a number",
     "SNES.population_size = 2.5": "SNES.population_size is 2.5; it must be an integer",
     "import nothing_here": "No module named 'nothing_here'",
-    "include 'nofile.gin'": "Unable to open file: nofile.gin",
+    "include 'nofile.gin'": 'mine.gin includes "nofile.gin", which is neither in .* nor in .*configs/gin',
+    f"include '{'a' * 300}'": "which is neither in",
+    "include 'snes.gin'": "The nearest names: .*outer/snes.gin",
     "SNES.sigma = ": "Unable to parse value",
 }
 
@@ -65,6 +66,8 @@ def test_bindings_do_not_leak_into_the_next_config(config: str) -> None:
 def test_an_unknown_config_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r'"cartpol_hades_r".*"cartpole_hades_r"'):
         find_config("cartpol_hades_r")
+    with pytest.raises(ConfigError, match="There is no config"):
+        find_config("a" * 300)
     assert "smoke" in config_names()
 
 
@@ -76,10 +79,49 @@ def test_an_include_is_found_beside_a_folder_of_its_name(
     assert load_experiment(config).generations == 10
 
 
-def test_what_a_caller_has_disabled_stays_disabled() -> None:
-    logging.disable(logging.INFO)
-    try:
-        load_experiment("cartpole_hades_r")
-        assert logging.root.manager.disable == logging.INFO
-    finally:
-        logging.disable(logging.NOTSET)
+def test_a_shipped_config_reads_nothing_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = load_experiment("smoke")
+    monkeypatch.chdir(tmp_path)
+    for name in ("base.gin", "outer/snes.gin", "runs/smoke.gin", "smoke"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("SNES.sigma = 99.0\n")
+    assert load_experiment("smoke") == shipped
+
+
+def test_an_include_is_looked_up_beside_its_file_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = tmp_path / "one" / "two"
+    inner.mkdir(parents=True)
+    (tmp_path / "one" / "mine.gin").write_text("include 'two/first.gin'\ninclude 'common.gin'\n")
+    (inner / "first.gin").write_text("include 'runs/smoke.gin'\ninclude 'common.gin'\nExperiment.eval_inits = 7\n")
+    (inner / "common.gin").write_text("Experiment.seed = 3\nExperiment.eval_inits = 3\n")
+    (tmp_path / "one" / "common.gin").write_text("Experiment.report_inits = 5\n")
+    (tmp_path / "common.gin").write_text("Experiment.seed = 99\n")
+    monkeypatch.chdir(tmp_path)
+    one = load_experiment("one/mine.gin")
+    assert (one.seed, one.eval_inits, one.report_inits) == (3, 7, 5)
+    binding = f"include '{tmp_path / 'common.gin'}'"
+    assert load_experiment("one/mine.gin", [binding]).seed == 99, "a whole path is taken as it is"
+    assert load_experiment("one/mine.gin", ["include 'common.gin'"]).seed == 3, "bindings are the config's last lines"
+
+
+def test_a_config_that_includes_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.gin").write_text("include 'b.gin'\n")
+    (tmp_path / "b.gin").write_text(f"include '../{tmp_path.name}/a.gin'\n")
+    with pytest.raises(ConfigError, match=r"a\.gin includes itself"):
+        load_experiment(str(tmp_path / "a.gin"))
+
+
+def test_modules_that_a_foreign_config_imports_are_named_before_they_run(
+    config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "speaks_at_import.py").write_text("import sys\nprint('running', file=sys.stderr)\n")
+    (tmp_path / "below.gin").write_text("import speaks_at_import\nimport json\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    load_experiment(config, ["include 'below.gin'", "import zlib"])
+    said = capsys.readouterr().err
+    assert "hades: --gin_bindings imports zlib." in said
+    assert f"hades: {tmp_path / 'below.gin'} imports speaks_at_import, json." in said
+    assert said.index("imports speaks_at_import") < said.index("running")
+    load_experiment("smoke")
+    assert not capsys.readouterr().err, "nothing is said of shipped configs"

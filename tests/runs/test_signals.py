@@ -22,17 +22,24 @@ from hades.runs import signals
 signals.GRACE_SECONDS = 0.5
 signals.SAME_REQUEST_SECONDS = 0.3
 mode = sys.argv[1]
+if mode == "program":
+    signals.end_at_once()
 saved_at = time.monotonic() + (2.0 if mode == "late" else 0.0)
 with signals.stop_requests(lambda: mode != "unsaved" and time.monotonic() > saved_at) as asked:
     print("up", flush=True)
-    if mode == "short":
+    if mode in ("short", "program"):
         while not asked():
             time.sleep(0.01)
+    if mode == "short":
         sys.exit(3)
     while mode == "deaf":
         time.sleep(0.01)
-    hashlib.pbkdf2_hmac("sha256", b"", b"", 6_000_000 if mode == "unsaved" else 10**9)
-    sys.exit(4 if asked() else 5)
+    if mode != "program":
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 6_000_000 if mode == "unsaved" else 10**9)
+        sys.exit(4 if asked() else 5)
+time.sleep(1.0)
+print("after", flush=True)
+time.sleep(60)
 """
 
 
@@ -98,6 +105,58 @@ def test_a_second_request_acts_at_once(start: Start, mode: str, status: int, sai
     process.send_signal(signal.SIGINT)
     assert said in process.communicate(timeout=120)[1]
     assert process.returncode == status
+
+
+def test_a_scheduler_that_repeats_itself_does_not_end_a_run_at_once(start: Start) -> None:
+    process = start("deaf")
+    for _ in range(3):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.4)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 75
+    assert "KeyboardInterrupt" not in said
+
+
+def test_a_burst_of_signals_outlasts_a_run_and_changes_nothing(start: Start) -> None:
+    """Outside of its run, a program ends with the status of one that continues, but a burst is one request."""
+    process = start("program")
+    for _ in range(200):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.002)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "after\n"
+    process.send_signal(signal.SIGTERM)
+    assert "Stopped" in process.communicate(timeout=60)[1]
+    assert process.returncode == 75
+
+
+SWALLOWS = """
+import gc, signal, time
+from hades.runs.signals import interrupt_once
+interrupt_once()
+def during_collection(*_):
+    gc.callbacks.clear()
+    signal.raise_signal(signal.SIGINT)
+    time.sleep(0.01)
+gc.callbacks.append(during_collection)
+try:
+    gc.collect()
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_during_a_garbage_collection_is_not_lost() -> None:
+    """There, Python prints an exception and drops it; and JAX collects often."""
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWS],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
 
 
 def test_handled_signals_call_the_function_until_the_end() -> None:
