@@ -17,7 +17,7 @@ import safetensors
 import safetensors.numpy
 
 from hades import registry
-from hades.data.files import write_bytes
+from hades.data.files import user_path, write_bytes
 from hades.environments.base import Environment
 from hades.errors import DatasetError
 from hades.fitness.base import Fitness
@@ -147,7 +147,7 @@ def load_dataset(path: str | Path) -> DistilledDataset:
     Raises:
         DatasetError: when the file is missing, damaged, of a newer format, or does not fit its environment.
     """
-    path = Path(path)
+    path = user_path(path)
     if not path.is_file():
         raise DatasetError(f"There is no dataset file at {path}.")
     try:

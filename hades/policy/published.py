@@ -19,6 +19,7 @@ import numpy as np
 from hades import registry
 from hades.data import zoo
 from hades.data.dataset import DistilledDataset, describe_spec, load_dataset
+from hades.data.files import user_path
 from hades.environments.base import Environment
 from hades.environments.brax import Brax
 from hades.environments.gymnax import Gymnax
@@ -46,7 +47,8 @@ Arrays = dict[str, np.ndarray]
 
 def load_any_dataset(path: str | Path) -> DistilledDataset:
     """A dataset file of ours, a name of the zoo, or a released `.npz`, converted on the fly."""
-    if Path(path).suffix == ".npz":
+    path = user_path(path)
+    if path.suffix == ".npz":
         return import_published(path)
     return zoo.load(str(path)) if str(path) in zoo.names() else load_dataset(path)
 
@@ -66,9 +68,10 @@ def published_datasets(folder: str | Path) -> tuple[Path, ...]:
     Raises:
         DatasetError: when there is no index, or none of its files.
     """
-    found = tuple(path for name in _index(Path(folder)) if (path := Path(folder) / f"{name}.npz").is_file())
+    folder = user_path(folder)
+    found = tuple(path for name in _index(folder) if (path := folder / f"{name}.npz").is_file())
     if not found:
-        raise DatasetError(f"None of the files that {Path(folder) / INDEX} lists lies beside it.")
+        raise DatasetError(f"None of the files that {folder / INDEX} lists lies beside it.")
     return found
 
 
@@ -82,7 +85,7 @@ def import_published(path: str | Path) -> DistilledDataset:
     Raises:
         DatasetError: where the file, its entry or its initial weights are missing or do not fit each other.
     """
-    path = Path(path)
+    path = user_path(path)
     entry = _entry(path)
     arrays = _arrays(path, ("observations", "actions"))
     env = _environment(path, entry)

@@ -9,6 +9,7 @@ import gin
 import numpy as np
 
 from hades.data.dataset import load_dataset
+from hades.data.files import user_path
 from hades.errors import ConfigError
 from hades.normalizers.constant import ConstantNormalizer
 
@@ -25,19 +26,20 @@ def normalizer_from_file(path: str, floor: float = 0.1, clip: float = 10.0) -> C
         ConfigError: when the file is missing or does not hold them.
         DatasetError: for a damaged dataset file.
     """
-    if not Path(path).is_file():
+    file = user_path(path)
+    if not file.is_file():
         raise ConfigError(f"normalizer_from_file.path: there is no file at {path}.")
-    if Path(path).suffix == ".npz":
-        mean, std = _read_npz(path)
+    if file.suffix == ".npz":
+        mean, std = _read_npz(file)
     else:
-        dataset = load_dataset(path)
+        dataset = load_dataset(file)
         mean, std = dataset.obs_mean, dataset.obs_std
     return ConstantNormalizer(
         mean=tuple(map(float, np.ravel(mean))), std=tuple(map(float, np.ravel(std))), floor=floor, clip=clip
     )
 
 
-def _read_npz(path: str) -> tuple[np.ndarray, np.ndarray]:
+def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
     with np.load(path) as file:
         if "obs_mean" not in file or not {"obs_std", "obs_var"} & set(file):
             raise ConfigError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hades import registry
-from hades.data.files import read_json, write_bytes
+from hades.data.files import read_json, user_path, write_bytes
 from hades.errors import CheckpointError
 from hades.runs import lock
 from hades.runs.experiment import FREE_FIELDS, Experiment
@@ -17,7 +17,7 @@ class WorkDir:
     """Paths of a run's files."""
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
+        self.path = user_path(path)
         self.experiment = self.path / "experiment.json"
         self.config = self.path / "config.gin"
         self.checkpoints = self.path / "checkpoints"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hades import registry
 from hades.data.dataset import DistilledDataset
-from hades.data.files import write_bytes
+from hades.data.files import user_path, write_bytes
 from hades.errors import ConfigError, HadesError
 from hades.policy.published import load_any_dataset
 from hades.studies.generalization.grid import Grid
@@ -15,7 +15,7 @@ from hades.studies.generalization.numbers import Generalization, Progress, gener
 FILE = "generalization.json"
 
 
-def load_datasets(places: Sequence[str]) -> dict[str, DistilledDataset]:
+def load_datasets(places: Sequence[str | Path]) -> dict[str, DistilledDataset]:
     """Datasets by a name for tables: that of the file, or of its folder where the file is called dataset.
 
     Raises:
@@ -24,7 +24,7 @@ def load_datasets(places: Sequence[str]) -> dict[str, DistilledDataset]:
     """
     datasets: dict[str, DistilledDataset] = {}
     for place in places:
-        path = Path(place)
+        path = user_path(place)
         name = path.absolute().parent.name if path.stem == "dataset" else path.name.removesuffix(path.suffix)
         if name in datasets:
             raise ConfigError(

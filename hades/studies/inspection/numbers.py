@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hades.data.dataset import DistilledDataset
-from hades.data.files import write_bytes
+from hades.data.files import user_path, write_bytes
 from hades.errors import ConfigError, DatasetError, offer
 from hades.policy.trained_policy import freeze_statistics
 from hades.studies.inspection.influence import Influence, measure_influence
@@ -43,7 +43,7 @@ class Inspection:
     def save(self, workdir: str | Path) -> Path:
         """Write the file; equal inspections write equal bytes."""
         content = {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
-        return write_bytes(Path(workdir) / INSPECTION, json.dumps(content, indent=1, allow_nan=False).encode())
+        return write_bytes(user_path(workdir) / INSPECTION, json.dumps(content, indent=1, allow_nan=False).encode())
 
 
 def inspect_dataset(
@@ -97,7 +97,7 @@ def read_inspection(workdir: str | Path) -> Inspection | None:
     Raises:
         DatasetError: where the file is damaged or of another version.
     """
-    path = Path(workdir) / INSPECTION
+    path = user_path(workdir) / INSPECTION
     if not path.is_file():
         return None
     try:
