@@ -74,8 +74,9 @@ class RunLog:
 
     def __init__(self, directory: WorkDir, resume_at: int, enabled: bool = True):
         """Open for appending; what lies behind generation `resume_at` is dropped, it will be written again."""
-        self._enabled = enabled
+        self._enabled, self._directory = enabled, directory
         if enabled:
+            directory.check_owner()
             self._metrics = JsonLines(directory.metrics, resume_at)
             self._evaluations = JsonLines(directory.evaluations, resume_at)
             self._timing = JsonLines(directory.timing, resume_at)
@@ -84,6 +85,7 @@ class RunLog:
     def generations(self, rows: Sequence[Mapping[str, Any]], seconds: float) -> None:
         """Rows of consecutive generations, and the seconds of search up to the last of them."""
         if self._enabled:
+            self._directory.check_owner()
             self._metrics.write(rows)
             self._timing.write([{"generation": rows[-1]["generation"], "seconds": round(seconds, 3)}])
             self._tensorboard.write(rows)
@@ -91,6 +93,7 @@ class RunLog:
     def evaluation(self, row: Mapping[str, Any]) -> None:
         """One evaluation on selection keys."""
         if self._enabled:
+            self._directory.check_owner()
             self._evaluations.write([row])
             self._tensorboard.write([{"generation": row["generation"], "solution/return": row["return_mean"]}])
 

@@ -154,6 +154,7 @@ class _Session:
         self._state, metrics = self._compiled.block(self._state, order.generations, self._steps_left())
         inside = time.monotonic() - began
         self._host.seconds["inside"] += inside
+        processes.first_does(self._directory.check_owner)
         self._checkpoints.wait()  # what is logged is at most one checkpoint interval ahead of what is on disk
         self._count(metrics, began)
         host, experiment = self._host, self._experiment
@@ -259,6 +260,7 @@ class _Session:
         return host.generation >= experiment.generations
 
     def _save(self) -> None:
+        processes.first_does(self._directory.check_owner)
         self._host.seconds["total"] = time.monotonic() - self._began
         tree = {"state": self._state, "best": self._best}
         self._checkpoints.save(self._host.generation, tree, dataclasses.asdict(self._host))

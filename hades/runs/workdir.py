@@ -29,6 +29,7 @@ class WorkDir:
         self.result = self.path / "result.json"
         self.report = self.path / "report.html"
         self.lock = self.path / ".lock"
+        self._held: lock.Lock | None = None
 
     @contextmanager
     def locked(self) -> Iterator[str]:
@@ -40,8 +41,24 @@ class WorkDir:
         Raises:
             CheckpointError: when another process holds it.
         """
-        with lock.held(self.lock, self.path) as stale:
-            yield stale
+        with lock.held(self.lock, self.path) as self._held:
+            before = self._held.before
+            try:
+                yield f"The lock of {before}, which was killed in {self.path}, is taken over." if before.pid else ""
+            except Exception:
+                self.check_owner()  # a folder that was removed explains whatever failed in it
+                raise
+            finally:
+                self._held = None
+
+    def check_owner(self) -> None:
+        """Make sure, before something is written, that the directory is still this process's, if it ever was.
+
+        Raises:
+            CheckpointError: when its lock was deleted or taken over, or the directory was removed.
+        """
+        if self._held is not None:
+            self._held.check()
 
     @property
     def lock_token(self) -> str:
@@ -79,6 +96,7 @@ class WorkDir:
         """
         described = registry.describe(experiment)
         self.check(described)
+        self.check_owner()
         write_bytes(self.experiment, json.dumps(described, indent=1, sort_keys=True).encode())
         if config:
             write_bytes(self.config, config.encode())
