@@ -11,6 +11,7 @@ from hades.data.files import read_json, user_path, write_bytes
 from hades.errors import CheckpointError
 from hades.runs import lock
 from hades.runs.experiment import FREE_FIELDS, Experiment
+from hades.runs.json_forms import EXPERIMENT, fits, is_description
 
 
 class WorkDir:
@@ -65,6 +66,17 @@ class WorkDir:
         """Token that the holder of the directory wrote into its lock; empty where it cannot be read."""
         return lock.read(self.lock).token
 
+    def described(self, remedy: str) -> Mapping[str, Any]:
+        """The description of the run that lives here, with today's names.
+
+        Raises:
+            HadesError: when the file is missing or holds something else; ends with the remedy.
+        """
+        found = read_json(self.experiment, remedy)
+        if not (is_description(found) and found["interface"] == "Experiment" and fits(found, EXPERIMENT)):
+            raise CheckpointError(f"{self.experiment} is damaged: it holds JSON, but no experiment. {remedy}")
+        return dict(registry.upgraded(found))
+
     def check(self, described: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the description of the run that lives here, empty if none does, once it is known to be this one.
 
@@ -73,11 +85,10 @@ class WorkDir:
         """
         if not self.experiment.exists():
             return {}
-        remedy = (
+        known = self.described(
             "It names the run that lives here. Put a copy in its place; or, if this is the command that started the "
             "run, delete the file: it is written again."
         )
-        known = registry.upgraded(read_json(self.experiment, remedy))
         different = [d for d in differences(known, dict(described)) if d[0] not in FREE_FIELDS]
         if different:
             rows = "; ".join(f"{path} is {old!r} there and {new!r} now" for path, old, new in different[:6])
