@@ -20,6 +20,7 @@ import json
 import logging
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -99,6 +100,7 @@ class Checkpoints:
     def __init__(self, directory: Path, keep: int = 2, *, for_reading: bool = False):
         """Open them; `for_reading`: another process may own them, so nothing is made, moved or deleted."""
         self._directory, self._for_reading = directory.absolute(), for_reading
+        self._saved: int | None = None
         options = ocp.CheckpointManagerOptions(
             max_to_keep=None if for_reading else keep,
             cleanup_tmp_directories=not for_reading,
@@ -119,6 +121,7 @@ class Checkpoints:
         """Start to write a pytree of arrays and a JSON-ready record as `step`."""
         if processes.of_first([step in self._manager.all_steps()]) == [1]:
             return
+        self._saved = step
         sealed = {
             "record": record,
             "checksum": _checksum(tree, record),
@@ -140,6 +143,20 @@ class Checkpoints:
         """Until everything started is on disk."""
         with _explained(self._directory, "Saving a checkpoint"):
             self._manager.wait_until_finished()
+
+    def clear_away(self) -> None:
+        """Remove what a save made again of a work directory that was removed under it.
+
+        TensorStore makes the folders that its files need. Only what this process saved last is removed, and only where
+        nothing else lies there. Of several processes none does it: waiting for a save would meet the others.
+        """
+        if jax.process_count() > 1:
+            return
+        with contextlib.suppress(Exception):  # whether it succeeded does not matter
+            self._manager.wait_until_finished()
+        folder, steps = self._directory.parent, {name.partition(UNFINISHED)[0] for name in _names(self._directory)}
+        if _names(folder) == [self._directory.name] and steps <= {str(self._saved)}:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         self.wait()

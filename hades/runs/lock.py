@@ -107,19 +107,17 @@ class Lock:
         if not self.is_lost:
             return
         folder, other = self.path.parent, read(self.path)
-        if _is_missing(folder):
+        needless = "A lock needs no deleting: it goes with its process."
+        if _is_missing(self.path) and _is_missing(record_of(self.path)):
             happened = f"{folder} was removed or renamed while this run wrote into it."
-            remedy = "Put it back and run the same command again to continue, or run it again to begin anew."
+            remedy = "Put it back and run the same command again to continue; without it, the command begins anew."
         elif other not in (self.mine, Holder()):
             happened = f"{other} has taken over {folder}, whose lock was deleted, from this run."
-            remedy = "Let it go on: it continues from the last checkpoint."
+            remedy = f"Let it go on: it continues from the last checkpoint. {needless}"
         else:
             happened = f"The lock of {folder} was deleted while this run held it: another one could have started there."
-            remedy = "Run the same command again to continue from the last checkpoint."
-        raise CheckpointError(
-            f"{happened} This run has stopped and writes nothing more there. {remedy} A lock needs no deleting: it "
-            "goes with its process."
-        )
+            remedy = f"Run the same command again to continue from the last checkpoint. {needless}"
+        raise CheckpointError(f"{happened} This run has stopped and writes nothing more there. {remedy}")
 
 
 def record_of(lock: Path) -> Path:

@@ -100,7 +100,12 @@ class _Session:
             opened(self._directory.checkpoints) as self._checkpoints,
             stop_requests(self._is_saved) as stop_requested,
         ):
-            return self._run(stop_requested)
+            try:
+                return self._run(stop_requested)
+            except Exception:
+                if self._directory.is_removed:
+                    self._checkpoints.clear_away()
+                raise
 
     def _run(self, stop_requested: Callable[[], bool]) -> RunResult:
         self._start_or_resume()

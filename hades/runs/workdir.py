@@ -62,6 +62,11 @@ class WorkDir:
             self._held.check()
 
     @property
+    def is_removed(self) -> bool:
+        """True if nothing is left that says that a run lives here, as after the directory was removed."""
+        return not self.lock.exists() and not self.experiment.exists()
+
+    @property
     def lock_token(self) -> str:
         """Token that the holder of the directory wrote into its lock; empty where it cannot be read."""
         return lock.read(self.lock).token

@@ -571,6 +571,22 @@ def test_a_run_whose_folder_is_taken_away_stops_and_writes_nothing_more(
     assert workdir.exists() == bool(left[0])
 
 
+def test_a_save_that_was_going_on_does_not_bring_a_removed_folder_back(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "run" / "checkpoints")
+    checkpoints.save(4, {"x": jax.numpy.zeros(3)}, {})
+    checkpoints.wait()
+    (tmp_path / "run" / "mine.txt").write_text("mine")
+    checkpoints.clear_away()  # something else lies there
+    assert (tmp_path / "run" / "checkpoints" / "4").is_dir()
+    (tmp_path / "run" / "mine.txt").unlink()
+    (tmp_path / "run" / "checkpoints" / "3").mkdir()
+    checkpoints.clear_away()  # a checkpoint of an earlier start, too
+    assert (tmp_path / "run" / "checkpoints" / "4").is_dir()
+    (tmp_path / "run" / "checkpoints" / "3").rmdir()
+    checkpoints.clear_away()
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_best_solution_is_read_while_its_run_goes_on_and_nothing_changes(workdir: Path) -> None:
     (workdir / "checkpoints" / "14.orbax-checkpoint-tmp").mkdir()  # the run is writing it
     emptied(workdir / "checkpoints" / "12")

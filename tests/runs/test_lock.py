@@ -150,7 +150,7 @@ def test_a_directory_that_is_held_or_was_never_locked_may_be_written(tmp_path: P
 def test_a_deleted_lock_is_noticed(tmp_path: Path) -> None:
     directory = WorkDir(tmp_path)
     with directory.locked():
-        directory.lock.unlink()
+        directory.lock.unlink()  # .holder stays
         assert f"The lock of {tmp_path} was deleted while this run held it" in refused(directory)
         directory.lock.touch()
         assert "was deleted" in refused(directory)
@@ -211,6 +211,7 @@ def test_without_locks_the_record_is_what_must_stay(tmp_path: Path, monkeypatch:
         time.sleep(0.1)  # it is not renewed over the other's
         assert lock.read(directory.lock).host == "another machine"
         record.unlink()
+        directory.lock.touch()
         assert "was deleted" in refused(directory)
         record.mkdir()  # what cannot be read shows nothing
         directory.check_owner()
