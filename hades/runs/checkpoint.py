@@ -144,18 +144,19 @@ class Checkpoints:
         with _explained(self._directory, "Saving a checkpoint"):
             self._manager.wait_until_finished()
 
-    def clear_away(self) -> None:
-        """Remove what a save made again of a work directory that was removed under it.
+    def settle(self, is_removed: bool) -> None:
+        """After an error: let a save end that is going on; its threads would fail while the interpreter ends.
 
-        TensorStore makes the folders that its files need. Only what this process saved last is removed, and only where
-        nothing else lies there. Of several processes none does it: waiting for a save would meet the others.
+        TensorStore makes the folders that its files need. Where the work directory `is_removed`, what this process
+        saved last is removed too, if nothing else lies there. Several processes do none of this: waiting would meet
+        the others.
         """
         if jax.process_count() > 1:
             return
-        with contextlib.suppress(Exception):  # whether it succeeded does not matter
+        with contextlib.suppress(Exception):  # the error that led here is the one to raise
             self._manager.wait_until_finished()
         folder, steps = self._directory.parent, {name.partition(UNFINISHED)[0] for name in _names(self._directory)}
-        if _names(folder) == [self._directory.name] and steps <= {str(self._saved)}:
+        if is_removed and _names(folder) == [self._directory.name] and steps <= {str(self._saved)}:
             shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:

@@ -103,8 +103,7 @@ class _Session:
             try:
                 return self._run(stop_requested)
             except Exception:
-                if self._directory.is_removed:
-                    self._checkpoints.clear_away()
+                self._checkpoints.settle(self._directory.is_removed)
                 raise
 
     def _run(self, stop_requested: Callable[[], bool]) -> RunResult:

@@ -576,14 +576,16 @@ def test_a_save_that_was_going_on_does_not_bring_a_removed_folder_back(tmp_path:
     checkpoints.save(4, {"x": jax.numpy.zeros(3)}, {})
     checkpoints.wait()
     (tmp_path / "run" / "mine.txt").write_text("mine")
-    checkpoints.clear_away()  # something else lies there
+    checkpoints.settle(is_removed=True)  # something else lies there
     assert (tmp_path / "run" / "checkpoints" / "4").is_dir()
     (tmp_path / "run" / "mine.txt").unlink()
     (tmp_path / "run" / "checkpoints" / "3").mkdir()
-    checkpoints.clear_away()  # a checkpoint of an earlier start, too
+    checkpoints.settle(is_removed=True)  # a checkpoint of an earlier start, too
     assert (tmp_path / "run" / "checkpoints" / "4").is_dir()
     (tmp_path / "run" / "checkpoints" / "3").rmdir()
-    checkpoints.clear_away()
+    checkpoints.settle(is_removed=False)
+    assert (tmp_path / "run" / "checkpoints" / "4").is_dir()
+    checkpoints.settle(is_removed=True)
     assert not (tmp_path / "run").exists()
 
 
