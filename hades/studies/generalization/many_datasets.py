@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hades import registry
 from hades.data.dataset import DistilledDataset
-from hades.data.files import user_path, write_bytes
+from hades.data.files import read_json, user_path, write_bytes
 from hades.errors import ConfigError, HadesError
 from hades.policy.published import load_any_dataset
 from hades.studies.generalization.grid import Grid
@@ -95,9 +95,10 @@ def generalize_all(
 def _read(path: Path) -> dict[str, Generalization]:
     if not path.is_file():
         return {}
+    content = read_json(path, "Move it away, or choose another work directory.")
     try:
-        return {found["name"]: restored(found) for found in json.loads(path.read_text("utf-8"))["results"]}
-    except (ValueError, KeyError, TypeError) as error:
+        return {found["name"]: restored(found) for found in content["results"]}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise HadesError(
             f"{path} is no result of a generalisation grid ({type(error).__name__}: {error}): move it away, or choose "
             "another work directory."
