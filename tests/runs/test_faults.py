@@ -267,7 +267,11 @@ start("__main__", lambda: logging.getLogger("asyncio").error("Future exception w
 
 @pytest.mark.parametrize(
     ("text", "raised"),
-    [("RESOURCE_EXHAUSTED: no space", HadesError), ("UNKNOWN: Gloo AllGather failed: Read error", RuntimeError)],
+    [
+        ("RESOURCE_EXHAUSTED: no space", HadesError),
+        ("UNKNOWN: Gloo AllGather failed: Read error", RuntimeError),
+        ("INTERNAL: Barrier failed because: task is set to ERROR", RuntimeError),
+    ],
 )
 def test_a_peer_that_died_while_saving_is_no_full_disk(tmp_path: Path, text: str, raised: type[Exception]) -> None:
     with pytest.raises(raised, match=text.split(":")[1].strip()), _explained(tmp_path, "Saving"):
