@@ -8,11 +8,10 @@ Runs that are finished are reused and interrupted ones continue: after a stop, r
 writes the table of what is there.
 """
 
-from pathlib import Path
-
 from absl import app, flags
 
 from hades.runs.command_line import print_files, start
+from hades.runs.path_flags import define_path
 from hades.studies.comparable import check_agreement, read_finished
 from hades.studies.comparison.measurements import measure
 from hades.studies.comparison.numbers import compare
@@ -32,7 +31,7 @@ from hades.studies.plan_runs import (
 ENVIRONMENTS = flags.DEFINE_list("environments", [], "As configs are named: cartpole,freeway.")
 METHODS = flags.DEFINE_list("methods", ["hades_r", "hades_f", "es", "ppo"], "As configs are named.")
 SEEDS = flags.DEFINE_list("seeds", ["3"], "Seeds as 0,1,2 or, as one number, how many.")
-WORKDIR = flags.DEFINE_string("workdir", None, "Gets a folder a run, the table, the figures and the page.")
+WORKDIR = define_path("workdir", None, "Gets a folder a run, the table, the figures and the page.")
 SECONDS = flags.DEFINE_list("max_seconds", [], "Seconds of search and selection a run: 60, or cartpole=40,freeway=150.")
 STEPS = flags.DEFINE_list("max_env_steps", [], "Environment steps of search a run: 1e6, or cartpole=1e6,freeway=1e7.")
 EVERY = flags.DEFINE_list("eval_every", [], "Generations between evaluations: ppo=20,freeway_es=2; else the config's.")
@@ -51,7 +50,7 @@ def main() -> int:
         raise app.UsageError("give --environments and --workdir")
     if RUN.value and not (SECONDS.value or STEPS.value):
         raise app.UsageError("give --max_seconds or --max_env_steps: a comparison needs an equal budget")
-    folder = Path(WORKDIR.value)
+    folder = WORKDIR.value
     settings = Settings(
         max_seconds=parse_values(SECONDS.value, "max_seconds"),
         max_env_steps=parse_values(STEPS.value, "max_env_steps"),

@@ -7,19 +7,19 @@ Ends with status 1 when something FAILED. docs/doctor.md says what each row mean
 """
 
 import sys
-from pathlib import Path
 
 from absl import flags
 
 from hades.machines.doctor import Row, Status, all_checks, examine, has_failed, markdown
 from hades.runs.command_line import start
+from hades.runs.path_flags import define_path
 
-WORKDIR = flags.DEFINE_string("workdir", "runs", "Folder that runs are to live in; nothing is left in it.")
+WORKDIR = define_path("workdir", "runs", "Folder that runs are to live in; nothing is left in it.")
 VERBOSE = flags.DEFINE_bool("progress", True, "Say on stderr what is being checked.")
 
 
 def main() -> int:
-    rows = examine(all_checks(Path(WORKDIR.value).absolute()), _say if VERBOSE.value else lambda line: None)
+    rows = examine(all_checks(WORKDIR.value.absolute()), _say if VERBOSE.value else lambda line: None)
     print(markdown(rows))
     print(f"\n{_verdict(rows)}")
     return 1 if has_failed(rows) else 0

@@ -17,9 +17,10 @@ from hades.fitness.episodic_return import EpisodicReturn
 from hades.policy.published import load_any_dataset, remeasured_text
 from hades.policy.trained_policy import evaluate_dataset, parse_policy
 from hades.runs.command_line import import_modules, start
+from hades.runs.path_flags import define_path
 from hades.text import json_text
 
-DATASET = flags.DEFINE_string("dataset", None, "A dataset file, or a released pickle or npz file.")
+DATASET = define_path("dataset", None, "A dataset file, or a released pickle or npz file.")
 INITS = flags.DEFINE_integer("num_inits", 64, "Policies to train.", lower_bound=1)
 EPISODES = flags.DEFINE_integer("num_episodes", 4, "Whole episodes to play with each.", lower_bound=1)
 WHOLE = flags.DEFINE_bool("whole_episodes", False, "Over whole episodes, whatever protocol the file names.")
@@ -28,7 +29,7 @@ POLICY = flags.DEFINE_string("policy", None, "Another policy, such as 'MLP(width
 LEARNING_RATE = flags.DEFINE_float("learning_rate", None, "Another learning rate.")
 UPDATES = flags.DEFINE_integer("num_updates", None, "Another number of updates.")
 IMPORTS = flags.DEFINE_multi_string("import_module", [], "A module that registers components of your own; repeatable.")
-OUTPUT = flags.DEFINE_string("output", None, "Also write the figures into this JSON file.")
+OUTPUT = define_path("output", None, "Also write the figures into this JSON file.")
 
 
 def main() -> int:

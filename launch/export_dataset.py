@@ -10,12 +10,13 @@ from absl import app, flags
 from hades.data.dataset import load_dataset
 from hades.runs.command_line import import_modules, start
 from hades.runs.export import export_dataset
+from hades.runs.path_flags import define_path
 from hades.text import json_text
 
-WORKDIR = flags.DEFINE_string("workdir", None, "A run's work directory, finished or not.")
-OUTPUT = flags.DEFINE_string("output", None, "Where to write the dataset file.")
+WORKDIR = define_path("workdir", None, "A run's work directory, finished or not.")
+OUTPUT = define_path("output", None, "Where to write the dataset file.")
 EMBED = flags.DEFINE_bool("embed_init", False, "HaDES-F: write the initial weights too, not only their recipe.")
-DATASET = flags.DEFINE_string("dataset", None, "Print the header of this dataset file instead.")
+DATASET = define_path("dataset", None, "Print the header of this dataset file instead.")
 IMPORTS = flags.DEFINE_multi_string("import_module", [], "A module that registers components of your own; repeatable.")
 
 

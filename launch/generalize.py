@@ -8,19 +8,18 @@ A dataset is a file, a name of the zoo or a released pickle or npz. What the wor
 not measured again; results of another grid are replaced.
 """
 
-from pathlib import Path
-
 from absl import app, flags
 
 from hades.runs.command_line import import_modules, print_files, start
+from hades.runs.path_flags import define_path, define_paths
 from hades.runs.progress import ProgressReport
 from hades.studies.generalization.grid import parse_grid
 from hades.studies.generalization.groups import count_programs
 from hades.studies.generalization.many_datasets import FILE, generalize_all, load_datasets
 from hades.studies.generalization.page import page, write_generalization
 
-DATASETS = flags.DEFINE_multi_string("dataset", [], "A dataset file or a name of the zoo; repeatable.")
-WORKDIR = flags.DEFINE_string("workdir", None, "Gets the numbers, the figures and the page.")
+DATASETS = define_paths("dataset", "A dataset file or a name of the zoo; repeatable.")
+WORKDIR = define_path("workdir", None, "Gets the numbers, the figures and the page.")
 AXES = {
     "widths": flags.DEFINE_list("widths", ["32", "64", "128", "256"], "Units of the hidden layers of MLPs."),
     "depths": flags.DEFINE_list("depths", ["1", "2", "3"], "Hidden layers of MLPs."),
@@ -57,7 +56,7 @@ def main() -> int:
         )
     if DRY_RUN.value:
         return 0
-    folder = Path(WORKDIR.value)
+    folder = WORKDIR.value
     with ProgressReport(PROGRESS.value) as shown:
         results = generalize_all(
             datasets,

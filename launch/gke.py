@@ -15,9 +15,10 @@ from hades.machines.gke.settings import GkeSettings, Gpu, Storage, Tpu
 from hades.machines.preparation import stay_off_accelerators
 from hades.runs.command_line import start
 from hades.runs.job import Job
+from hades.runs.path_flags import define_path
 
 CONFIG = flags.DEFINE_string("config", None, "A shipped config's name, or a gin file, which is sent along.")
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run below --mount; a relative one is taken from there.")
+WORKDIR = define_path("workdir", None, "Folder of the run below --mount; a relative one is taken from there.")
 BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line; repeatable.")
 IMAGE = flags.DEFINE_string("image", None, "Container image with hades-train on its path.")
 TPU = flags.DEFINE_string("tpu", "", "TPU of the node pool, such as tpu-v5-lite-podslice.")
@@ -48,7 +49,7 @@ def main() -> int:
     if bool(TPU.value) == bool(GPU.value):
         raise app.UsageError("give --tpu (with --topology) or --gpu, one of both")
     tpu = Tpu(TPU.value, TOPOLOGY.value, SLICES.value, CHIPS.value) if TPU.value else None
-    job = Job(CONFIG.value, WORKDIR.value, tuple(BINDINGS.value))
+    job = Job(CONFIG.value, str(WORKDIR.value), tuple(BINDINGS.value))
     settings = GkeSettings(
         image=IMAGE.value,
         machines=tpu or Gpu(GPU.value, GPUS.value, NODES.value),

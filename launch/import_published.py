@@ -9,23 +9,22 @@ pickles below it. --freeze replaces statistics that restart at every evaluation 
 from policies trained here, so that the file stands alone.
 """
 
-from pathlib import Path
-
 from absl import app, flags
 
 from hades.policy.published import import_published, published_datasets
 from hades.policy.trained_policy import freeze_statistics
 from hades.runs.command_line import start
+from hades.runs.path_flags import define_path
 
-INPUT = flags.DEFINE_string("input", None, "A released pickle or npz file, or a folder of them.")
-OUTPUT = flags.DEFINE_string("output", None, "The file to write, or the folder for a folder.")
+INPUT = define_path("input", None, "A released pickle or npz file, or a folder of them.")
+OUTPUT = define_path("output", None, "The file to write, or the folder for a folder.")
 FREEZE = flags.DEFINE_bool("freeze", False, "Replace restarting statistics by constant ones.")
 
 
 def main() -> int:
     if INPUT.value is None or OUTPUT.value is None:
         raise app.UsageError("give --input and --output")
-    source, target = Path(INPUT.value), Path(OUTPUT.value)
+    source, target = INPUT.value, OUTPUT.value
     pairs = [(source, target)]
     if source.is_dir():
         pairs = [(path, target / f"{name}.safetensors") for name, path in published_datasets(source).items()]

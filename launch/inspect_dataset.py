@@ -13,11 +13,12 @@ from absl import app, flags
 
 from hades.report.report import write_report
 from hades.runs.command_line import import_modules, start
+from hades.runs.path_flags import define_path
 from hades.studies.inspection.numbers import Inspection, inspect_dataset
 from hades.studies.inspection.prepare import prepare_dataset
 
-DATASET = flags.DEFINE_string("dataset", None, "A dataset file, a name of the zoo, or a released pickle or npz file.")
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder to write into; without --dataset, that of the run to inspect.")
+DATASET = define_path("dataset", None, "A dataset file, a name of the zoo, or a released pickle or npz file.")
+WORKDIR = define_path("workdir", None, "Folder to write into; without --dataset, that of the run to inspect.")
 FEATURES = flags.DEFINE_list("features", [], "Two features to show the policy's actions over; default: the report's.")
 INITS = flags.DEFINE_integer("num_inits", 8, "Policies to train for each measurement.", lower_bound=1)
 EPISODES = flags.DEFINE_integer("num_episodes", 4, "Whole episodes to play with each.", lower_bound=1)

@@ -5,19 +5,18 @@ python launch/multitask.py --dataset=cartpole-hades-r-d2 --dataset=acrobot-hades
 Every pair is merged, and all of them together. A dataset is a file, a name of the zoo or a released pickle or npz.
 """
 
-from pathlib import Path
-
 from absl import app, flags
 
 from hades.policy.trained_policy import parse_policy
 from hades.runs.command_line import import_modules, print_files, start
+from hades.runs.path_flags import define_path, define_paths
 from hades.runs.progress import ProgressReport
 from hades.studies.generalization.many_datasets import load_datasets
 from hades.studies.tasks.numbers import merge_all, multitask
 from hades.studies.tasks.page import page, write_multitask
 
-DATASETS = flags.DEFINE_multi_string("dataset", [], "A dataset file or a name of the zoo; at least two.")
-WORKDIR = flags.DEFINE_string("workdir", None, "Gets the numbers, the merged datasets, the matrix and the page.")
+DATASETS = define_paths("dataset", "A dataset file or a name of the zoo; at least two.")
+WORKDIR = define_path("workdir", None, "Gets the numbers, the merged datasets, the matrix and the page.")
 INITS = flags.DEFINE_integer("num_inits", 16, "Policies to train from each dataset and merger.", lower_bound=1)
 EPISODES = flags.DEFINE_integer("num_episodes", 4, "Whole episodes of each in every task.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 1, "Of the initial policies and episodes.")
@@ -53,7 +52,7 @@ def main() -> int:
             task_token=TOKEN.value,
             progress=shown.counter("groups of policies"),
         )
-    files = write_multitask(result, Path(WORKDIR.value))
+    files = write_multitask(result, WORKDIR.value)
     print(f"\n{page(result).markdown()}")
     print_files(files)
     return 0

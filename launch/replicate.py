@@ -8,17 +8,17 @@ with the statistics frozen.
 """
 
 import time
-from pathlib import Path
 
 from absl import app, flags
 
 from hades.policy.published import published_datasets
 from hades.policy.replication import replicate, stand_alone_table, table
 from hades.runs.command_line import start
+from hades.runs.path_flags import define_path
 
-PUBLISHED = flags.DEFINE_string("published", None, "Folder of released pickles, or of npz files and index.json.")
+PUBLISHED = define_path("published", None, "Folder of released pickles, or of npz files and index.json.")
 INITS = flags.DEFINE_integer("num_inits", 32, "Policies to train from each dataset.", lower_bound=2)
-WORKDIR = flags.DEFINE_string("workdir", "runs/published", "Gets one JSON file a dataset.")
+WORKDIR = define_path("workdir", "runs/published", "Gets one JSON file a dataset.")
 SEED = flags.DEFINE_integer("seed", 1, "Seed of the initial policies and episodes.")
 STAND_ALONE = flags.DEFINE_bool("stand_alone", False, "Also with whole episodes and frozen statistics.")
 
@@ -29,7 +29,7 @@ def main() -> int:
     replications = []
     for name, path in published_datasets(PUBLISHED.value).items():
         began = time.monotonic()
-        done = replicate(path, Path(WORKDIR.value), INITS.value, SEED.value, STAND_ALONE.value, name=name)
+        done = replicate(path, WORKDIR.value, INITS.value, SEED.value, STAND_ALONE.value, name=name)
         print(f"{name}: {done.ours['mean']:.1f}, {time.monotonic() - began:.0f} s", flush=True)
         replications.append(done)
     print(f"\n{table(replications)}")

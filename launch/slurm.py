@@ -7,17 +7,16 @@ Without --execute it prints the script and the command. The same command again s
 or running, and continues the run after it has ended. docs/launch_slurm.md explains it step by step.
 """
 
-from pathlib import Path
-
 from absl import app, flags
 
 from hades.machines.preparation import stay_off_accelerators
 from hades.machines.slurm import Allocation, SlurmRun
 from hades.runs.command_line import start
 from hades.runs.job import Job
+from hades.runs.path_flags import define_path
 
 CONFIG = flags.DEFINE_string("config", None, "A shipped config or a gin file.")
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, on a file system that the nodes share.")
+WORKDIR = define_path("workdir", None, "Folder of the run, on a file system that the nodes share.")
 BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line; repeatable.")
 NODES = flags.DEFINE_integer("nodes", 1, "Nodes.")
 GPUS = flags.DEFINE_integer("gpus_per_node", 1, "GPUs of each, with a process each; 0 for a run on CPUs.")
@@ -47,7 +46,7 @@ def main() -> int:
         grace_seconds=GRACE.value,
         max_restarts=RESTARTS.value,
     )
-    run = SlurmRun(Job(CONFIG.value, str(Path(WORKDIR.value).absolute()), tuple(BINDINGS.value)), allocation)
+    run = SlurmRun(Job(CONFIG.value, str(WORKDIR.value.absolute()), tuple(BINDINGS.value)), allocation)
     stay_off_accelerators()
     run.job.check()
     if EXECUTE.value:

@@ -9,7 +9,6 @@ continue: after a stop, run the same command again.
 """
 
 import shlex
-from pathlib import Path
 
 from absl import app, flags
 
@@ -25,17 +24,18 @@ from hades.machines.sweep import (
     write_plan,
 )
 from hades.runs.command_line import start
+from hades.runs.path_flags import define_path
 from hades.studies.many_runs import report, run_all
 from hades.studies.plan_runs import parse_seeds
 
 CONFIG = flags.DEFINE_string("config", None, "A shipped config's name, or a gin file.")
-WORKDIR = flags.DEFINE_string("workdir", None, "Gets a folder a point, sweep.json and the logs.")
+WORKDIR = define_path("workdir", None, "Gets a folder a point, sweep.json and the logs.")
 SEEDS = flags.DEFINE_list("seeds", [], "Seeds as 0,1,2 or, as one number, how many; none: the config's own.")
 VARY = flags.DEFINE_multi_string("vary", [], "A gin line with several values: 'SNES.sigma = 0.1|0.3'; repeatable.")
 BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line for every point; repeatable.")
 ON = flags.DEFINE_enum("on", "local", list(TARGETS), "Where the points run.")
 LAUNCHER = flags.DEFINE_multi_string("launcher_flags", [], "Further flags of the launcher, quoted as in a shell.")
-RECORD = flags.DEFINE_string("record", None, "Folder here for sweep.json and the logs; else --workdir.")
+RECORD = define_path("record", None, "Folder here for sweep.json and the logs; else --workdir.")
 PARALLEL = flags.DEFINE_integer("parallel", 1, "With --on=local: points at once.", lower_bound=1)
 RESTARTS = flags.DEFINE_integer("max_restarts", 3, "With --on=local: of a point that lost a process.", lower_bound=0)
 EXECUTE = flags.DEFINE_bool("execute", False, "Run the points; else print the plan.")
@@ -47,7 +47,7 @@ def main() -> int:
     stay_off_accelerators()
     axes = [parse_axis(line) for line in VARY.value]
     seeds = parse_seeds(SEEDS.value) if SEEDS.present else []
-    points = plan_sweep(CONFIG.value, WORKDIR.value, axes, seeds, BINDINGS.value)
+    points = plan_sweep(CONFIG.value, str(WORKDIR.value), axes, seeds, BINDINGS.value)
     states = table(points, {})  # refuses folders that hold other runs
     further = [word for text in LAUNCHER.value for word in split_flags(text)]
     if not EXECUTE.value:
@@ -55,7 +55,7 @@ def main() -> int:
         for point in points:
             print(shlex.join(point_command(ON.value, point, further)))
         return 0
-    record = Path(RECORD.value or WORKDIR.value)
+    record = RECORD.value or WORKDIR.value
     write_plan(record, CONFIG.value, ON.value, points)
     make = Programs(ON.value, further, record / "logs", _say, RESTARTS.value)
     ends = run_all(points, make, _say, parallel=PARALLEL.value if ON.value == "local" else 1)

@@ -7,11 +7,11 @@ Runs that are finished are reused and interrupted ones continue: after a stop, r
 """
 
 import dataclasses
-from pathlib import Path
 
 from absl import app, flags
 
 from hades.runs.command_line import print_files, start
+from hades.runs.path_flags import define_path
 from hades.studies.comparable import read_finished
 from hades.studies.many_runs import in_process, report, run_all
 from hades.studies.plan_runs import Settings, parse_pair, parse_seeds, parse_sizes, parse_values, plan_grid, plan_text
@@ -22,7 +22,7 @@ ENVIRONMENTS = flags.DEFINE_list("environments", [], "As configs are named: cart
 METHOD = flags.DEFINE_string("method", "hades_r", "As configs are named: hades_r or hades_f.")
 SIZES = flags.DEFINE_list("sizes", ["1", "2", "4", "8", "16", "64"], "Numbers of pairs.")
 SEEDS = flags.DEFINE_list("seeds", ["3"], "Seeds as 0,1,2 or, as one number, how many.")
-WORKDIR = flags.DEFINE_string("workdir", None, "Gets a folder a run, the table, the figure and the page.")
+WORKDIR = define_path("workdir", None, "Gets a folder a run, the table, the figure and the page.")
 SECONDS = flags.DEFINE_list("max_seconds", [], "Seconds of search and selection a run: 60, or cartpole=40,breakout=99.")
 STEPS = flags.DEFINE_list("max_env_steps", [], "Environment steps of search a run: 1e6, or cartpole=1e6,breakout=1e7.")
 SELECTION = flags.DEFINE_list("selection", ["8", "4"], "Policies and episodes of an evaluation during the search.")
@@ -38,7 +38,7 @@ def main() -> int:
         raise app.UsageError("give --environments and --workdir")
     if not (SECONDS.value or STEPS.value):
         raise app.UsageError("give --max_seconds or --max_env_steps: all sizes need an equal budget")
-    folder, seeds = Path(WORKDIR.value), parse_seeds(SEEDS.value)
+    folder, seeds = WORKDIR.value, parse_seeds(SEEDS.value)
     settings = Settings(
         max_seconds=parse_values(SECONDS.value, "max_seconds"),
         max_env_steps=parse_values(STEPS.value, "max_env_steps"),

@@ -16,10 +16,11 @@ from hades.machines.tpu.resource import HOUR, Patience, Pod, delete
 from hades.machines.tpu.training import PodRun, plan_text
 from hades.runs.command_line import start
 from hades.runs.job import Job
+from hades.runs.path_flags import define_path
 from hades.runs.signals import INTERRUPTED
 
 CONFIG = flags.DEFINE_string("config", None, "A shipped config or a gin file, which is copied to the machines.")
-WORKDIR = flags.DEFINE_string("workdir", None, "Absolute folder of the run, which all machines have to see.")
+WORKDIR = define_path("workdir", None, "Absolute folder of the run, which all machines have to see.")
 BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line; repeatable.")
 NAME = flags.DEFINE_string("name", None, "Name of the queued resource; else that of the work directory.")
 PROJECT = flags.DEFINE_string("project", None, "Google Cloud project; else gcloud's.")
@@ -47,7 +48,7 @@ def main() -> int:
         raise app.UsageError("give --config and --workdir")
     if DELETE.value and NAME.value is None and WORKDIR.value is None:
         raise app.UsageError("give --name or --workdir: what is to be deleted?")
-    job = Job(CONFIG.value or "", WORKDIR.value or "", tuple(BINDINGS.value))
+    job = Job(CONFIG.value or "", str(WORKDIR.value or ""), tuple(BINDINGS.value))
     pod = Pod(
         name=NAME.value or job.name,
         zone=ZONE.value,

@@ -16,13 +16,14 @@ from hades.runs.command_line import start
 from hades.runs.experiment import Experiment
 from hades.runs.gin_config import config_names, load_experiment, operative_config
 from hades.runs.loop import run as run_experiment
+from hades.runs.path_flags import define_path
 from hades.runs.processes import first_does
 from hades.runs.result import RunResult
 from hades.runs.signals import FINISHED, INTERRUPTED, end_at_once
 from hades.runs.workdir import WorkDir
 
 CONFIG = flags.DEFINE_string("config", None, f"A gin file, or one of: {', '.join(config_names())}.")
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; an unfinished or finished run in it is continued.")
+WORKDIR = define_path("workdir", None, "Folder of the run; an unfinished or finished run in it is continued.")
 BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line, such as 'SNES.sigma = 0.3'; repeatable.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the resolved config, sizes and the memory plan, and stop.")
 COMPILE = flags.DEFINE_bool("compile", False, "With --dry_run: also compile, and compare the plan with XLA's analysis.")

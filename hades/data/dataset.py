@@ -22,7 +22,7 @@ import numpy as np
 
 from hades import registry
 from hades.data.arrays import read_content
-from hades.data.files import write_bytes
+from hades.data.files import user_path, write_bytes
 from hades.data.header import check_header, check_recipe
 from hades.environments.base import Environment
 from hades.errors import DatasetError, HadesError, printable
@@ -193,6 +193,7 @@ def load_dataset(path: str | Path) -> DistilledDataset:
     Raises:
         DatasetError: when the file is missing, damaged, of a newer format, or does not fit its environment.
     """
+    path = user_path(path)
     content = read_content(path, "dataset file")
     try:
         text, digest, tensors = _parse(content)

@@ -1,6 +1,6 @@
 """Checks of a dataset's header: the type of every field, and ceilings of its numbers.
 
-A header comes from a file that anybody may have written or damaged. What passes here can be printable, compared and used.
+A header comes from a file that anybody may have written or damaged. What passes here can be shown, compared and used.
 """
 
 import functools
@@ -160,8 +160,8 @@ def check_ceilings(value: Any, place: str, name: str = "") -> None:
         most = CEILINGS.get(name, OTHER_CEILING if isinstance(value, int) else float("inf"))
         if abs(value) > most:
             raise DatasetError(
-                f"{printable(place)} is {_quoted(value)}; the most that a dataset file may state for {printable(name)} is "
-                f"{most:,}."
+                f"{printable(place)} is {_quoted(value)}; the most that a dataset file may state for "
+                f"{printable(name)} is {most:,}."
             )
 
 

@@ -22,7 +22,7 @@ from hades import registry
 from hades.data import zoo
 from hades.data.arrays import check_statistics, read_npy, read_npz
 from hades.data.dataset import DistilledDataset, describe_spec, load_dataset
-from hades.data.files import read_json
+from hades.data.files import read_json, user_path
 from hades.data.header import check_ceilings, check_recipe
 from hades.data.pickles import read_pickle
 from hades.environments.base import Environment
@@ -54,7 +54,8 @@ Arrays = dict[str, np.ndarray]
 
 def load_any_dataset(path: str | Path) -> DistilledDataset:
     """A dataset file of ours, a name of the zoo, or a released `.pkl` or `.npz`, converted on the fly."""
-    if Path(path).suffix in (".npz", ".pkl"):
+    path = user_path(path)
+    if path.suffix in (".npz", ".pkl"):
         return import_published(path)
     return zoo.load(str(path)) if str(path) in zoo.names() else load_dataset(path)
 
@@ -74,7 +75,7 @@ def published_datasets(folder: str | Path) -> dict[str, Path]:
     Raises:
         DatasetError: when there is none.
     """
-    folder = Path(folder)
+    folder = user_path(folder)
     found = {}
     if (folder / INDEX).is_file():
         found = {name: path for name in _index(folder) if (path := folder / f"{name}.npz").is_file()}
@@ -95,7 +96,7 @@ def import_published(path: str | Path) -> DistilledDataset:
     Raises:
         DatasetError: where the file, its entry or its initial weights are missing, damaged, or do not fit each other.
     """
-    path = Path(path)
+    path = user_path(path)
     try:
         entry, arrays = _from_pickle(path) if path.suffix == ".pkl" else _from_npz(path)
         return _converted(path, entry, arrays)

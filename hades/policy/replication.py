@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hades.data.files import read_json, write_bytes
-from hades.errors import DatasetError
+from hades.errors import HadesError
 from hades.fitness.episodic_return import EpisodicReturn
 from hades.policy.published import import_published
 from hades.policy.trained_policy import evaluate_dataset, freeze_statistics
@@ -22,6 +22,8 @@ CLOSE = 0.10
 ERRORS = 2.0
 """Standard errors of the difference that count as agreement."""
 
+_MEASURED = {"mean", "std_over_inits", "num_inits", "mean_length"}
+"""Numbers of a summary that the tables show."""
 _COLUMNS = ("dataset", "published", "index, today", "hades", "difference", "episode length", "agrees")
 
 
@@ -83,11 +85,7 @@ def replicate(
     """
     name = name or path.stem
     record = workdir / f"{name}.json"
-    remedy = "Delete it to measure again."
-    try:
-        known = Replication(**read_json(record, remedy)) if record.exists() else None
-    except TypeError as error:
-        raise DatasetError(f"{record} is no record of a replication. {remedy}") from error
+    known = _read(record) if record.exists() else None
     if known and (known.ours["num_inits"], known.seed) != (num_inits, seed):
         known = None
     dataset = import_published(path)
@@ -144,6 +142,17 @@ def _mean(summary: dict[str, Any]) -> str:
     if not summary:
         return "–"
     return f"{fixed(summary['mean'], 1)} ± {fixed(summary['std_over_inits'], 1)} (n = {summary['num_inits']})"
+
+
+def _read(record: Path) -> Replication:
+    remedy = "Move it away: the dataset is measured again."
+    found = read_json(record, remedy)
+    kinds: dict[str, Any] = {"name": str, "published": int | float, "seed": int}
+    kinds |= dict.fromkeys(("ours", "index", "whole_episodes", "frozen"), dict)
+    fits = found.keys() == kinds.keys() and all(isinstance(found[name], kind) for name, kind in kinds.items())
+    if not fits or not found["ours"].keys() >= _MEASURED:
+        raise HadesError(f"{record} is damaged: it holds no measurement of a dataset. {remedy}")
+    return Replication(**found)
 
 
 def _write(record: Path, replication: Replication) -> None:

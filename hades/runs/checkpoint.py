@@ -20,6 +20,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,7 +29,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from hades.data.files import explained
+from hades.data.files import explained, free_name
 from hades.errors import CheckpointError
 from hades.libraries import unchanged
 from hades.policy.versions import hades_version
@@ -43,6 +44,8 @@ UNFINISHED = ".orbax-checkpoint-tmp"
 """Suffix of a folder that Orbax has not finished; it removes those of earlier starts."""
 NOT_DAMAGE = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE)
 """Errors that keep an intact checkpoint from being read."""
+READ_ATTEMPTS = 20
+"""Times that a checkpoint may be deleted by its run while it is read."""
 OF_A_PEER = "another process cannot read it"
 T = TypeVar("T")
 WEEK = 7 * 24 * 3600
@@ -61,26 +64,51 @@ class Restored:
 
 
 @contextlib.contextmanager
-def opened(directory: Path) -> Iterator["Checkpoints"]:
+def opened(directory: Path, *, for_reading: bool = False) -> Iterator["Checkpoints"]:
     """The checkpoints in a directory, closed at the end.
 
     After an error they are left as they are: closing meets the other processes, which may have gone on.
     """
     with _failures_logged_once():
-        checkpoints = Checkpoints(directory)
+        checkpoints = Checkpoints(directory, for_reading=for_reading)
         yield checkpoints
         checkpoints.close()
+
+
+def read_newest(
+    directory: Path, like: PyTree, warn: Callable[[str], None], attempts: int = READ_ATTEMPTS
+) -> Restored | None:
+    """The newest usable checkpoint of a run that may go on meanwhile; see Checkpoints.restore.
+
+    Nothing is made, moved or deleted. Where the run deletes a checkpoint while it is read, the newest one is read anew.
+    """
+    before = _names(directory)
+    if not before:
+        return None
+    said: list[str] = []
+    try:
+        with opened(directory, for_reading=True) as checkpoints:
+            restored = checkpoints.restore(like, said.append)
+    except Exception:
+        if attempts == 1 or _names(directory) == before:
+            raise
+        return read_newest(directory, like, warn, attempts - 1)
+    for text in said:
+        warn(text)
+    return restored
 
 
 class Checkpoints:
     """The checkpoints of one work directory. All processes save and restore together; saving is asynchronous."""
 
-    def __init__(self, directory: Path, keep: int = 2):
-        self._directory = directory.absolute()
+    def __init__(self, directory: Path, keep: int = 2, *, for_reading: bool = False):
+        """Open them; `for_reading`: another process may own them, so nothing is made, moved or deleted."""
+        self._directory, self._for_reading = directory.absolute(), for_reading
+        self._saved: int | None = None
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep,
-            cleanup_tmp_directories=True,
-            create=True,
+            max_to_keep=None if for_reading else keep,
+            cleanup_tmp_directories=not for_reading,
+            create=not for_reading,
             async_options=ocp.options.AsyncOptions(
                 # Where a folder cannot be made, threads that wait for it would keep the process alive for five minutes.
                 create_directories_asynchronously=False,
@@ -89,7 +117,7 @@ class Checkpoints:
             ),
         )
         with _explained(directory, "Opening the checkpoints"):
-            names = sorted(os.listdir(self._directory)) if self._directory.exists() else []
+            names = [] if for_reading else _names(self._directory)
             self._unfinished = [name.partition(UNFINISHED)[0] for name in names if UNFINISHED in name]
             self._manager = ocp.CheckpointManager(self._directory, options=options)
 
@@ -97,6 +125,7 @@ class Checkpoints:
         """Start to write a pytree of arrays and a JSON-ready record as `step`."""
         if processes.of_first([step in self._manager.all_steps()]) == [1]:
             return
+        self._saved = step
         sealed = {
             "record": record,
             "checksum": _checksum(tree, record),
@@ -119,6 +148,21 @@ class Checkpoints:
         with _explained(self._directory, "Saving a checkpoint"):
             self._manager.wait_until_finished()
 
+    def settle(self, is_removed: bool) -> None:
+        """After an error: let a save end that is going on; its threads would fail while the interpreter ends.
+
+        TensorStore makes the folders that its files need. Where the work directory `is_removed`, what this process
+        saved last is removed too, if nothing else lies there. Several processes do none of this: waiting would meet
+        the others.
+        """
+        if jax.process_count() > 1:
+            return
+        with contextlib.suppress(Exception):  # the error that led here is the one to raise
+            self._manager.wait_until_finished()
+        folder, steps = self._directory.parent, {name.partition(UNFINISHED)[0] for name in _names(self._directory)}
+        if is_removed and _names(folder) == [self._directory.name] and steps <= {str(self._saved)}:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def close(self) -> None:
         self.wait()
         self._manager.close()
@@ -138,14 +182,16 @@ class Checkpoints:
         """
         for name in self._unfinished:
             warn(f"The checkpoint of generation {name} was cut off while it was written, and is not used.")
-        processes.first_does(functools.partial(self._clear_names, warn))
+        if not self._for_reading:
+            processes.first_does(functools.partial(self._clear_names, warn))
         # Of process 0: network disks show them to others late.
         steps: list[int] = processes.of_first(sorted(map(int, self._manager.all_steps()), reverse=True))
         reasons: dict[int, str] = {}
         for step in steps:
             restored, reason = self._try(step, like)
             if restored is not None:
-                self._set_all_aside([step for step, why in reasons.items() if why != OF_A_PEER])
+                if not self._for_reading:
+                    self._set_all_aside([step for step, why in reasons.items() if why != OF_A_PEER])
                 return restored
             reasons[step] = reason
             warn(f"The checkpoint of generation {step} is damaged and is passed over ({reason}).")
@@ -205,8 +251,7 @@ class Checkpoints:
     def _set_aside(self, name: str) -> Path:
         """Rename what is damaged, so that its name is free and nothing is deleted. Returns where it lies then."""
         folder = self._directory.parent / "damaged_checkpoints"
-        names = (f"{name}.damaged", *(f"{name}.damaged.{count}" for count in range(2, 1000)))
-        target = next(folder / free for free in names if not (folder / free).exists())
+        target = free_name(folder / name)
         with explained(folder, "Setting a damaged checkpoint aside"):
             folder.mkdir(exist_ok=True)
             (self._directory / name).rename(target)
@@ -228,6 +273,11 @@ def _explained(path: Path, doing: str) -> Iterator[None]:
             if STATUS.match(str(error)) and not COLLECTIVE_FAILED.search(str(error)):
                 raise OSError(str(error).splitlines()[0][:200]) from error
             raise
+
+
+def _names(directory: Path) -> list[str]:
+    """Sorted names of what lies in a directory; none where there is no such directory."""
+    return sorted(os.listdir(directory)) if directory.exists() else []
 
 
 def _errno(error: BaseException | None) -> int | None:

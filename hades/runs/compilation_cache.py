@@ -7,13 +7,14 @@ import jax
 
 
 def enable_compilation_cache() -> None:
-    """Use `$JAX_COMPILATION_CACHE_DIR`, else `~/.cache/hades/xla`; a folder that cannot be written is left out."""
+    """Use `$JAX_COMPILATION_CACHE_DIR`, else `hades/xla` in `$XDG_CACHE_HOME` or `~/.cache`, where it can be made."""
     if jax.config.values.get("jax_compilation_cache_dir"):
         return
-    directory = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hades" / "xla"
+    chosen = Path(os.environ.get("XDG_CACHE_HOME", ""))
     try:
+        directory = (chosen if chosen.is_absolute() else Path.home() / ".cache") / "hades" / "xla"
         directory.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: a user without a home
         return
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

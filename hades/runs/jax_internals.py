@@ -17,8 +17,8 @@ NOT_JOINED = "CoordinationService/RegisterTask"
 """The call that timed out where a process could not join in time."""
 ABORTED = "*** Check failure stack trace"
 """Before the addresses of an abort."""
-COLLECTIVE_FAILED = re.compile(r"\b(Gloo|NCCL|RCCL)\b")
-"""Part of the message of a collective that failed, such as "UNKNOWN: Gloo AllGather failed"."""
+COLLECTIVE_FAILED = re.compile(r"\b(Gloo|NCCL|RCCL|Barrier failed)\b")
+"""Part of the message of a collective that failed: "UNKNOWN: Gloo AllGather failed", "INTERNAL: Barrier failed"."""
 GREETING = "[Gloo] Rank"
 """Message of the CPU's collectives when they are connected."""
 

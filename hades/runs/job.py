@@ -5,6 +5,7 @@ import hashlib
 import re
 from pathlib import Path
 
+from hades.data.files import check_path
 from hades.runs.experiment import Experiment
 from hades.runs.gin_config import load_experiment
 
@@ -17,11 +18,17 @@ class Job:
         config: a shipped config's name, or a gin file.
         workdir: folder of the run as the machines see it; all of them must see the same one.
         bindings: further gin lines.
+
+    Raises:
+        ConfigError: for a work directory that is an address, such as gs://bucket/runs.
     """
 
     config: str
     workdir: str
     bindings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_path(self.workdir)
 
     @property
     def name(self) -> str:

@@ -1,26 +1,38 @@
 """Metric files: JSON lines without clock times (equal runs write equal bytes), times beside them, and TensorBoard."""
 
-import contextlib
 import json
 import math
+import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hades.data.files import explained, write_bytes
+from hades.data.files import explained, free_name, read_bytes, write_bytes
+from hades.errors import notice
 from hades.libraries import unchanged
 from hades.runs.workdir import WorkDir
 from hades.text import json_text
+
+NAMES = {"evaluations.jsonl": ("env_steps_total", "return_mean"), "timing.jsonl": ("seconds",)}
+"""Numbers that every row of a file has, beside its generation."""
+_REMEDY = "Make it readable, or move it away."
 
 
 class JsonLines:
     """One JSON object a line, each with its `generation`."""
 
     def __init__(self, path: Path, resume_at: int):
-        """Open for appending; rows behind generation `resume_at` are dropped, they will be written again."""
+        """Open for appending; rows behind generation `resume_at` are dropped, they will be written again.
+
+        A file with lines that are no rows is kept beside its rows, under another name.
+        """
         self._path = path
-        kept = [line for line, row in _rows(path) if row["generation"] <= resume_at]
+        rows, damage = _rows(path)
+        if damage:
+            aside = write_bytes(free_name(path), read_bytes(path, _REMEDY))
+            notice(f"{path} is damaged: {damage}. It is kept as {aside.name}; the run continues with the other lines.")
+        kept = [line for line, row in rows if row["generation"] <= resume_at]
         write_bytes(path, "".join(f"{line}\n" for line in kept).encode())
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -77,8 +89,9 @@ class RunLog:
 
     def __init__(self, directory: WorkDir, resume_at: int, enabled: bool = True):
         """Open for appending; what lies behind generation `resume_at` is dropped, it will be written again."""
-        self._enabled = enabled
+        self._enabled, self._directory = enabled, directory
         if enabled:
+            directory.check_owner()
             self._metrics = JsonLines(directory.metrics, resume_at)
             self._evaluations = JsonLines(directory.evaluations, resume_at)
             self._timing = JsonLines(directory.timing, resume_at)
@@ -87,6 +100,7 @@ class RunLog:
     def generations(self, rows: Sequence[Mapping[str, Any]], seconds: float) -> None:
         """Rows of consecutive generations, and the seconds of search up to the last of them."""
         if self._enabled:
+            self._directory.check_owner()
             self._metrics.write(rows)
             self._timing.write([{"generation": rows[-1]["generation"], "seconds": round(seconds, 3)}])
             self._tensorboard.write(rows)
@@ -94,6 +108,7 @@ class RunLog:
     def evaluation(self, row: Mapping[str, Any]) -> None:
         """One evaluation on selection keys."""
         if self._enabled:
+            self._directory.check_owner()
             self._evaluations.write([row])
             self._tensorboard.write([{"generation": row["generation"], "solution/return": row["return_mean"]}])
 
@@ -102,9 +117,16 @@ class RunLog:
             self._tensorboard.close()
 
 
-def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """All complete rows of a JSON lines file; none where it is missing."""
-    return [row for _, row in _rows(path)]
+def read_json_lines(path: Path, say: Callable[[str], None] = lambda text: None) -> list[dict[str, Any]]:
+    """All complete rows of a JSON lines file; none where it is missing. `say` is told of what is damaged.
+
+    Raises:
+        HadesError: where it cannot be read.
+    """
+    rows, damage = _rows(path)
+    if damage:
+        say(f"{path} is damaged: {damage}. Only the other lines are used.")
+    return [row for _, row in rows]
 
 
 def plain(value: Any) -> Any:
@@ -113,8 +135,35 @@ def plain(value: Any) -> Any:
     return None if isinstance(scalar, float) and not math.isfinite(scalar) else scalar
 
 
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Complete lines with their content; one that was cut off by a kill or a full disk is left out."""
-    for line in path.read_text(errors="replace").split("\n")[:-1] if path.exists() else ():
-        with contextlib.suppress(json.JSONDecodeError):
-            yield line, json.loads(line)
+def _rows(path: Path) -> tuple[list[tuple[str, dict[str, Any]]], str]:
+    """The rows with their lines, and what is wrong with the other lines, if anything is.
+
+    The beginning of a row at the end of the file was cut off by a kill or a full disk, which is no damage.
+    """
+    rows, damaged = [], []
+    lines = read_bytes(path, _REMEDY).split(b"\n") if path.exists() else []
+    for number, line in enumerate(lines, 1):
+        row = _row(line, NAMES.get(path.name, ()))
+        is_cut_off = number == len(lines) and line.isascii() and line.startswith(b'{"')
+        if row is not None:
+            rows.append((line.decode(), row))
+        elif line.strip() and not is_cut_off:
+            damaged.append(number)
+    if not damaged:
+        return rows, ""
+    which = f"line {damaged[0]} is no row" if len(damaged) == 1 else f"{len(damaged)} lines are no rows"
+    return rows, f"{which} of numbers with their generation"
+
+
+def _row(line: bytes, names: Sequence[str]) -> dict[str, Any] | None:
+    """The row in a line; None where there is none."""
+    try:
+        row = json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict) or not {"generation", *names} <= row.keys():
+        return None
+    generation, values = row["generation"], [value for value in row.values() if value is not None]
+    is_counted = type(generation) is int and 0 < generation < 2**31
+    is_finite = all(isinstance(value, int | float) and abs(value) <= sys.float_info.max for value in values)
+    return row if is_counted and is_finite else None

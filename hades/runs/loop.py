@@ -112,7 +112,11 @@ class _Session:
             stop_requests(self._is_saved) as stop_requested,  # until the checkpoints are closed, too
             opened(self._directory.checkpoints) as self._checkpoints,
         ):
-            return self._run(stop_requested)
+            try:
+                return self._run(stop_requested)
+            except Exception:
+                self._checkpoints.settle(self._directory.is_removed)
+                raise
 
     def _run(self, stop_requested: Callable[[], bool]) -> RunResult:
         self._start_or_resume()
@@ -170,6 +174,7 @@ class _Session:
         self._state, metrics = self._compiled.block(self._state, order.generations, self._steps_left())
         inside = time.monotonic() - began
         self._host.seconds["inside"] += inside
+        processes.first_does(self._directory.check_owner)
         self._checkpoints.wait()  # what is logged is at most one checkpoint interval ahead of what is on disk
         self._count(metrics, began)
         host, experiment = self._host, self._experiment
@@ -277,6 +282,7 @@ class _Session:
         return host.generation >= experiment.generations
 
     def _save(self) -> None:
+        processes.first_does(self._directory.check_owner)
         self._host.seconds["total"] = time.monotonic() - self._began
         tree = {"state": self._state, "best": self._best}
         self._checkpoints.save(self._host.generation, tree, dataclasses.asdict(self._host))

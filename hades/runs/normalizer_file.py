@@ -3,7 +3,6 @@
 In gin: `Evolution.normalizer = @normalizer_from_file()` and `normalizer_from_file.path = 'statistics.npz'`.
 """
 
-import os
 from pathlib import Path
 
 import gin
@@ -11,6 +10,7 @@ import numpy as np
 
 from hades.data.arrays import check_statistics, read_npy, read_npz
 from hades.data.dataset import load_dataset
+from hades.data.files import user_path
 from hades.errors import ConfigError, DatasetError
 from hades.normalizers.constant import ConstantNormalizer
 from hades.normalizers.restarting import EPSILON
@@ -30,7 +30,7 @@ def normalizer_from_file(path: str, floor: float = 0.1, clip: float = 10.0) -> C
             divided by.
     """
     try:
-        mean, std = _read(Path(os.path.expanduser(path)))
+        mean, std = _read(user_path(path))
     except DatasetError as error:
         raise ConfigError(f"normalizer_from_file.path: {error}") from error
     return ConstantNormalizer(

@@ -1,21 +1,24 @@
 """The files of a work directory as one value: what the report and comparisons are made from."""
 
 import dataclasses
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from hades import registry
 from hades.data.dataset import DistilledDataset, load_dataset
-from hades.errors import HadesError
+from hades.data.files import read_json
+from hades.errors import HadesError, notice
+from hades.runs.json_forms import RESULT, fits
 from hades.runs.log import read_json_lines
 from hades.runs.workdir import WorkDir
 from hades.types import EnvSpec
 
 _RENAMED = {"num_points": "num_pairs"}
 """Keys of `result.json` that had another name."""
+_ENDED = {"generations", "selection_return", "env_steps", "seconds"}
+"""Keys of `result.json` that say whether the run has ended."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,19 +104,19 @@ def read_run(workdir: str | Path) -> RunRecord:
         workdir=paths.path,
         dataset=dataset,
         dataset_problem=problem,
-        metrics=read_json_lines(paths.metrics),
-        evaluations=read_json_lines(paths.evaluations),
-        timing=read_json_lines(paths.timing),
-        result={_RENAMED.get(name, name): value for name, value in _read_json(paths.result).items()},
-        experiment=registry.upgraded(_read_json(paths.experiment)),
-        config=paths.config.read_text() if paths.config.exists() else "",
+        metrics=read_json_lines(paths.metrics, notice),
+        evaluations=read_json_lines(paths.evaluations, notice),
+        timing=read_json_lines(paths.timing, notice),
+        result=_read_result(paths, notice),
+        experiment=_read_experiment(paths),
+        config=paths.config.read_text(errors="replace") if paths.config.is_file() else "",
     )
 
 
 def finished_result(workdir: str | Path, experiment: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return `result.json` of a directory if it describes the end of this experiment, else an empty mapping."""
     paths = WorkDir(workdir)
-    result = _read_json(paths.result)
+    result = _read_result(paths)
     return result if _is_end(result, read_json_lines(paths.metrics), experiment) else {}
 
 
@@ -125,18 +128,37 @@ def _is_end(result: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], exp
 
 def _used_up(experiment: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
     """Return True if a result reached one of the limits that the experiment states."""
-    seconds = result["seconds"]["search"] + result["seconds"]["selection"]
+    seconds = sum(result["seconds"].get(phase, 0.0) for phase in ("search", "selection"))
     ends = (
         ("generations", result["generations"]),
         ("max_seconds", seconds + 0.002),  # the file holds milliseconds
-        ("max_env_steps", result["env_steps"]["search"]),
+        ("max_env_steps", result["env_steps"].get("search")),
         ("target_return", result["selection_return"]),
     )
     return any(experiment.get(n) is not None and value is not None and value >= experiment[n] for n, value in ends)
 
 
-def _read_json(path: Path) -> Mapping[str, Any]:
+def _read_result(paths: WorkDir, say: Callable[[str], None] = lambda text: None) -> Mapping[str, Any]:
+    """`result.json`; empty where there is none, or one that is damaged, which `say` is told of."""
+    if not paths.result.exists():
+        return {}
+    remedy = "The run counts as unfinished: the command that started it writes the file again."
     try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        found = read_json(paths.result, remedy)
+    except HadesError as error:
+        say(str(error))
+        return {}
+    result = {_RENAMED.get(name, name): value for name, value in found.items()}
+    if result.keys() >= _ENDED and fits(result, RESULT):
+        return result
+    say(f"{paths.result} is damaged: it holds JSON, but no result. {remedy}")
+    return {}
+
+
+def _read_experiment(paths: WorkDir) -> Mapping[str, Any]:
+    """`experiment.json`; empty where there is none, or one that is damaged, which is said."""
+    try:
+        return paths.described("It is left out.") if paths.experiment.exists() else {}
+    except HadesError as error:
+        notice(str(error))
         return {}

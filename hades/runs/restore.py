@@ -7,10 +7,9 @@ import jax
 from hades import registry
 from hades.algorithms.base import Solution
 from hades.contracts import single_precision
-from hades.data.files import read_json
-from hades.errors import CheckpointError
+from hades.errors import CheckpointError, notice
 from hades.policy.run_policy import RunPolicy
-from hades.runs.checkpoint import opened
+from hades.runs.checkpoint import read_newest
 from hades.runs.compiled_run import CompiledRun
 from hades.runs.experiment import Experiment
 from hades.runs.workdir import WorkDir
@@ -44,23 +43,21 @@ def read_experiment(directory: WorkDir) -> Experiment:
     """
     if not directory.experiment.exists():
         raise CheckpointError(f"There is no run in {directory.path}: it has no {directory.experiment.name}.")
-    remedy = "Put a copy in its place, or run hades-train there again."
-    experiment = registry.build(read_json(directory.experiment, remedy))
-    assert isinstance(experiment, Experiment)
+    experiment = registry.build(directory.described("Put a copy in its place, or run hades-train there again."))
+    assert isinstance(experiment, Experiment)  # its interface has one class
     return experiment
 
 
 @single_precision
 def restore_best(directory: WorkDir, experiment: Experiment) -> Solution:
-    """The best solution so far, from the newest usable checkpoint.
+    """The best solution so far, from the newest usable checkpoint of a run that may go on meanwhile.
 
     Raises:
         CheckpointError: when there is none yet.
     """
     if jax.process_count() > 1:
         raise CheckpointError("A process of a run cannot load another run's policy: do it in a program of its own.")
-    with directory.locked(), opened(directory.checkpoints) as checkpoints:
-        restored = checkpoints.restore(CompiledRun(experiment).shapes(), print)
+    restored = read_newest(directory.checkpoints, CompiledRun(experiment).shapes(), notice)
     if restored is None:
         raise CheckpointError(f"The run in {directory.path} has no checkpoint yet; wait for its first one.")
     best = restored.tree["best"]

@@ -68,6 +68,7 @@ def finished(
 
 def write_result(directory: WorkDir, result: RunResult) -> None:
     """Write the files of a finished run."""
+    directory.check_owner()
     if result.dataset is not None:
         result.dataset.save(directory.dataset)
     write_bytes(directory.result, json_text(result.details, indent=1).encode())

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from hades import registry
-from hades.data.files import read_json, write_bytes
+from hades.data.files import read_json, user_path, write_bytes
 from hades.errors import CheckpointError
 from hades.runs import lock
 from hades.runs.experiment import FREE_FIELDS, Experiment
+from hades.runs.json_forms import EXPERIMENT, fits, is_description
 
 
 class WorkDir:
     """Paths of a run's files."""
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
+        self.path = user_path(path)
         self.experiment = self.path / "experiment.json"
         self.config = self.path / "config.gin"
         self.checkpoints = self.path / "checkpoints"
@@ -29,6 +30,7 @@ class WorkDir:
         self.result = self.path / "result.json"
         self.report = self.path / "report.html"
         self.lock = self.path / ".lock"
+        self._held: lock.Lock | None = None
 
     @contextmanager
     def locked(self) -> Iterator[str]:
@@ -40,13 +42,45 @@ class WorkDir:
         Raises:
             CheckpointError: when another process holds it.
         """
-        with lock.held(self.lock, self.path) as stale:
-            yield stale
+        with lock.held(self.lock, self.path) as self._held:
+            before = self._held.before
+            try:
+                yield f"The lock of {before}, which was killed in {self.path}, is taken over." if before.pid else ""
+            except Exception:
+                self.check_owner()  # a folder that was removed explains whatever failed in it
+                raise
+            finally:
+                self._held = None
+
+    def check_owner(self) -> None:
+        """Make sure, before something is written, that the directory is still this process's, if it ever was.
+
+        Raises:
+            CheckpointError: when its lock was deleted or taken over, or the directory was removed.
+        """
+        if self._held is not None:
+            self._held.check()
+
+    @property
+    def is_removed(self) -> bool:
+        """True if nothing is left that says that a run lives here, as after the directory was removed."""
+        return not self.lock.exists() and not self.experiment.exists()
 
     @property
     def lock_token(self) -> str:
         """Token that the holder of the directory wrote into its lock; empty where it cannot be read."""
         return lock.read(self.lock).token
+
+    def described(self, remedy: str) -> Mapping[str, Any]:
+        """The description of the run that lives here, with today's names.
+
+        Raises:
+            HadesError: when the file is missing or holds something else; ends with the remedy.
+        """
+        found = read_json(self.experiment, remedy)
+        if not (is_description(found) and found["interface"] == "Experiment" and fits(found, EXPERIMENT)):
+            raise CheckpointError(f"{self.experiment} is damaged: it holds JSON, but no experiment. {remedy}")
+        return dict(registry.upgraded(found))
 
     def check(self, described: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the description of the run that lives here, empty if none does, once it is known to be this one.
@@ -56,11 +90,10 @@ class WorkDir:
         """
         if not self.experiment.exists():
             return {}
-        remedy = (
+        known = self.described(
             "It names the run that lives here. Put a copy in its place; or, if this is the command that started the "
             "run, delete the file: it is written again."
         )
-        known = registry.upgraded(read_json(self.experiment, remedy))
         different = [d for d in differences(known, dict(described)) if d[0] not in FREE_FIELDS]
         if different:
             rows = "; ".join(f"{path} is {old!r} there and {new!r} now" for path, old, new in different[:6])
@@ -79,6 +112,7 @@ class WorkDir:
         """
         described = registry.describe(experiment)
         self.check(described)
+        self.check_owner()
         write_bytes(self.experiment, json.dumps(described, indent=1, sort_keys=True).encode())
         if config:
             write_bytes(self.config, config.encode())

@@ -18,7 +18,7 @@ from hades.data.arrays import read_npy, read_npz
 from hades.data.dataset import load_dataset
 from hades.data.files import write_bytes
 from hades.environments.gymnax import Gymnax
-from hades.errors import ConfigError, DatasetError
+from hades.errors import ConfigError, DatasetError, HadesError
 from hades.fitness.episodic_return import EpisodicReturn
 from hades.fitness.windowed_return import WindowedReturn
 from hades.inner.init_scheme import FixedInit
@@ -389,6 +389,11 @@ def test_a_replication_is_measured_once(folder: Path, monkeypatch: pytest.Monkey
     assert replicate(folder / "online.npz", folder / "records", num_inits=2) == done
     with pytest.raises(TypeError):  # other settings are measured anew
         replicate(folder / "online.npz", folder / "records", num_inits=3)
+    record = folder / "records" / "online.json"
+    for damaged in ("null", "{", record.read_text().replace('"ours": {', '"ours": {}, "more": {')):
+        record.write_text(damaged)
+        with pytest.raises(HadesError, match=rf"{record} is damaged.*measured again"):
+            replicate(folder / "online.npz", folder / "records", num_inits=2)
 
 
 @pytest.mark.parametrize(

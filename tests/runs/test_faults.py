@@ -20,11 +20,13 @@ import pytest
 
 from hades.errors import CheckpointError, HadesError
 from hades.runs import loop
-from hades.runs.checkpoint import Checkpoints, _explained, opened
+from hades.runs.checkpoint import Checkpoints, _explained, opened, read_newest
 from hades.runs.compiled_run import CompiledRun
 from hades.runs.log import JsonLines, RunLog, TensorBoard, read_json_lines
 from hades.runs.loop import run
 from hades.runs.record import read_run
+from hades.runs.restore import read_experiment
+from hades.runs.workdir import WorkDir
 from tests.runs.tiny import tiny_experiment
 
 SAME_BYTES = ("metrics.jsonl", "evaluations.jsonl", "dataset.safetensors")
@@ -197,13 +199,6 @@ def test_a_row_that_was_cut_off_is_dropped_and_written_again(
     assert path.read_bytes() == whole
 
 
-def test_bytes_that_are_no_text_count_as_a_row_that_was_cut_off(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    path.write_bytes(b'{"generation": 1}\n\x00\xff\xfe\x00\n')
-    JsonLines(path, 1)
-    assert path.read_bytes() == b'{"generation": 1}\n'
-
-
 @pytest.mark.system
 def test_a_full_disk_under_tensorboard_is_an_error_and_no_endless_wait(disk: Disk) -> None:
     log = TensorBoard(disk.folder / "tensorboard", 0)
@@ -272,7 +267,11 @@ start("__main__", lambda: logging.getLogger("asyncio").error("Future exception w
 
 @pytest.mark.parametrize(
     ("text", "raised"),
-    [("RESOURCE_EXHAUSTED: no space", HadesError), ("UNKNOWN: Gloo AllGather failed: Read error", RuntimeError)],
+    [
+        ("RESOURCE_EXHAUSTED: no space", HadesError),
+        ("UNKNOWN: Gloo AllGather failed: Read error", RuntimeError),
+        ("INTERNAL: Barrier failed because: task is set to ERROR", RuntimeError),
+    ],
 )
 def test_a_peer_that_died_while_saving_is_no_full_disk(tmp_path: Path, text: str, raised: type[Exception]) -> None:
     with pytest.raises(raised, match=text.split(":")[1].strip()), _explained(tmp_path, "Saving"):
@@ -536,3 +535,217 @@ def test_tensorboard_gets_every_scalar_of_the_metrics(finished: Path) -> None:
     names = {name for row in read_json_lines(finished / "metrics.jsonl") for name in row} - {"generation"}
     assert all(name.encode() in events.read_bytes() for name in names)
     assert b"solution/return" in events.read_bytes()
+
+
+# Folders that are taken away, and folders that others read
+
+
+def delete_lock(workdir: Path) -> None:
+    (workdir / ".lock").unlink()
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "when"),
+    [
+        (RunLog, "generations", lambda _, rows, __: rows[-1]["generation"] >= 6),
+        (Checkpoints, "wait", lambda checkpoints: checkpoints.holds(4)),
+        (loop, "write_result", always),
+    ],
+)
+@pytest.mark.parametrize("take_away", [shutil.rmtree, delete_lock])
+def test_a_run_whose_folder_is_taken_away_stops_and_writes_nothing_more(
+    take_away: Callable[[Path], None], where: Any, name: str, when: Callable[..., bool], tmp_path: Path
+) -> None:
+    workdir, left = tmp_path / "run", []
+    original = getattr(where, name)
+
+    def take_away_and_call(*arguments: Any) -> Any:
+        if not left and when(*arguments):
+            take_away(workdir)
+            left.append(content(workdir))
+        return original(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(where, name, take_away_and_call)
+        with pytest.raises(CheckpointError, match="This run has stopped and writes nothing more there"):
+            run(tiny_experiment(), workdir, progress=False)
+    assert left
+    left[0].pop(".holder", None)  # the run's own, which goes with it
+    assert content(workdir) == left[0]
+    assert workdir.exists() == bool(left[0])
+
+
+def test_a_save_that_was_going_on_does_not_bring_a_removed_folder_back(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "run" / "checkpoints")
+    checkpoints.save(4, {"x": jax.numpy.zeros(3)}, {})
+    checkpoints.wait()
+    (tmp_path / "run" / "mine.txt").write_text("mine")
+    checkpoints.settle(is_removed=True)  # something else lies there
+    assert (tmp_path / "run" / "checkpoints" / "4").is_dir()
+    (tmp_path / "run" / "mine.txt").unlink()
+    (tmp_path / "run" / "checkpoints" / "3").mkdir()
+    checkpoints.settle(is_removed=True)  # a checkpoint of an earlier start, too
+    assert (tmp_path / "run" / "checkpoints" / "4").is_dir()
+    (tmp_path / "run" / "checkpoints" / "3").rmdir()
+    checkpoints.settle(is_removed=False)
+    assert (tmp_path / "run" / "checkpoints" / "4").is_dir()
+    checkpoints.settle(is_removed=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_best_solution_is_read_while_its_run_goes_on_and_nothing_changes(workdir: Path) -> None:
+    (workdir / "checkpoints" / "14.orbax-checkpoint-tmp").mkdir()  # the run is writing it
+    emptied(workdir / "checkpoints" / "12")
+    said: list[str] = []
+    with WorkDir(workdir).locked():
+        before = content(workdir)
+        restored = read_newest(workdir / "checkpoints", CompiledRun(tiny_experiment()).shapes(), said.append)
+        assert content(workdir) == before
+    assert restored is not None
+    assert restored.step == 8
+    assert len(said) == 1
+    assert "generation 12 is damaged" in said[0]
+    assert (workdir / "checkpoints" / "12").is_dir()
+    assert (workdir / "checkpoints" / "14.orbax-checkpoint-tmp").is_dir()
+
+
+def test_a_checkpoint_that_its_run_deletes_while_it_is_read_gives_way_to_a_newer_one(
+    workdir: Path, like: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints, tries = workdir / "checkpoints", []
+    restore = Checkpoints.restore
+    (checkpoints / "12").rename(workdir / "later")
+
+    def restore_late(*arguments: Any) -> Any:
+        tries.append(arguments)
+        if len(tries) == 1:
+            shutil.rmtree(checkpoints / "8")
+            (workdir / "later").rename(checkpoints / "12")
+        return restore(*arguments)
+
+    monkeypatch.setattr(Checkpoints, "restore", restore_late)
+    said: list[str] = []
+    restored = read_newest(checkpoints, like, said.append)
+    assert restored is not None
+    assert (restored.step, said, len(tries)) == (12, [], 2)
+
+
+def test_nothing_to_read_is_no_error(tmp_path: Path, like: Any) -> None:
+    assert read_newest(tmp_path / "checkpoints", like, print) is None
+    assert not (tmp_path / "checkpoints").exists()
+
+
+# Files that hold something else
+
+NO_ROWS = {
+    "null": b"null\n",
+    "a list": b"[]\n",
+    "a number": b"3\n",
+    "a row without its generation": b'{"fitness/mean": 1.0}\n',
+    "a generation that is none": b'{"generation": "5"}\n',
+    "a text": b'{"generation": 5, "fitness/mean": "x"}\n',
+    "deep": b"[" * 100_000 + b"\n",
+    "a long integer": b'{"generation": ' + b"1" * 5000 + b"}\n",
+    "a large integer": b'{"generation": 5, "fitness/mean": 1' + b"0" * 400 + b"}\n",
+    "NaN": b'{"generation": 5, "fitness/mean": NaN}\n',
+    "infinity": b'{"generation": 5, "fitness/mean": 1e999}\n',
+    "no text": b"\xff\xfe\x00\n",
+    "no text, cut off": b"\x00\xff",
+    "null, cut off": b"null",
+}
+
+
+@pytest.mark.parametrize("line", NO_ROWS.values(), ids=NO_ROWS)
+def test_a_line_that_is_no_row_is_said_and_kept_beside_the_log(
+    line: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"generation": 1}\n{"generation": 2}\n' + line)
+    before = path.read_bytes()
+    said: list[str] = []
+    assert [row["generation"] for row in read_json_lines(path, said.append)] == [1, 2]
+    assert said == [
+        f"{path} is damaged: line 3 is no row of numbers with their generation. Only the other lines are used."
+    ]
+    assert path.read_bytes() == before
+    JsonLines(path, 1)
+    assert path.read_bytes() == b'{"generation": 1}\n'
+    assert (tmp_path / "metrics.jsonl.damaged").read_bytes() == before
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert f"{path} is damaged: line 3" in told
+    assert "It is kept as metrics.jsonl.damaged" in told
+    JsonLines(path, 1)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_log_that_cannot_be_read_is_an_error_with_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.mkdir()
+    with pytest.raises(HadesError, match=rf"{path} cannot be read: Is a directory"):
+        JsonLines(path, 1)
+
+
+def test_a_run_continues_beside_logs_of_noise(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    noise = np.random.default_rng(0).bytes(3000)
+    for name in ("metrics.jsonl", "evaluations.jsonl", "timing.jsonl"):
+        (workdir / name).write_bytes(noise)
+    record = read_run(workdir)
+    assert (record.metrics, record.evaluations, record.timing) == ([], [], [])
+    assert capsys.readouterr().err.count("lines are no rows") == 3
+    assert run(tiny_experiment(), workdir, progress=False).generation == 12
+    assert capsys.readouterr().err.count("the run continues with the other lines") == 3
+    for name in ("metrics.jsonl", "evaluations.jsonl", "timing.jsonl"):
+        assert (workdir / f"{name}.damaged").read_bytes() == noise
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"null",
+        b"[]",
+        b"\xff",
+        b"[" * 100_000,
+        b"{}",
+        b'{"generations": "12", "selection_return": 1, "env_steps": {}, "seconds": {}}',
+        b'{"generations": 12, "selection_return": 1, "env_steps": {}, "seconds": null}',
+        b'{"generations": 12, "selection_return": 1, "env_steps": {}, "seconds": {}, "report": {"ci95": [1]}}',
+    ],
+)
+def test_a_result_of_another_form_counts_as_unfinished_and_is_said(
+    damaged: bytes, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workdir / "result.json").write_bytes(damaged)
+    record = read_run(workdir)
+    assert not record.is_finished
+    assert record.result == {}
+    said = capsys.readouterr().err
+    assert f"{workdir / 'result.json'} is damaged" in said
+    assert "The run counts as unfinished" in said
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"null",
+        b"\xff",
+        b"{}",
+        b'{"interface": "Outer", "name": "SNES"}',
+        b'{"interface": "Experiment", "name": "Experiment", "algorithm": []}',
+        b'{"interface": "Experiment", "name": "Experiment", "generations": "12"}',
+        b'{"interface": "Experiment", "name": [], "algorithm": {}}',
+        b'{"interface": "Experiment", "name": "Experiment", "x": ' + b"[" * 100 + b"]" * 100 + b"}",
+    ],
+)
+def test_an_experiment_of_another_form_is_refused_by_its_path_and_left_out_of_reports(
+    damaged: bytes, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = workdir / "experiment.json"
+    path.write_bytes(damaged)
+    with pytest.raises(HadesError, match=rf"{path} is damaged.*Put a copy in its place"):
+        read_experiment(WorkDir(workdir))
+    with pytest.raises(HadesError, match=rf"{path} is damaged.*delete the file"):
+        WorkDir(workdir).check({})
+    assert read_run(workdir).experiment == {}
+    assert f"{path} is damaged" in capsys.readouterr().err
+    assert path.read_bytes() == damaged

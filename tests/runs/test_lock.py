@@ -1,13 +1,16 @@
 """Who holds a work directory, with and without file locks."""
 
+import contextlib
 import dataclasses
 import errno
 import fcntl
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -116,3 +119,103 @@ def test_a_lock_of_a_local_disk_is_believed_at_once(tmp_path: Path, monkeypatch:
 def test_a_record_that_was_cut_off_counts_as_none(tmp_path: Path) -> None:
     tmp_path.joinpath(".holder").write_text('{"host": "b')
     assert hold(tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "null", "[" * 100_000, '{"pid": "4711"}', '{"pid": "\\u0000", "host": []}', "\x00"]
+)
+def test_a_record_of_another_form_counts_as_none(tmp_path: Path, content: str) -> None:
+    tmp_path.joinpath(".holder").write_text(content)
+    assert hold(tmp_path) == ""
+
+
+# What is deleted under its holder
+
+
+def refused(directory: WorkDir) -> str:
+    with pytest.raises(CheckpointError, match="has stopped and writes nothing more there") as caught:
+        directory.check_owner()
+    return str(caught.value)
+
+
+def test_a_directory_that_is_held_or_was_never_locked_may_be_written(tmp_path: Path) -> None:
+    directory = WorkDir(tmp_path)
+    directory.check_owner()
+    with directory.locked():
+        directory.check_owner()
+        lock.record_of(directory.lock).unlink()  # the operating system's lock decides
+        directory.check_owner()
+
+
+def test_a_deleted_lock_is_noticed(tmp_path: Path) -> None:
+    directory = WorkDir(tmp_path)
+    with directory.locked():
+        directory.lock.unlink()  # .holder stays
+        assert f"The lock of {tmp_path} was deleted while this run held it" in refused(directory)
+        directory.lock.touch()
+        assert "was deleted" in refused(directory)
+
+
+def test_a_directory_that_another_run_took_over_stays_its_own(tmp_path: Path) -> None:
+    first, second = WorkDir(tmp_path), WorkDir(tmp_path)
+    with contextlib.ExitStack() as stack:
+        with first.locked():
+            first.lock.unlink()
+            stack.enter_context(second.locked())
+            assert f"process {os.getpid()} on {socket.gethostname()} has taken over {tmp_path}" in refused(first)
+            second.check_owner()
+        assert second.lock_token != ""  # the first one has left without it
+
+
+@pytest.mark.parametrize("kind", ["removed", "renamed", "replaced"])
+def test_a_directory_that_is_gone_is_said_and_not_made_again(kind: str, tmp_path: Path) -> None:
+    directory = WorkDir(tmp_path / "run")
+    with directory.locked():
+        directory.path.rename(tmp_path / "elsewhere")
+        if kind == "removed":
+            shutil.rmtree(tmp_path / "elsewhere")
+        if kind == "replaced":
+            shutil.copytree(tmp_path / "elsewhere", directory.path)
+        said = refused(directory)
+        assert ("was deleted" if kind == "replaced" else f"{directory.path} was removed or renamed") in said
+    assert directory.path.exists() == (kind == "replaced")
+
+
+def test_whatever_fails_in_a_directory_that_is_gone_is_explained_by_that(tmp_path: Path) -> None:
+    directory = WorkDir(tmp_path / "run")
+
+    def fail() -> None:
+        shutil.rmtree(directory.path)
+        raise ValueError("of a library")
+
+    with pytest.raises(CheckpointError, match="was removed or renamed"), directory.locked():
+        fail()
+
+
+def test_a_process_that_runs_keeps_others_out_although_its_lock_was_deleted(tmp_path: Path) -> None:
+    leave(tmp_path, Holder(socket.gethostname(), os.getppid(), lock._started(os.getppid()), "t"))
+    with pytest.raises(CheckpointError, match=rf"Another process \(process {os.getppid()} .* is running"):
+        hold(tmp_path)
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_without_locks_the_record_is_what_must_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "RENEW_SECONDS", 0.01)
+    directory = WorkDir(tmp_path / "run")
+    record = lock.record_of(directory.lock)
+    with directory.locked():
+        directory.lock.unlink()
+        directory.check_owner()
+        leave(directory.path, Holder("another machine", 4711, "5", "t"))
+        assert "process 4711 on another machine has taken over" in refused(directory)
+        time.sleep(0.1)  # it is not renewed over the other's
+        assert lock.read(directory.lock).host == "another machine"
+        record.unlink()
+        directory.lock.touch()
+        assert "was deleted" in refused(directory)
+        record.mkdir()  # what cannot be read shows nothing
+        directory.check_owner()
+        shutil.rmtree(directory.path)
+        assert "was removed or renamed" in refused(directory)
+        time.sleep(0.1)
+    assert not directory.path.exists()

@@ -285,7 +285,8 @@ def test_three_generations_without_finite_fitness_stop_the_run_and_every_later_s
     experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     algorithm = dataclasses.replace(experiment.algorithm, fitness=NeverFinite())  # type: ignore[type-var]
-    monkeypatch.setattr("hades.registry.describe", lambda component: {})
+    described = {"interface": "Experiment", "name": "Experiment"}
+    monkeypatch.setattr("hades.registry.describe", lambda component: described)
     workdir, messages, contents = tmp_path / "run", [], []
     for generations in (12, 12, 24):
         failing = dataclasses.replace(experiment, algorithm=algorithm, generations=generations)

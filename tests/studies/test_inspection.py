@@ -210,6 +210,12 @@ def test_a_reading_is_read_back_and_equal_readings_are_equal_files(
 def test_no_reading_is_none_and_a_damaged_one_is_named(inspection_path: Path, tmp_path: Path) -> None:
     assert read_inspection(tmp_path) is None
     (tmp_path / INSPECTION).write_bytes(inspection_path.read_bytes()[:-40])
+    with pytest.raises(HadesError, match=r"reading\.json.*hades-inspect"):
+        read_inspection(tmp_path)
+    (tmp_path / INSPECTION).write_text("null")
+    with pytest.raises(HadesError, match=r"reading\.json.*hades-inspect"):
+        read_inspection(tmp_path)
+    (tmp_path / INSPECTION).write_text('{"format_version": 1, "nearest": null}')
     with pytest.raises(DatasetError, match=r"reading\.json.*hades-inspect"):
         read_inspection(tmp_path)
     (tmp_path / INSPECTION).write_text('{"format_version": 2}')

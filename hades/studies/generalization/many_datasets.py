@@ -1,12 +1,11 @@
 """Several datasets over one grid, each measured once: what a file already holds is not measured again."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hades import registry
 from hades.data.dataset import DistilledDataset
-from hades.data.files import write_bytes
+from hades.data.files import read_json, user_path, write_bytes
 from hades.errors import ConfigError, HadesError
 from hades.policy.published import load_any_dataset
 from hades.studies.generalization.grid import Grid
@@ -16,7 +15,7 @@ from hades.text import json_text
 FILE = "generalization.json"
 
 
-def load_datasets(places: Sequence[str]) -> dict[str, DistilledDataset]:
+def load_datasets(places: Sequence[str | Path]) -> dict[str, DistilledDataset]:
     """Datasets by a name for tables: that of the file, or of its folder where the file is called dataset.
 
     Raises:
@@ -25,7 +24,7 @@ def load_datasets(places: Sequence[str]) -> dict[str, DistilledDataset]:
     """
     datasets: dict[str, DistilledDataset] = {}
     for place in places:
-        path = Path(place)
+        path = user_path(place)
         name = path.absolute().parent.name if path.stem == "dataset" else path.name.removesuffix(path.suffix)
         if name in datasets:
             raise ConfigError(
@@ -96,9 +95,10 @@ def generalize_all(
 def _read(path: Path) -> dict[str, Generalization]:
     if not path.is_file():
         return {}
+    content = read_json(path, "Move it away, or choose another work directory.")
     try:
-        return {found["name"]: restored(found) for found in json.loads(path.read_text("utf-8"))["results"]}
-    except (ValueError, KeyError, TypeError) as error:
+        return {found["name"]: restored(found) for found in content["results"]}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise HadesError(
             f"{path} is no result of a generalisation grid ({type(error).__name__}: {error}): move it away, or choose "
             "another work directory."

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hades.data.dataset import DistilledDataset
-from hades.data.files import write_bytes
+from hades.data.files import read_json, user_path, write_bytes
 from hades.errors import ConfigError, DatasetError, offer
 from hades.policy.trained_policy import freeze_statistics
 from hades.studies.inspection.influence import Influence, measure_influence
@@ -44,7 +43,7 @@ class Inspection:
     def save(self, workdir: str | Path) -> Path:
         """Write the file; equal inspections write equal bytes."""
         content = {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
-        return write_bytes(Path(workdir) / INSPECTION, json_text(content, indent=1).encode())
+        return write_bytes(user_path(workdir) / INSPECTION, json_text(content, indent=1).encode())
 
 
 def inspect_dataset(
@@ -96,13 +95,13 @@ def read_inspection(workdir: str | Path) -> Inspection | None:
     """The inspection in a folder; None where there is none.
 
     Raises:
-        DatasetError: where the file is damaged or of another version.
+        HadesError: where the file is damaged or of another version.
     """
-    path = Path(workdir) / INSPECTION
+    path = user_path(workdir) / INSPECTION
     if not path.is_file():
         return None
     try:
-        values = _with_tuples(json.loads(path.read_text("utf-8")))
+        values = _with_tuples(read_json(path, "Run hades-inspect again."))
         if values.pop("format_version") != FORMAT_VERSION:
             raise ValueError("another format version")
         parts = {
@@ -110,7 +109,7 @@ def read_inspection(workdir: str | Path) -> Inspection | None:
             "influence": Influence.from_json(values["influence"]),
         }
         return Inspection(**{**values, **parts})
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError(f"{path} cannot be read ({error}): run hades-inspect again.") from error
 
 

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from markupsafe import Markup
 
-from hades.errors import DatasetError
+from hades.errors import HadesError
 from hades.pictures.markup import html, png, responsive
 from hades.pictures.pairs import Pairs, pairs_of
 from hades.pictures.scenes.draw import can_draw, draw
@@ -27,7 +27,7 @@ def inspection_of(run: RunRecord) -> tuple[Inspection | None, str]:
     command = f"hades-inspect --workdir={run.workdir}"
     try:
         inspection = read_inspection(run.workdir)
-    except DatasetError as error:
+    except HadesError as error:
         return None, str(error)
     if inspection is None:
         what = "How near these states are to really visited ones, and what each pair is worth"

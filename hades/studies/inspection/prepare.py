@@ -4,6 +4,7 @@ from pathlib import Path
 
 from hades.data import zoo
 from hades.data.dataset import DistilledDataset, load_dataset
+from hades.data.files import user_path
 from hades.errors import CheckpointError, DatasetError
 from hades.policy.published import load_any_dataset
 from hades.runs.record import read_run
@@ -11,7 +12,7 @@ from hades.runs.workdir import WorkDir
 from hades.studies.inspection.numbers import dataset_fingerprint
 
 
-def prepare_dataset(workdir: str | Path, dataset: str | None = None) -> DistilledDataset:
+def prepare_dataset(workdir: str | Path, dataset: str | Path | None = None) -> DistilledDataset:
     """The dataset to inspect; a given one is copied into the folder, so that the report there stands alone.
 
     Args:
@@ -25,9 +26,10 @@ def prepare_dataset(workdir: str | Path, dataset: str | None = None) -> Distille
     return _of_run(workdir) if dataset is None else _beside(WorkDir(workdir), dataset)
 
 
-def _beside(directory: WorkDir, name: str) -> DistilledDataset:
-    looks_like_a_name = not Path(name).suffix and Path(name).name == name and not Path(name).exists()
-    dataset = load_any_dataset(zoo.path(name) if looks_like_a_name else name)
+def _beside(directory: WorkDir, name: str | Path) -> DistilledDataset:
+    path = user_path(name)
+    looks_like_a_name = not path.suffix and path.name == str(name) and not path.exists()
+    dataset = load_any_dataset(zoo.path(path.name) if looks_like_a_name else path)
     if directory.experiment.exists():
         raise CheckpointError(
             f"{directory.path} is the folder of a run: choose another --workdir for {name}, or leave --dataset out to "
