@@ -172,7 +172,7 @@ def test_words_become_a_grid() -> None:
         ({"widths": []}, r"Grid\.widths is empty.*at least one value"),
         ({"widths": ["a"]}, r'Grid\.widths: "a" is not an integer'),
         ({"learning_rates": ["1/0"]}, r'Grid\.learning_rates: "1/0" is not a factor such as'),
-        ({"learning_rates": ["-1"]}, r"Grid\.learning_rates is \(-1\.0,\).*must be positive"),
+        ({"learning_rates": ["-1"]}, r"Grid\.learning_rates\[0\] is -1.0; it must be above 0"),
         ({"depths": ["1", "1"]}, r"Grid\.depths is \(1, 1\), with a value twice"),
         ({"width": ["8"]}, r'no axis "width"\. Did you mean "widths"'),
         ({"widths": ["0"]}, r"MLP\.width is 0"),

@@ -220,5 +220,5 @@ def _value(axis: str, word: str) -> Any:
             return float(numerator) / float(denominator or 1)
     except (ValueError, ZeroDivisionError):
         what = "a factor such as 3, 0.5 or 1/3" if axis in Grid.FACTORS else "an integer"
-        raise ConfigError(f"Grid.{axis}: {shown(word)} is not {what}.") from None
+        raise ConfigError(f'Grid.{axis}: "{word[:80]}" is not {what}.') from None
     return parse_policy(word) if axis == "policies" else word
