@@ -21,6 +21,7 @@ from hades.algorithms.base import Distilled, Evaluation, Solution
 from hades.algorithms.keys import Purpose, Stream, indexed_keys, purpose_key, stream_key
 from hades.algorithms.playing import apply_in_chunks, chunk_size, is_usable, map_chunks, play_tasks, sequential
 from hades.contracts import expect_same_structure, expect_shape, single_precision
+from hades.devices import check_devices
 from hades.environments.base import Environment
 from hades.errors import ConfigError
 from hades.fields import Natural
@@ -84,6 +85,7 @@ class Evolution:
     rollout_batch: Natural = 0
 
     def __post_init__(self) -> None:
+        check_devices()  # what an algorithm evolves is found out by tracing
         self.learner.check(self.spec)
         for member in self.environment.members:
             self.fitness.check(member.spec)

@@ -24,8 +24,9 @@ from hades import registry
 from hades.data.arrays import read_content
 from hades.data.files import user_path, write_bytes
 from hades.data.header import check_header, check_recipe
+from hades.devices import check_devices
 from hades.environments.base import Environment
-from hades.errors import DatasetError, HadesError, printable
+from hades.errors import ConfigError, DatasetError, HadesError, printable
 from hades.fitness.base import Fitness
 from hades.inner.base import InnerLearner
 from hades.normalizers.base import Normalizer
@@ -106,7 +107,7 @@ class DistilledDataset:
         with _named(field):
             component = registry.build(self.metadata[field])
             if not isinstance(component, interface):
-                raise DatasetError(f"it describes a {type(component).__name__}, which is no {interface.__name__}.")
+                raise ConfigError(f"it describes a {type(component).__name__}, which is no {interface.__name__}.")
         return component
 
     def _check_recipe(self) -> None:
@@ -193,6 +194,7 @@ def load_dataset(path: str | Path) -> DistilledDataset:
     Raises:
         DatasetError: when the file is missing, damaged, of a newer format, or does not fit its environment.
     """
+    check_devices()  # a missing device is not the fault of the file
     path = user_path(path)
     content = read_content(path, "dataset file")
     try:
@@ -288,6 +290,8 @@ def _named(field: str) -> Iterator[None]:
     """Turn whatever a component raises into a DatasetError that names the field of the header."""
     try:
         yield
+    except DatasetError:
+        raise
     except Exception as error:  # components and their libraries come from anywhere, with any arguments
         what = str(error) if isinstance(error, HadesError) else f"{type(error).__name__}: {error}"
         raise DatasetError(f"The dataset's {field} cannot be used: {what}") from error

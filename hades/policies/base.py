@@ -99,6 +99,6 @@ def check_size(name: str, num_weights: int) -> None:
     """Raise ConfigError for a network whose hidden layers no device holds."""
     require(
         num_weights < 2**31,
-        f"{name} would have more than {num_weights:,} weights in its hidden layers; it must have fewer than 2³¹: "
+        f"{name} would have {num_weights:,} weights or more in its hidden layers; it must have fewer than 2³¹: "
         "take fewer units or layers.",
     )

@@ -28,7 +28,7 @@ class MLP(Policy):
     def __post_init__(self) -> None:
         super().__post_init__()
         activation(self.activation)
-        check_size("MLP", self.width**2 * max(self.depth - 1, 1))
+        check_size("MLP", self.width + self.width**2 * max(self.depth - 1, 0))
 
     @property
     def same_init(self) -> Policy:

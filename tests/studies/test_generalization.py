@@ -296,7 +296,7 @@ def test_what_is_measured_is_not_measured_again(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("content", ["{", "{}", '{"results": [{"name": "a"}]}', '{"results": 3}', "[]"])
 def test_a_file_of_another_kind_is_not_overwritten(tmp_path: Path, content: str) -> None:
     (tmp_path / FILE).write_text(content)
-    with pytest.raises(HadesError, match=r"generalisation grid.*work directory"):
+    with pytest.raises(HadesError, match=r"generalization.json.*work directory"):
         generalize_all({"a": expert_pairs()}, ONE, tmp_path)
     assert (tmp_path / FILE).read_text() == content
 
