@@ -1,6 +1,7 @@
 """One device and eight give the same search, and large genomes are never gathered."""
 
 import dataclasses
+import functools
 import re
 
 import jax
@@ -26,6 +27,9 @@ OUTER = {
     "OpenES, rank 1": dataclasses.replace(SEARCH, noise=LowRankNoise()),
     "SNES, seeds": SNES(population_size=32, noise=SeededNoise()),
 }
+FAST = ("SNES", "OpenES, rank 1")
+"""The others are marked slow."""
+NAMES = [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow]) for name in OUTER]
 GENERATIONS = 8
 BLOCK = 96  # numbers: noise is drawn and summed in several blocks
 CODE = """
@@ -37,8 +41,8 @@ noise.BLOCK = BLOCK
 assert len(jax.devices()) == 8
 mesh = jax.make_mesh((8,), ("population",), axis_types=(jax.sharding.AxisType.Auto,))
 found = {}
-for name, outer in OUTER.items():
-    evolution = dataclasses.replace(EVOLUTION, outer=outer)
+for name in NAMES:
+    evolution = dataclasses.replace(EVOLUTION, outer=OUTER[name])
     search = compiled(evolution, GENERATIONS, mesh)
     state, metrics = search(jax.random.key(3))
     found[name] = {
@@ -51,13 +55,18 @@ print(json.dumps(found))
 """
 
 
-@pytest.fixture(scope="module")
-def eight():
+@functools.cache
+def on_eight_devices(names):
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    return run_python(CODE, **flags)
+    return run_python(f"NAMES = {names}\n{CODE}", **flags)
 
 
-@pytest.mark.parametrize("name", OUTER)
+@pytest.fixture
+def eight(name):
+    return on_eight_devices(FAST if name in FAST else tuple(n for n in OUTER if n not in FAST))
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_eight_devices_search_as_one(eight, name, monkeypatch):
     monkeypatch.setattr(noise, "BLOCK", BLOCK)
     state, metrics = run(dataclasses.replace(EVOLUTION, outer=OUTER[name]), jax.random.key(3), GENERATIONS)
@@ -67,7 +76,7 @@ def test_eight_devices_search_as_one(eight, name, monkeypatch):
     assert np.ptp(metrics["fitness/mean"]) > 0.01
 
 
-@pytest.mark.parametrize("name", OUTER)
+@pytest.mark.parametrize("name", NAMES)
 def test_candidates_never_leave_their_device(eight, name):
     """What devices exchange is a number per candidate, or sums over the population: never rows of it."""
     size = jax.eval_shape(EVOLUTION.init, jax.random.key(0)).outer.mean.size
@@ -78,7 +87,7 @@ def test_candidates_never_leave_their_device(eight, name):
             assert "all-reduce" in line or str(size) not in shape.split(","), line
 
 
-@pytest.mark.parametrize("name", OUTER)
+@pytest.mark.parametrize("name", NAMES)
 def test_sums_over_the_population_are_one_reduction_a_generation(eight, name):
     """Devices add up their own rows, chunk by chunk, before they speak; the one loop around all is of generations."""
     assert all(line.count("while/body") <= 1 for line in eight[name]["moves"])

@@ -170,6 +170,7 @@ def test_observations_that_would_spoil_the_statistics_are_refused_and_shown(mesh
     assert "normalizer/refused" not in jax.eval_shape(lambda s: LEARNING.step(s, mesh), start)[1]
 
 
+@pytest.mark.slow
 def test_rewards_that_would_spoil_their_scale_are_refused_and_shown(mesh: Any) -> None:
     algorithm = dataclasses.replace(LEARNING, normalize_rewards=True)
     step = jax.jit(lambda s: algorithm.step(s, mesh))

@@ -17,6 +17,7 @@ from tests.support import EVOLUTION, LEARNING
 EARLY = Point(max_episode_steps=12, radius=0.6)  # episodes end at different times
 
 
+@pytest.mark.slow
 def test_steps_of_ended_episodes_are_executed_but_not_live() -> None:
     fitness = WeightedSum((EpisodicReturn(4), DatasetL2()), (1.0, 0.1))
     algorithm = dataclasses.replace(EVOLUTION, environment=EARLY, fitness=fitness)
@@ -28,6 +29,7 @@ def test_steps_of_ended_episodes_are_executed_but_not_live() -> None:
     assert f"{costs.env_steps:,} live of {costs.executed_steps:,} executed" in str(costs)
 
 
+@pytest.mark.slow
 def test_every_step_of_a_window_is_live() -> None:
     algorithm = dataclasses.replace(EVOLUTION, fitness=WindowedReturn(num_envs=2, num_steps=5))
     costs = generation_costs(algorithm, repeats=1)

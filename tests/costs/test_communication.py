@@ -80,6 +80,7 @@ def grown(exchanged: dict[str, dict[str, int]], what: str, larger: str, smaller:
     return exchanged[larger][what] - exchanged[smaller][what]
 
 
+@pytest.mark.slow
 @pytest.mark.system
 def test_what_evaluation_costs_changes_nothing(exchanged: dict[str, dict[str, int]]) -> None:
     assert exchanged["dear"] == exchanged["base"]

@@ -67,7 +67,7 @@ DIRECT = {
     "seeded, SNES": (SNES(512, noise=SeededNoise()), {"rollout_batch": 64, "learn_batch": 0}),
     "low rank": (OpenES(1024, noise=LowRankNoise()), {"rollout_batch": 128, "learn_batch": 0}),
 }
-FAST = ("stored, one copy", "seeded")
+FAST = ("seeded", "a sum")
 
 
 PLAYING = {
@@ -77,7 +77,7 @@ PLAYING = {
 }
 
 
-@pytest.mark.parametrize("name", PLAYING)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in FAST else [pytest.mark.slow]) for n in PLAYING])
 def test_the_plan_counts_the_episodes_of_every_fitness(name: str) -> None:
     """Narrow networks and many episodes, so that stepping is most of the memory."""
     experiment = direct(16, OpenES(512), fitness=PLAYING[name])
@@ -96,9 +96,8 @@ STRATEGIES = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[] if n == "Open_ES" else [pytest.mark.slow]) for n in STRATEGIES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STRATEGIES)
 def test_the_plan_of_evosax_strategies_agrees_with_xla(name: str) -> None:
     width, changes = STRATEGIES[name]
     experiment = direct(width, Evosax(name.split(",")[0], population_size=512), **changes)

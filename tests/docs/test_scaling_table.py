@@ -91,6 +91,7 @@ def test_a_fitness_that_plays_nothing_is_refused() -> None:
         work_of(dataclasses.replace(experiment, algorithm=algorithm))
 
 
+@pytest.mark.slow
 @pytest.mark.system
 def test_the_script_prints_its_table() -> None:
     words = [sys.executable, "docs/scaling_table.py", "--config=smoke"]

@@ -33,6 +33,7 @@ def play():
     return jax.jit(lambda key: rollout(key, HOPPER, act, 2))
 
 
+@pytest.mark.slow
 def test_a_hopper_that_stretches_falls_before_the_time_limit(play, key):
     episodes = play(key)
     assert episodes.terminated.all()

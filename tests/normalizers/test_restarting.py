@@ -184,6 +184,7 @@ def test_statistics_stay_finite_whatever_one_environment_shows(anything):
     assert np.isfinite(dead.variance).all()
 
 
+@pytest.mark.slow
 def test_the_search_and_its_evaluation_carry_the_statistics(mesh):
     algorithm = dataclasses.replace(EVOLUTION, normalizer=RestartingNormalizer())
     state = jax.jit(algorithm.init)(KEY)

@@ -82,6 +82,7 @@ def test_a_convolution_by_patches_equals_xlas():
     np.testing.assert_allclose(patches_3x3(x) @ kernel.reshape(27, 4), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_cnn_sees_where_things_are(key):
     policy = CNN(features=(4, 2), width=8)
     params = policy.init(key, IMAGE_SPEC)

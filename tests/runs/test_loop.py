@@ -106,6 +106,7 @@ def wait_for_checkpoint(workdir: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.system
 def test_killed_at_random_points_and_resumed_is_the_uninterrupted_run(tmp_path: Path) -> None:
     whole = start(tmp_path / "whole")
@@ -296,7 +297,7 @@ def test_three_generations_without_finite_fitness_stop_the_run_and_every_later_s
         contents.append(
             {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file() and path.name[0] != "."}
         )
-    for text in ("3 generations in a row", "the last is 3", "learning rate", "another --workdir"):
+    for text in ("3 generations in a row", "the last is 3", "use a lower rate", "another --workdir"):
         assert text in messages[0]
     assert messages[1:] == messages[:1] * 2
     assert contents[1:] == contents[:1] * 2

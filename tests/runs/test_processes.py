@@ -76,6 +76,7 @@ ES = (
 )
 
 
+@pytest.mark.slow
 def test_a_run_without_a_dataset_ends_with_its_report(
     train: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:

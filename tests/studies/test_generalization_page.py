@@ -133,6 +133,7 @@ def _generalize(*flags: str) -> subprocess.CompletedProcess[str]:
 SMALL = ("--widths=4", "--depths=1", "--activations=tanh", "--learning_rates=1/2,1", "--num_inits=2")
 
 
+@pytest.mark.slow
 @pytest.mark.system
 def test_the_program_measures_and_writes(tmp_path: Path) -> None:
     path, folder = expert_pairs().save(tmp_path / "pairs.safetensors"), tmp_path / "grid"
