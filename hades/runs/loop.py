@@ -18,7 +18,7 @@ from hades import registry
 from hades.algorithms.base import Solution, State
 from hades.algorithms.keys import Stream
 from hades.contracts import single_precision
-from hades.errors import NonFiniteFitnessError
+from hades.errors import NonFiniteFitnessError, notice
 from hades.policy.statistics import ReturnSummary, summarize_evaluation
 from hades.policy.versions import library_versions
 from hades.runs import processes
@@ -140,7 +140,7 @@ class _Session:
         self._save()
         self._flush()
         if self._host.best_return is None:
-            self._report.say("No solution earned a finite return on the selection keys: the result is the first one.")
+            self._warn("No solution earned a finite return on the selection keys: the result is the first one.")
         summary, seconds = self._evaluate(self._best, Stream.REPORT)
         self._host.seconds["report"] = seconds
         self._host.seconds["inside"] += seconds
@@ -267,8 +267,13 @@ class _Session:
         one_policy = not algorithm.evolves_dataset
         summary = summarize_evaluation(evaluation, algorithm.environments[0], one_policy=one_policy)
         if summary.faults:
-            self._report.say(f"Evaluation after generation {self._host.generation}: {summary.faults}")
+            self._warn(f"Evaluation after generation {self._host.generation}: {summary.faults}")
         return summary, time.monotonic() - began
+
+    def _warn(self, text: str) -> None:
+        """Print a line that a run without a progress bar prints, too."""
+        if processes.is_first():
+            notice(text)
 
     def _is_done(self) -> bool:
         host, experiment = self._host, self._experiment
