@@ -32,6 +32,10 @@ def mend(library: str) -> str:
     return f"{library} has changed: read the installed version and mend {OWNERS[library]}."
 
 
+RECORDED = {"hades/data/pickles.py"}
+"""Names that released pickles hold, whatever is installed."""
+
+
 def libraries_with(module: ModuleType, texts: list[str]) -> set[str]:
     """Those of the texts that stand in a compiled library of a package."""
     folder = Path(module.__file__ or "").parent
@@ -47,7 +51,7 @@ def test_private_names_stand_in_one_file_each() -> None:
     files = {
         str(p.relative_to(ROOT)): p.read_text() for room in ("hades", "launch") for p in (ROOT / room).rglob("*.py")
     }
-    assert {path for path, text in files.items() if PRIVATE.search(text)} <= {*OWNERS.values()}
+    assert {path for path, text in files.items() if PRIVATE.search(text)} <= {*OWNERS.values(), *RECORDED}
     assert PRIVATE.search("from jax._src import distributed")
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from hades import text
-from hades.errors import DatasetError, offer, shown
+from hades.errors import DatasetError, offer, printable
 from hades.text import json_text
 
 
@@ -64,5 +64,5 @@ def test_a_message_is_cut_in_its_middle_and_holds_no_control_characters() -> Non
     assert len(message) < 3100
     assert message.startswith("place xxx")
     assert message.endswith("\\x1b[31m\\u202e\n remedy")
-    assert shown("σ = 0.5\n") == "σ = 0.5\\n"
+    assert printable("σ = 0.5\n") == "σ = 0.5\\n"
     assert len(offer("x" * 10**7, ["abc"])) < 100

@@ -295,10 +295,11 @@ def test_a_folder_without_a_dataset_is_told_what_to_do(tmp_path: Path) -> None:
         prepare_dataset(tmp_path / "nowhere")
     with pytest.raises(HadesError, match=r"--dataset"):
         prepare_dataset(tmp_path)
-    (tmp_path / "experiment.json").write_text('{"name": "Experiment"}')
+    (tmp_path / "experiment.json").write_text('{"interface": "Experiment", "name": "Experiment"}')
     with pytest.raises(HadesError, match=r"hades-export-dataset --workdir="):
         prepare_dataset(tmp_path)
-    (tmp_path / "result.json").write_text('{"method": "PPO", "environment": "point"}')
+    ended = {"generations": 3, "selection_return": 1.0, "env_steps": {}, "seconds": {}}
+    (tmp_path / "result.json").write_text(json.dumps({"method": "PPO", "environment": "point", **ended}))
     with pytest.raises(HadesError, match="PPO"):
         prepare_dataset(tmp_path)
     (tmp_path / "dataset.safetensors").write_bytes(b"short")

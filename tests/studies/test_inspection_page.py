@@ -170,7 +170,7 @@ def test_a_reading_of_another_dataset_is_not_shown(run: RunRecord) -> None:
 
 def test_a_damaged_reading_is_named(run: RunRecord) -> None:
     (run.workdir / INSPECTION).write_text("{")
-    assert "run hades-inspect again" in text_of(page.nearest_states(run))
+    assert "Run hades-inspect again" in text_of(page.nearest_states(run))
 
 
 def test_what_cannot_be_drawn_is_a_table(run: RunRecord, monkeypatch: pytest.MonkeyPatch) -> None:
