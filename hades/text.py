@@ -46,9 +46,9 @@ def percent(share: float) -> str:
     return f"{fixed(100 * share)} %"
 
 
-def return_text(x: float) -> str:
-    """A return: two decimals below 10, one below 10,000, none above; "unknown" where it is not finite."""
-    if not math.isfinite(x):
+def return_text(x: float | None) -> str:
+    """A return: two decimals below 10, one below 10,000, none above; "unknown" where it is None or not finite."""
+    if x is None or not math.isfinite(x):
         return "unknown"
     decimals = 2 if abs(x) < 10 else 1 if abs(x) < 10_000 else 0
     return minus(f"{x:,.{decimals}f}")

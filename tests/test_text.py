@@ -17,8 +17,8 @@ from hades.text import json_text
         ([text.signed(x) for x in (0.5, -1.5)], ["+0.50", "−1.50"]),
         ([text.percent(x) for x in (0.97, -0.004, -0.5)], ["97 %", "0 %", "−50 %"]),
         (
-            [text.return_text(x) for x in (-1.234, 499.66, 12345.6, float("nan"))],
-            ["−1.23", "499.7", "12,346", "unknown"],
+            [text.return_text(x) for x in (-1.234, 499.66, 12345.6, float("nan"), None)],
+            ["−1.23", "499.7", "12,346", "unknown", "unknown"],
         ),
         ([text.integer(x) for x in (1234567, None)], ["1,234,567", ""]),
         (

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from hades.errors import HadesError
 
-MODULES = ("datasets", "arrays", "pickles")
+MODULES = ("datasets", "arrays", "pickles", "components", "texts", "workdirs")
 """Modules of this folder that register kinds."""
 MOST_SECONDS = 10.0
 """For one input."""
