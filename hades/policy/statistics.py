@@ -65,19 +65,22 @@ class ReturnSummary:
         return {name: value for name, value in fields.items() if value or name not in optional}
 
     def __str__(self) -> str:
-        low, high = self.ci95
-        unit, played = "policy", f"{self.num_inits} policies × {self.num_episodes} episodes"
+        decimals = 3 if self.tasks else 1
+        low, high = (f"{end:.{decimals}f}" for end in self.ci95)
+        interval = f"95 % interval {low} to {high}" if math.isfinite(self.ci95[0]) else "no interval"
+        policies = "1 policy" if self.num_inits == 1 else f"{self.num_inits} policies"
+        unit, played = "policy", f"{policies} × {self.num_episodes} episodes"
         if self.one_policy and self.num_episodes == 1:
             unit, played = "episode", f"one policy, {self.num_inits} episodes"
         elif self.one_policy:
             unit, played = "group", f"one policy, {self.num_inits} × {self.num_episodes} episodes"
         if self.protocol:
-            played = f"{self.num_inits} policies under {self.protocol}, {self.num_episodes} episodes completed"
+            played = f"{policies} under {self.protocol}, {self.num_episodes} episodes completed"
         if self.tasks:
             each = "; ".join(f"{name} {task}" for name, task in self.tasks.items())
-            return f"{self.mean:.3f} of the references (95 % interval {low:.3f} to {high:.3f}); {each}"
+            return f"{self.mean:.3f} of the references ({interval}); {each}"
         return (
-            f"{self.mean:.1f} (95 % interval {low:.1f} to {high:.1f}; {played}; "
+            f"{self.mean:.1f} ({interval}; {played}; "
             f"worst {unit} {self.worst_init:.1f})"
             + (f"; {self.implausible_episodes} implausible episodes" if self.implausible_episodes else "")
             + (f". {self.faults}" if self.faults else "")

@@ -66,6 +66,10 @@ def test_a_summary_names_its_units(shape: tuple[int, int], one_policy: bool, exp
     assert all(f"; {part}" in text for part in expected)
 
 
+def test_one_policy_has_no_interval() -> None:
+    assert str(summarize(np.ones((1, 4)), np.ones((1, 4)))).startswith("1.0 (no interval; 1 policy × 4 episodes;")
+
+
 def test_policies_of_one_seed_agree_and_of_two_differ(dataset: DistilledDataset) -> None:
     one, same, other = (train_policy(dataset, seed=s).params for s in (0, 0, 1))
     leaves = [jax.tree.leaves(p) for p in (one, same, other)]
