@@ -90,7 +90,10 @@ def interval_text(report: Mapping[str, Any]) -> str:
     if not report.get("num_inits"):
         return "for which the file states no interval"
     ends = interval(report.get("ci95"))
-    return "without an interval (it takes at least two policies)" if ends == "–" else f"95 % interval {ends}"
+    if ends == "–":
+        reason = "it takes at least two policies" if report["num_inits"] == 1 else "not all returns are finite"
+        return f"without an interval ({reason})"
+    return f"95 % interval {ends}"
 
 
 def versions_text(versions: Mapping[str, str]) -> str:

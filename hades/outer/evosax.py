@@ -76,7 +76,7 @@ class Evosax(OuterOptimizer):
         accepted = [name for name in parameters if name not in _OURS]
         for name, value in self.constructor:
             if name not in accepted:
-                raise ConfigError(f'evosax {self.strategy} takes no "{name}". {offer(name, accepted)}')
+                raise ConfigError(f'Evosax.constructor: {self.strategy} takes no "{name}". {offer(name, accepted)}')
             kind = int if name == "num_populations" else type(parameters[name].default)
             if kind in (bool, int):  # every whole number is a count
                 checked(value, Count if kind is int else bool, f"Evosax.constructor[{name!r}]")

@@ -143,6 +143,8 @@ def _draw_evaluations(ax: "Axes", evaluations: Sequence[Row]) -> None:
 
 def _draw_report(ax: "Axes", report: Row) -> None:
     mean = float(report["mean"])
+    if not np.isfinite(mean):
+        return
     ax.axhline(mean, color=GREEN, linewidth=1.4, linestyle=(0, (5, 3)), label=f"report: {return_text(mean)}", zorder=1)
     interval = _interval(report)
     if interval:

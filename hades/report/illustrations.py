@@ -205,8 +205,10 @@ def returns(run: RunRecord) -> Markup:
     values = [] if report is None else [v for v in report.get("per_init", ()) if v is not None and np.isfinite(v)]
     if is_bare(run) and not values:
         return Markup()
-    if report is None or not values:
+    if report is None:
         return html.section(title, "The returns of single policies are not known: the run has not reported yet.")
+    if not values:
+        return html.section(title, "No policy earned a finite return.")
     report = {**report, "per_init": values}
     if len(values) == 1:
         return html.section(title, f"One policy was measured: {return_text(values[0])}.")

@@ -1,6 +1,7 @@
 """The files of a work directory as one value: what the report and comparisons are made from."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -150,9 +151,18 @@ def _read_result(paths: WorkDir, say: Callable[[str], None] = lambda text: None)
         return {}
     result = {_RENAMED.get(name, name): value for name, value in found.items()}
     if result.keys() >= _ENDED and fits(result, RESULT):
-        return result
+        return {name: with_nan(value) if name == "report" else value for name, value in result.items()}
     say(f"{paths.result} is damaged: it holds JSON, but no result. {remedy}")
     return {}
+
+
+def with_nan(value: Any) -> Any:
+    """Numbers of a report with NaN in the place of null, which stands in a file for what is not finite."""
+    if isinstance(value, Mapping):
+        return {name: with_nan(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [with_nan(part) for part in value]
+    return math.nan if value is None else value
 
 
 def _read_experiment(paths: WorkDir) -> Mapping[str, Any]:

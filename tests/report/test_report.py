@@ -1,5 +1,6 @@
 """The report: self-contained, complete, escaped, equal to its files, and whole where files are missing."""
 
+import dataclasses
 import html
 import html.parser
 import json
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 from hades import registry
-from hades.data.dataset import DistilledDataset, describe_spec
+from hades.algorithms.base import Evaluation, Solution
+from hades.algorithms.keys import Stream
+from hades.data.dataset import DistilledDataset, describe_spec, load_dataset
 from hades.environments.gymnax import Gymnax
 from hades.environments.point import Point
 from hades.errors import HadesError
@@ -24,8 +27,11 @@ from hades.pictures.pairs import pairs_of
 from hades.policies.mlp import MLP
 from hades.report import illustrations, sections
 from hades.report.report import write_report
+from hades.runs.compiled_run import CompiledRun
+from hades.runs.loop import run
 from hades.runs.record import RunRecord, read_run
 from hades.types import EnvSpec
+from tests.runs.tiny import tiny_experiment
 
 LEARNER = BehaviourCloning(
     policy=MLP(width=8, depth=1), init_scheme=RandomInit(), loss=CrossEntropy(), num_pairs=2, num_updates=4
@@ -370,3 +376,19 @@ def _copy(source: Path, target: Path, without: tuple[str, ...] = ()) -> Path:
         if file.name not in (*without, "report.html"):
             (target / file.name).write_bytes(file.read_bytes())
     return target
+
+
+def test_a_run_whose_policies_earn_nothing_has_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate = CompiledRun.evaluate
+
+    def spoiled(self: CompiledRun, solution: Solution, stream: Stream) -> Evaluation:
+        evaluation = evaluate(self, solution, stream)
+        return dataclasses.replace(evaluation, returns=evaluation.returns * np.nan)
+
+    monkeypatch.setattr(CompiledRun, "evaluate", spoiled)
+    run(tiny_experiment(generations=3), tmp_path / "run", progress=False)
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["report"]["mean"] is None
+    assert not load_dataset(tmp_path / "run" / "dataset.safetensors").returns
+    page = write_report(tmp_path / "run").read_text()
+    assert "No policy earned a finite return" in page
+    assert "not all returns are finite" in page
