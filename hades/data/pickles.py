@@ -17,6 +17,8 @@ from hades.data.arrays import read_content
 from hades.errors import DatasetError, HadesError, printable
 
 _DTYPES = {"f4", "f8", "i4", "i8", "u4", "u8", "b1"}
+MOST_INSTRUCTIONS = 1_000_000
+"""The released files have about 125,000."""
 _RECORDS = {
     ("evosax.strategies.snes", "EvoState"),
     ("evosax.strategies.open_es", "EvoState"),
@@ -118,8 +120,10 @@ def _run(content: bytes) -> Any:
         return found
 
     argument: Any
-    for opcode, argument, _ in pickletools.genops(content):
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
         name = opcode.name
+        if count > MOST_INSTRUCTIONS:
+            raise DatasetError(f"It has more than {MOST_INSTRUCTIONS:,} instructions, eight times what was released.")
         if name in ("PROTO", "FRAME"):
             pass
         elif name == "STOP":

@@ -64,3 +64,10 @@ def test_what_no_released_file_holds_is_refused_by_name(tmp_path: Path, content:
     (tmp_path / "x.pkl").write_bytes(content)
     with pytest.raises(DatasetError, match=rf"x\.pkl.*{message}"):
         read_pickle(tmp_path / "x.pkl")
+
+
+def test_a_program_that_does_not_end_in_time_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hades.data.pickles.MOST_INSTRUCTIONS", 50)
+    (tmp_path / "long.pkl").write_bytes(b"\x80\x02N" + b"\x85" * 100 + b".")
+    with pytest.raises(DatasetError, match="more than 50 instructions"):
+        read_pickle(tmp_path / "long.pkl")
