@@ -20,7 +20,7 @@ import gin
 
 import hades
 from hades import devices, errors, registry
-from hades.errors import ConfigError, HadesError, notice, offer, require
+from hades.errors import ConfigError, HadesError, notice, offer, printable, require
 from hades.registry import gin_internals
 from hades.runs.experiment import Experiment
 from hades.runs.normalizer_file import normalizer_from_file
@@ -156,7 +156,7 @@ def _hades_class(error: HadesError) -> type[HadesError]:
 
 def _explain(error: Exception, path: Path, bindings: Sequence[str]) -> str:
     """One paragraph instead of gin's traceback."""
-    text = _plain(str(error))
+    text = _plain(printable(str(error), 4000, keep="\n"))  # patterns take the square of a long word's time
     where = f"In {path}" + (f" with {list(bindings)}" if bindings else "")
     if match := gin_internals.UNKNOWN_NAME.search(text):
         known = _configurables()

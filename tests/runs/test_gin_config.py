@@ -125,3 +125,9 @@ def test_modules_that_a_foreign_config_imports_are_named_before_they_run(
     assert said.index("imports speaks_at_import") < said.index("running")
     load_experiment("smoke")
     assert not capsys.readouterr().err, "nothing is said of shipped configs"
+
+
+def test_a_very_long_value_is_refused_before_the_test_times_out() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_experiment("smoke", [f"EpisodicReturn.num_episodes = {'9' * 10**6}"])
+    assert len(str(caught.value)) < 4000
