@@ -4,6 +4,7 @@ A form is a type or several, `[form]` for a list, `(form, form)` for a list of t
 forms. A name may be missing, since older versions wrote fewer; ANY stands for all other names.
 """
 
+import math
 from collections.abc import Mapping
 from types import NoneType
 from typing import Any
@@ -55,6 +56,8 @@ def fits(value: Any, form: Any) -> bool:
         return isinstance(value, list) and all(fits(part, form[0]) for part in value)
     if isinstance(form, tuple) and not all(isinstance(part, type) for part in form):
         return isinstance(value, list) and len(value) == len(form) and all(map(fits, value, form))
+    if isinstance(value, float) and not math.isfinite(value):  # older files hold NaN where null may stand
+        return isinstance(form, tuple) and NoneType in form
     return isinstance(value, form) and not (isinstance(value, int) and abs(value) > LARGEST)
 
 
