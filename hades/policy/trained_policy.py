@@ -23,7 +23,7 @@ from hades.contracts import single_precision
 from hades.data.dataset import DistilledDataset
 from hades.devices import check_devices
 from hades.environments.base import Environment
-from hades.errors import ConfigError, DatasetError, shown
+from hades.errors import ConfigError, DatasetError, require, shown
 from hades.fitness.base import Fitness
 from hades.fitness.episodic_return import EpisodicReturn
 from hades.inner.base import InnerLearner
@@ -172,6 +172,9 @@ def freeze_statistics(
 
     That makes a dataset of the RestartingNormalizer stand alone. Nothing is clipped or floored, and `returns` is empty,
     because nothing was measured under the new statistics.
+
+    Raises:
+        ConfigError: where no policy earns a finite return.
     """
     learner, env, state = changed_learner(dataset, {}), dataset.environment, normalizer_state(dataset)
     key = stream_key(root_key(seed), Stream.SEARCH)
@@ -179,7 +182,9 @@ def freeze_statistics(
     k_play, whole = purpose_key(key, Purpose.EPISODES), EpisodicReturn(num_episodes)
     scores = _measure(learner.policy, dataset.normalizer, env, whole, k_play, *trained, state, with_moments=True)
     assert scores.moments is not None
-    moments = scores.moments.where(jnp.isfinite(scores.value)).merge_axis()
+    finite = jnp.isfinite(scores.value)
+    require(finite.any(), f"None of the {num_inits} policies earned a finite return, so nothing can be frozen.")
+    moments = scores.moments.where(finite).merge_axis()
     variance = np.maximum(np.asarray(moments.variance), FROZEN_FLOOR**2)
     metadata = {name: value for name, value in dataset.metadata.items() if name != "evaluation"}
     normalizer = ConstantNormalizer(floor=FROZEN_FLOOR, clip=0.0)

@@ -20,7 +20,14 @@ from hades.normalizers.none import NoNormalizer
 from hades.policies.mlp import MLP
 from hades.policy.run_policy import RunPolicy
 from hades.policy.statistics import summarize
-from hades.policy.trained_policy import TrainedPolicy, evaluate, evaluate_dataset, parse_policy, train_policy
+from hades.policy.trained_policy import (
+    TrainedPolicy,
+    evaluate,
+    evaluate_dataset,
+    freeze_statistics,
+    parse_policy,
+    train_policy,
+)
 from hades.runs.export import export_dataset
 from hades.runs.loop import run
 from hades.runs.result import RunResult
@@ -102,6 +109,12 @@ def test_a_training_that_diverges_is_an_error_and_never_a_return(dataset: Distil
     params = jax.tree.map(lambda x: x, policy.params)
     params["layers_0"]["kernel"] = params["layers_0"]["kernel"].at[0, 0].set(np.nan)
     assert np.isnan(evaluate(dataclasses.replace(policy, params=params), 2).mean)
+
+
+def test_statistics_of_policies_that_all_diverge_are_not_frozen(dataset: DistilledDataset) -> None:
+    metadata = {**dataset.metadata, "learner": {**dataset.metadata["learner"], "learning_rate": 1e38}}
+    with pytest.raises(ConfigError, match="None of the 2 policies"):
+        freeze_statistics(dataclasses.replace(dataset, metadata=metadata), 2, 1)
 
 
 def test_a_summary_names_infinite_returns(dataset: DistilledDataset) -> None:
