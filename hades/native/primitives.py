@@ -1,0 +1,523 @@
+"""JAX's primitives as scalar operations of a graph.
+
+`trace` walks a jaxpr with arrays of nodes instead of numbers. Operations that only move elements are NumPy's own on
+the nodes; loops over carried values alone stay loops, every other scan is unrolled.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend import core
+
+from hades.native.graph import COMPARISONS, KINDS, Graph, Nodes
+from hades.native.indexing import gathered, scattered
+
+
+class UnsupportedError(Exception):
+    """A function contains what cannot be compiled; the message names it."""
+
+
+def trace(graph: Graph, closed: core.ClosedJaxpr, inputs: Sequence[Nodes], scope: int = 0) -> list[Nodes]:
+    """The nodes of a function's results.
+
+    Args:
+        graph: takes the operations.
+        closed: the function.
+        inputs: nodes in the shapes of its arguments.
+        scope: where a loop is opened.
+
+    Raises:
+        UnsupportedError: for a primitive, type or index that cannot be compiled, with its name.
+    """
+    known: dict[core.Var, Nodes] = {}
+    tracer = _Tracer(graph, scope)
+
+    def read(atom: Any) -> Nodes:
+        return (
+            tracer.constants(np.asarray(atom.val, atom.aval.dtype)) if isinstance(atom, core.Literal) else known[atom]
+        )
+
+    for variable, value in zip(closed.jaxpr.constvars, closed.consts, strict=True):
+        known[variable] = tracer.constants(value)
+    known.update(zip(closed.jaxpr.invars, inputs, strict=True))
+    for equation in closed.jaxpr.eqns:
+        name = equation.primitive.name
+        rule = _RULES.get(name)
+        if rule is None:
+            raise UnsupportedError(f'the primitive "{name}" of JAX')
+        results = rule(tracer, equation, *map(read, equation.invars))
+        for variable, nodes in zip(equation.outvars, results, strict=True):
+            if nodes.shape != variable.aval.shape:
+                raise AssertionError(f"{name} made {nodes.shape} of {variable.aval.shape}")
+            known[variable] = nodes
+    return [read(atom) for atom in closed.jaxpr.outvars]
+
+
+class _Tracer:
+    def __init__(self, graph: Graph, scope: int):
+        self.graph = graph
+        self.scope = scope
+
+    def constants(self, value: Any) -> Nodes:
+        values = np.asarray(value)
+        return self.graph.array(values.astype(KINDS[kind(values.dtype)]))
+
+    def into(self, closed: core.ClosedJaxpr, *inputs: Nodes) -> list[Nodes]:
+        return trace(self.graph, closed, inputs, self.scope)
+
+    def known(self, nodes: Nodes, what: str) -> np.ndarray:
+        """The constants behind nodes that decide what is computed."""
+        values = self.graph.values(nodes, "i")
+        if values is None:
+            raise UnsupportedError(f"{what} that depends on data")
+        return values
+
+
+Rule = Callable[..., list[Nodes]]
+_RULES: dict[str, Rule] = {}
+
+
+def kind(dtype: Any) -> str:
+    """NumPy's letter for a type.
+
+    Raises:
+        UnsupportedError: for a type that is not f32, i32, u32 or bool.
+    """
+    for letter, known in KINDS.items():
+        if dtype == known:
+            return letter
+    raise UnsupportedError(f'the type "{dtype}"')
+
+
+def supported() -> tuple[str, ...]:
+    """Names of the primitives that can be compiled."""
+    return tuple(sorted(_RULES))
+
+
+def _rule(*names: str) -> Callable[[Rule], Rule]:
+    def add(rule: Rule) -> Rule:
+        _RULES.update(dict.fromkeys(names, rule))
+        return rule
+
+    return add
+
+
+def _out(equation: core.JaxprEqn) -> tuple[str, tuple[int, ...]]:
+    aval = equation.outvars[0].aval
+    return kind(aval.dtype), aval.shape
+
+
+# Elementwise ---------------------------------------------------------------------------------------------------------
+
+_ELEMENTWISE = (
+    *("add", "sub", "mul", "div", "rem", "neg", "abs", "max", "min", "sqrt", "floor", "ceil"),
+    *("sin", "cos", "tan", "asin", "acos", "atan2", "exp", "log", "tanh", "pow"),
+    *("and", "or", "xor", "not", "lt", "le", "gt", "ge", "eq", "ne"),
+    *("shift_left", "shift_right_logical"),
+)
+
+
+@_rule(*_ELEMENTWISE)
+def _elementwise(tracer: _Tracer, equation: core.JaxprEqn, *operands: Nodes) -> list[Nodes]:
+    name = equation.primitive.name
+    if name not in COMPARISONS and name == "pow":
+        return [_power(tracer, *operands)]
+    return [tracer.graph.apply(name, _out(equation)[0], *operands)]
+
+
+def _power(tracer: _Tracer, base: Nodes, exponent: Nodes) -> Nodes:
+    graph = tracer.graph
+    if graph.kinds[exponent.flat[0]] == "i":
+        exponent = graph.apply("convert", "f", exponent)
+    shape = np.broadcast_shapes(base.shape, exponent.shape)
+    base, exponent = np.broadcast_to(base, shape), np.broadcast_to(exponent, shape)
+
+    def one(x: int, y: int) -> int:
+        constant = graph.constants.get(y)
+        if constant is not None and constant in (0, 1, 2, 3):
+            return _whole_power(graph, x, int(constant))
+        return graph.node("pow", "f", x, y)
+
+    pairs = zip(base.reshape(-1).tolist(), exponent.reshape(-1).tolist(), strict=True)
+    return np.array([one(x, y) for x, y in pairs], np.int64).reshape(shape)
+
+
+def _whole_power(graph: Graph, base: int, exponent: int) -> int:
+    """By squaring, as XLA does."""
+    letter = graph.kinds[base]
+    one = graph.constant(KINDS[letter].type(1))
+    result, square, left = one, base, abs(exponent)
+    while left:
+        if left & 1:
+            result = square if result == one else graph.node("mul", letter, result, square)
+        left >>= 1
+        if left:
+            square = graph.node("mul", letter, square, square)
+    return graph.node("div", letter, one, result) if exponent < 0 else result
+
+
+@_rule("integer_pow")
+def _integer_pow(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
+    powers = [_whole_power(tracer.graph, node, equation.params["y"]) for node in x.reshape(-1).tolist()]
+    return [np.array(powers, np.int64).reshape(x.shape)]
+
+
+@_rule("square")
+def _square(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
+    return [tracer.graph.apply("mul", _out(equation)[0], x, x)]
+
+
+@_rule("rsqrt")
+def _rsqrt(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
+    return [tracer.graph.apply("div", "f", tracer.constants(np.float32(1)), tracer.graph.apply("sqrt", "f", x))]
+
+
+@_rule("sign")
+def _sign(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
+    graph, (letter, _) = tracer.graph, _out(equation)
+    zero, one, minus = (tracer.constants(KINDS[letter].type(v)) for v in (0, 1, -1 if letter != "u" else 1))
+    positive, negative = graph.apply("gt", "b", x, zero), graph.apply("lt", "b", x, zero)
+    return [graph.apply("select", letter, positive, one, graph.apply("select", letter, negative, minus, x))]
+
+
+@_rule("is_finite")
+def _is_finite(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
+    infinity = tracer.constants(np.float32(np.inf))
+    return [tracer.graph.apply("lt", "b", tracer.graph.apply("abs", "f", x), infinity)]
+
+
+@_rule("round")
+def _round(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
+    if int(equation.params["rounding_method"]) != 1:
+        raise UnsupportedError("rounding away from zero")
+    return [tracer.graph.apply("round_even", "f", x)]
+
+
+@_rule("clamp")
+def _clamp(tracer: _Tracer, equation: core.JaxprEqn, low: Nodes, x: Nodes, high: Nodes) -> list[Nodes]:
+    graph, (letter, _) = tracer.graph, _out(equation)
+    return [graph.apply("min", letter, graph.apply("max", letter, low, x), high)]
+
+
+@_rule("select_n")
+def _select_n(tracer: _Tracer, equation: core.JaxprEqn, which: Nodes, *cases: Nodes) -> list[Nodes]:
+    return [_select(tracer, which, cases, _out(equation)[0])]
+
+
+def _select(tracer: _Tracer, which: Nodes, cases: Sequence[Nodes], letter: str) -> Nodes:
+    graph = tracer.graph
+    if all(graph.kinds[node] == "b" for node in which.reshape(-1)):
+        return graph.apply("select", letter, which, cases[1], cases[0])
+    result = cases[-1]
+    for i in range(len(cases) - 2, -1, -1):
+        result = graph.apply(
+            "select", letter, graph.apply("le", "b", which, tracer.constants(np.int32(i))), cases[i], result
+        )
+    return result
+
+
+@_rule("convert_element_type")
+def _convert(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
+    graph, letter = tracer.graph, _out(equation)[0]
+    source = kind(equation.invars[0].aval.dtype)
+    if letter == "b" and source != "b":
+        return [graph.apply("ne", "b", x, tracer.constants(KINDS[source].type(0)))]
+    if source == letter:
+        return [x]
+    return [graph.apply("convert", letter, x)]
+
+
+@_rule("bitcast_convert_type")
+def _bitcast(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
+    return [tracer.graph.apply("bitcast", _out(equation)[0], x)]
+
+
+@_rule("copy", "copy_p", "device_put", "stop_gradient", "optimization_barrier", "random_wrap", "random_unwrap")
+def _same(tracer: _Tracer, equation: core.JaxprEqn, *operands: Nodes) -> list[Nodes]:
+    return list(operands)
+
+
+# Moving elements -----------------------------------------------------------------------------------------------------
+
+
+@_rule("broadcast_in_dim")
+def _broadcast_in_dim(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
+    shape = equation.params["shape"]
+    sizes = [1] * len(shape)
+    for size, dimension in zip(x.shape, equation.params["broadcast_dimensions"], strict=True):
+        sizes[dimension] = size
+    return [np.broadcast_to(x.reshape(sizes), shape)]
+
+
+@_rule("reshape", "squeeze", "expand_dims")
+def _reshape(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
+    return [x.reshape(_out(equation)[1])]
+
+
+@_rule("transpose")
+def _transpose(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
+    return [x.transpose(equation.params["permutation"])]
+
+
+@_rule("rev")
+def _rev(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
+    return [np.flip(x, equation.params["dimensions"])]
+
+
+@_rule("slice")
+def _slice(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
+    params = equation.params
+    strides = params["strides"] or (1,) * x.ndim
+    return [x[tuple(map(slice, params["start_indices"], params["limit_indices"], strides))]]
+
+
+@_rule("concatenate")
+def _concatenate(tracer: _Tracer, equation: core.JaxprEqn, *operands: Nodes) -> list[Nodes]:
+    return [np.concatenate(operands, equation.params["dimension"])]
+
+
+@_rule("stack")
+def _stack(tracer: _Tracer, equation: core.JaxprEqn, *operands: Nodes) -> list[Nodes]:
+    return [np.stack(operands, equation.params["axis"])]
+
+
+@_rule("tile")
+def _tile(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
+    return [np.tile(x, equation.params["reps"])]
+
+
+@_rule("split")
+def _split(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
+    return np.split(x, np.cumsum(equation.params["sizes"])[:-1], equation.params["axis"])
+
+
+@_rule("pad")
+def _pad(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes, filling: Nodes) -> list[Nodes]:
+    padded = np.full(_out(equation)[1], filling[()])
+    into, source = [], []
+    for size, whole, (low, _, interior) in zip(x.shape, padded.shape, equation.params["padding_config"], strict=True):
+        places = low + (interior + 1) * np.arange(size)
+        inside = (places >= 0) & (places < whole)
+        into.append(places[inside])
+        source.append(np.arange(size)[inside])
+    padded[np.ix_(*into)] = x[np.ix_(*source)]
+    return [padded]
+
+
+@_rule("iota")
+def _iota(tracer: _Tracer, equation: core.JaxprEqn, *operands: Nodes) -> list[Nodes]:
+    letter, shape = _out(equation)
+    return [tracer.constants(np.indices(shape)[equation.params["dimension"]].astype(KINDS[letter]))]
+
+
+@_rule("gather")
+def _gather(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes, indices: Nodes) -> list[Nodes]:
+    params, (letter, shape) = equation.params, _out(equation)
+    places = tracer.known(indices, "an index of gather").astype(np.int64)
+    at = gathered(x.shape, places, params["dimension_numbers"], params["slice_sizes"], params["mode"], shape)
+    filling = params["fill_value"]
+    if filling is None:
+        filling = np.nan if letter == "f" else np.iinfo(KINDS[letter]).min if letter == "i" else 1
+    if (at >= 0).all():
+        return [x.reshape(-1)[at]]
+    return [np.where(at >= 0, x.reshape(-1)[at], tracer.constants(KINDS[letter].type(filling)))]
+
+
+@_rule("scatter", "scatter_add", "scatter-add", "scatter_mul", "scatter_min", "scatter_max")
+def _scatter(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes, indices: Nodes, updates: Nodes) -> list[Nodes]:
+    params, graph = equation.params, tracer.graph
+    places = tracer.known(indices, "an index of scatter").astype(np.int64)
+    at = scattered(x.shape, places, params["dimension_numbers"], params["mode"], updates.shape)
+    operation = equation.primitive.name.replace("-", "_").partition("_")[2]
+    letter, result = _out(equation)[0], x.reshape(-1).copy()
+    for place, node in zip(at.reshape(-1).tolist(), updates.reshape(-1).tolist(), strict=True):
+        if place >= 0:
+            result[place] = graph.node(operation, letter, int(result[place]), node) if operation else node
+    return [result.reshape(x.shape)]
+
+
+@_rule("dynamic_slice")
+def _dynamic_slice(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes, *starts: Nodes) -> list[Nodes]:
+    return [x[_window(tracer, starts, x.shape, equation.params["slice_sizes"])]]
+
+
+@_rule("dynamic_update_slice")
+def _dynamic_update_slice(
+    tracer: _Tracer, equation: core.JaxprEqn, x: Nodes, update: Nodes, *starts: Nodes
+) -> list[Nodes]:
+    result = x.copy()
+    result[_window(tracer, starts, x.shape, update.shape)] = update
+    return [result]
+
+
+def _window(tracer: _Tracer, starts: Sequence[Nodes], shape: Sequence[int], sizes: Sequence[int]) -> tuple[slice, ...]:
+    places = (int(tracer.known(start, "the start of a slice")) for start in starts)
+    begins = (min(max(at, 0), whole - size) for at, whole, size in zip(places, shape, sizes, strict=True))
+    return tuple(slice(begin, begin + size) for begin, size in zip(begins, sizes, strict=True))
+
+
+# Reductions ----------------------------------------------------------------------------------------------------------
+
+_REDUCTIONS = {"sum": "add", "max": "max", "min": "min", "prod": "mul", "and": "and", "or": "or"}
+
+
+@_rule(*(f"reduce_{name}" for name in _REDUCTIONS))
+def _reduce(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
+    letter, shape = _out(equation)
+    axes = equation.params["axes"]
+    kept = [d for d in range(x.ndim) if d not in axes]
+    operation = equation.primitive.name.removeprefix("reduce_")
+    columns = x.transpose(*kept, *axes).reshape(*shape, -1)
+    if not columns.shape[-1]:
+        neutral = {"sum": 0, "prod": 1, "max": -np.inf, "min": np.inf, "and": True, "or": False}[operation]
+        return [np.broadcast_to(tracer.constants(KINDS[letter].type(neutral)), shape)]
+    return [_accumulated(tracer.graph, _REDUCTIONS[operation], letter, columns)]
+
+
+def _accumulated(graph: Graph, op: str, letter: str, columns: Nodes) -> Nodes:
+    return functools.reduce(lambda a, b: graph.apply(op, letter, a, b), np.moveaxis(columns, -1, 0))
+
+
+@_rule("cumsum", "cumprod", "cummax", "cummin")
+def _cumulative(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
+    params, letter = equation.params, _out(equation)[0]
+    op = {"cumsum": "add", "cumprod": "mul", "cummax": "max", "cummin": "min"}[equation.primitive.name]
+    rows = list(np.moveaxis(x, params["axis"], 0))[:: -1 if params["reverse"] else 1]
+    sums = list(itertools.accumulate(rows, lambda a, b: tracer.graph.apply(op, letter, a, b)))
+    return [np.stack(sums[:: -1 if params["reverse"] else 1], params["axis"])]
+
+
+@_rule("argmax", "argmin")
+def _argmax(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
+    graph = tracer.graph
+    (axis,) = equation.params["axes"]
+    letter, source = _out(equation)[0], kind(equation.invars[0].aval.dtype)
+    rows = np.moveaxis(x, axis, 0)
+    better = "gt" if equation.primitive.name == "argmax" else "lt"
+    best, index = rows[0], np.broadcast_to(tracer.constants(KINDS[letter].type(0)), rows[0].shape)
+    for i, row in enumerate(rows[1:], 1):
+        # The first of equal values wins, and NaN wins over numbers.
+        is_better = graph.apply(better, "b", row, best)
+        if source == "f":
+            is_number = graph.apply("eq", "b", best, best)
+            is_better = graph.apply(
+                "and", "b", is_number, graph.apply("or", "b", is_better, graph.apply("ne", "b", row, row))
+            )
+        best = graph.apply("select", source, is_better, row, best)
+        index = graph.apply("select", letter, is_better, tracer.constants(KINDS[letter].type(i)), index)
+    return [index]
+
+
+@_rule("dot_general")
+def _dot_general(tracer: _Tracer, equation: core.JaxprEqn, a: Nodes, b: Nodes) -> list[Nodes]:
+    letter, shape = _out(equation)
+    (a_sum, b_sum), (a_batch, b_batch) = equation.params["dimension_numbers"]
+    a_free = [d for d in range(a.ndim) if d not in (*a_sum, *a_batch)]
+    b_free = [d for d in range(b.ndim) if d not in (*b_sum, *b_batch)]
+    batch, length = [a.shape[d] for d in a_batch], int(np.prod([a.shape[d] for d in a_sum]))
+    a = a.transpose(*a_batch, *a_free, *a_sum).reshape(*batch, -1, 1, length)
+    b = b.transpose(*b_batch, *b_free, *b_sum).reshape(*batch, 1, -1, length)
+    if not length:
+        return [np.broadcast_to(tracer.constants(KINDS[letter].type(0)), shape)]
+    products = tracer.graph.apply("mul", letter, a, b)
+    return [_accumulated(tracer.graph, "add", letter, products).reshape(shape)]
+
+
+# Control -------------------------------------------------------------------------------------------------------------
+
+
+@_rule("jit", "pjit", "closed_call", "core_call", "remat", "checkpoint", "custom_jvp_call", "custom_vjp_call")
+def _call(tracer: _Tracer, equation: core.JaxprEqn, *operands: Nodes) -> list[Nodes]:
+    params = equation.params
+    closed = next(params[name] for name in ("jaxpr", "call_jaxpr", "fun_jaxpr") if name in params)
+    if not isinstance(closed, core.ClosedJaxpr):
+        closed = core.ClosedJaxpr(closed, ())
+    return tracer.into(closed, *operands)
+
+
+@_rule("platform_index")
+def _platform_index(tracer: _Tracer, equation: core.JaxprEqn) -> list[Nodes]:
+    platforms = equation.params["platforms"]
+    named = [i for i, names in enumerate(platforms) if names is not None and "cpu" in names]
+    default = [i for i, names in enumerate(platforms) if names is None]
+    return [tracer.constants(np.int32((named + default)[0]))]
+
+
+@_rule("cond")
+def _cond(tracer: _Tracer, equation: core.JaxprEqn, which: Nodes, *operands: Nodes) -> list[Nodes]:
+    graph, branches = tracer.graph, equation.params["branches"]
+    chosen = graph.values(which, graph.kinds[int(which)])
+    if chosen is not None:
+        return tracer.into(branches[min(max(int(chosen), 0), len(branches) - 1)], *operands)
+    cases = zip(*(tracer.into(branch, *operands) for branch in branches), strict=True)
+    letters = [kind(variable.aval.dtype) for variable in equation.outvars]
+    return [_select(tracer, which, case, letter) for case, letter in zip(cases, letters, strict=True)]
+
+
+@_rule("scan")
+def _scan(tracer: _Tracer, equation: core.JaxprEqn, *operands: Nodes) -> list[Nodes]:
+    params = equation.params
+    consts, carry, rows = _cut(operands, params["num_consts"], params["num_carry"])
+    body, length = params["jaxpr"], params["length"]
+    if not rows and len(equation.outvars) == len(carry) and length > 1:
+        return _loop(tracer, body, length, consts, carry)
+    stacked = []
+    for i in range(length)[:: -1 if params["reverse"] else 1]:
+        results = tracer.into(body, *consts, *carry, *(row[i] for row in rows))
+        carry = results[: len(carry)]
+        stacked.append(results[len(carry) :])
+    stacked = stacked[:: -1 if params["reverse"] else 1]
+    outputs = [v.aval for v in equation.outvars[len(carry) :]]
+    return [
+        *carry,
+        *(
+            np.stack([row[i] for row in stacked]) if stacked else np.zeros(a.shape, np.int64)
+            for i, a in enumerate(outputs)
+        ),
+    ]
+
+
+def _cut(operands: Sequence[Nodes], num_consts: int, num_carry: int) -> tuple[list[Nodes], list[Nodes], list[Nodes]]:
+    end = num_consts + num_carry
+    return list(operands[:num_consts]), list(operands[num_consts:end]), list(operands[end:])
+
+
+def _loop(
+    tracer: _Tracer, body: core.ClosedJaxpr, length: int, consts: Sequence[Nodes], carry: Sequence[Nodes]
+) -> list[Nodes]:
+    """A loop of the graph; what a pass leaves as it was is not carried."""
+    graph = tracer.graph
+    starts = np.concatenate([nodes.reshape(-1) for nodes in carry])
+    shapes = [nodes.shape for nodes in carry]
+    changes = np.ones(starts.shape, bool)
+    while True:
+        mark = len(graph)
+        loop = graph.begin_loop(length, starts[changes], tracer.scope)
+        scope = len(graph.loops)
+        values = starts.copy()
+        values[changes] = loop.carried
+        results = trace(graph, body, [*consts, *_shaped(values, shapes)], scope)
+        ends = np.concatenate([nodes.reshape(-1) for nodes in results])
+        same = changes & ((ends == values) | (ends == starts))
+        if not same.any():
+            break
+        changes &= ~same
+        del mark  # the abandoned pass stays in the graph; nothing needs it
+    after = values.copy()
+    after[changes] = graph.end_loop(loop, ends[changes])
+    return _shaped(after, shapes)
+
+
+def _shaped(flat: Nodes, shapes: Sequence[tuple[int, ...]]) -> list[Nodes]:
+    sizes = [int(np.prod(shape)) for shape in shapes]
+    pieces = np.split(flat, np.cumsum(sizes)[:-1])
+    return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+
+
+def jaxpr_of(function: Callable[..., Any], *arguments: Any) -> core.ClosedJaxpr:
+    """The jaxpr of a function of flat arrays."""
+    return jax.make_jaxpr(function)(*arguments)
