@@ -57,7 +57,7 @@ class EnvSpec:
 
     `can_terminate` is False where only the time limit ends an episode, so that a shorter window never sees one end.
     `plausible` holds bounds that no honest episode exceeds: on the largest value of an `info` entry, or on the absolute
-    "return".
+    "return". `engine` is what steps the environment where there is a choice: "xla" or "native".
     """
 
     name: str
@@ -68,6 +68,7 @@ class EnvSpec:
     action_names: tuple[str, ...] = ()
     can_terminate: bool = True
     plausible: tuple[tuple[str, float], ...] = ()
+    engine: str = "xla"
 
     @property
     def obs_size(self) -> int:

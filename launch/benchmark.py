@@ -4,6 +4,7 @@ python launch/benchmark.py                                   # the published Bre
 python launch/benchmark.py --gin_bindings='SNES.population_size = 256' --repeats=1
 python launch/benchmark.py --config=hopper_hades_r_laptop --warm_up=60
 python launch/benchmark.py --config=cartpole_ppo
+python launch/benchmark.py --engines --tasks=hopper,reacher      # Brax by each engine: speed and error of one step
 """
 
 import functools
@@ -14,10 +15,16 @@ from absl import flags
 from hades.algorithms.base import Algorithm
 from hades.algorithms.evolution import Evolution
 from hades.algorithms.ppo import PPO
+from hades.costs import engines
 from hades.costs.benchmark import generation_costs
 from hades.costs.plan import describe_plan
 from hades.costs.ppo_benchmark import iteration_costs
-from hades.errors import ConfigError
+from hades.data import zoo
+from hades.data.dataset import load_dataset
+from hades.environments.brax import Brax
+from hades.environments.rollout import RunningAct, random_policy
+from hades.errors import ConfigError, notice
+from hades.policy.trained_policy import train_policy
 from hades.runs.command_line import start
 from hades.runs.gin_config import load_experiment
 
@@ -27,15 +34,50 @@ REPEATS = flags.DEFINE_integer("repeats", 5, "Timed repetitions; medians are pri
 WARM_UP = flags.DEFINE_integer(
     "warm_up", 0, "Generations to search before: a random population's episodes are shorter.", lower_bound=0
 )
+ENGINES = flags.DEFINE_boolean(
+    "engines",
+    False,
+    "Compare the engines of Brax: steps per CPU-second through the adapter, and the error of one step against double "
+    "precision, from states that random policies and policies of datasets meet.",
+)
+TASKS = flags.DEFINE_list("tasks", list(engines.TASKS), "What --engines compares: environments of Brax.")
+BATCHES = flags.DEFINE_list("batches", ["64", "256"], "Environments side by side, for --engines.")
+STATES = flags.DEFINE_integer("states", 10_000, "States from which --engines takes one step; 0: none.", lower_bound=0)
+DATASETS = flags.DEFINE_list(
+    "datasets", [], "Further dataset files whose policies --engines plays, besides those of the zoo."
+)
 _BASELINE_MIB = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> int:
+    if ENGINES.value:
+        print(compare_engines())
+        return 0
     experiment = load_experiment(CONFIG.value, BINDINGS.value)
     algorithm = experiment.algorithm
     print(describe_plan(experiment), flush=True)
     print(costs_of(algorithm))
     return 0
+
+
+def compare_engines() -> str:
+    """Two tables in Markdown; progress goes to stderr."""
+    rates, anchors, errors = {}, {}, {}
+    datasets = [*map(zoo.load, zoo.names()), *map(load_dataset, DATASETS.value)]
+    for task in TASKS.value:
+        env = Brax(task)
+        rates[task] = engines.measure_rates(env, [int(batch) for batch in BATCHES.value], REPEATS.value)
+        anchors[task] = engines.mujoco_rate(env)
+        notice(engines.rates_table({task: rates[task]}, anchors))
+        if STATES.value:
+            policies = [train_policy(dataset).act for dataset in datasets if dataset.environment.spec.name == task]
+            acts = [random_policy(env.spec), *(act for act in policies if not isinstance(act, RunningAct))]
+            errors[task] = engines.one_step_errors(env, *engines.visited_states(env, acts, STATES.value))
+            notice(engines.errors_table({task: errors[task]}))
+    tables = ["Thousands of environment steps per CPU-second:", engines.rates_table(rates, anchors)]
+    if errors:
+        tables += ["Error of one step, native (XLA in single precision):", engines.errors_table(errors)]
+    return "\n\n".join(tables)
 
 
 @functools.singledispatch

@@ -28,7 +28,9 @@ BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line, su
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the resolved config, sizes and the memory plan, and stop.")
 COMPILE = flags.DEFINE_bool("compile", False, "With --dry_run: also compile, and compare the plan with XLA's analysis.")
 ACCEPT_NUMERICS = flags.DEFINE_bool(
-    "accept_numerics", False, "Continue a run although settings of JAX differ that decide its random numbers."
+    "accept_numerics",
+    False,
+    "Continue a run although settings of JAX or the engine of physics differ.",
 )
 PROGRESS = flags.DEFINE_bool("progress", True, "Show progress.")
 flags.adopt_module_key_flags(process_flags)

@@ -1,29 +1,40 @@
 """Adapter to every registered Brax environment (Freeman et al., 2021, github.com/google/brax).
 
 Steps the raw environment, without Brax's wrappers, so that nothing resets itself and the last observation is the true
-one. Brax no longer maintains its `envs`; MuJoCo Playground (`environments/playground.py`) is their successor, with
-other tasks. Both adapters share `environments/physics.py`, which guards against physics that turn non-finite.
+one. On a CPU `hades.native` compiles the step, which is many times as fast as XLA's (`engine`). Brax no longer
+maintains its `envs`; MuJoCo Playground (`environments/playground.py`) is their successor, with other tasks. Both
+adapters share `environments/physics.py`, which guards against physics that turn non-finite.
 """
 
 import dataclasses
 import functools
+import hashlib
 import importlib.metadata
 import importlib.util
+from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
+from hades import native
 from hades.devices import check_devices
+from hades.environments import physics
 from hades.environments.base import Environment, EnvState, NumSteps
 from hades.environments.physics import body_info, first_state, guarded_step, quiet
-from hades.errors import ConfigError, MissingPackageError, offer
+from hades.errors import ConfigError, MissingPackageError, notice, offer
 from hades.fields import NonNegative
+from hades.native.function import compile_function
+from hades.native.machine import UnavailableError, check_machine
+from hades.native.primitives import UnsupportedError
 from hades.registry import register
 from hades.types import Box, EnvSpec, Key, TimeStep
 
 BACKENDS = ("positional", "generalized", "spring", "mjx")
+ENGINES = ("auto", "native", "xla")
 EXCLUDED = {
     "fast": "it is a test double of Brax's own, without physics",
     "swimmer": "its fluid forces call jnp.clip in a way that JAX no longer has (Brax 0.14.2)",
@@ -106,9 +117,11 @@ class Brax(Environment):
         env_options: keyword arguments of the environment's constructor, as pairs or a mapping.
         plausible: bounds of the exploit alarm, as in EnvSpec, as pairs or a mapping; None: those that
             hades.studies.plausible_bounds derived from random and scripted play, where there are any for the backend.
+        engine: what steps the physics: "native" (compiled for this CPU's vectors), "xla", or "auto": native on a CPU
+            where that is possible. `spec.engine` is the one in use.
 
     Raises:
-        ConfigError: for an unknown environment, backend or option, naming the known ones.
+        ConfigError: for an unknown environment, backend, option or engine, naming the known ones.
         MissingPackageError: where the package of the backend is not installed.
     """
 
@@ -117,10 +130,13 @@ class Brax(Environment):
     episode_length: NumSteps = 1000
     env_options: tuple[tuple[str, Any], ...] = ()
     plausible: tuple[tuple[str, NonNegative], ...] | None = None
+    engine: str = "auto"
 
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:
             raise ConfigError(f'Brax.backend is "{self.backend}". {offer(self.backend, BACKENDS)}')
+        if self.engine not in ENGINES:
+            raise ConfigError(f'Brax.engine is "{self.engine}". {offer(self.engine, ENGINES)}')
         if self.env_name in EXCLUDED:
             raise ConfigError(f'Brax\'s "{self.env_name}" is not offered: {EXCLUDED[self.env_name]}.')
         if self.backend == "mjx" and importlib.util.find_spec("mujoco.mjx") is None:
@@ -147,6 +163,7 @@ class Brax(Environment):
             action_names=_actuator_names(env.sys.mj_model),
             can_terminate=self.env_name not in TIME_LIMIT_ONLY,
             plausible=self._bounds,
+            engine="xla" if self._refusal else "native",
         )
 
     @property
@@ -159,8 +176,8 @@ class Brax(Environment):
 
     @cached_property
     def versions(self) -> dict[str, str]:
-        packages = ("brax", "mujoco", "mujoco-mjx") if self.backend == "mjx" else ("brax", "mujoco")
-        return {name: importlib.metadata.version(name) for name in packages} | {"brax backend": self.backend}
+        engine = "native" if self._compiled_step else "xla"
+        return _versions(self.backend) | {"brax backend": self.backend, "brax engine": engine}
 
     # Jitted by themselves because tracing Brax takes seconds: a program that steps in several places traces it once.
     @functools.partial(jax.jit, static_argnums=0)
@@ -170,7 +187,87 @@ class Brax(Environment):
     @functools.partial(jax.jit, static_argnums=0)
     def step(self, key: Key, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
         del key
+        return (self._compiled_step or self._step)(state, action)
+
+    def _step(self, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
         return guarded_step(self.native, state, action, _bodies, self.episode_length)
+
+    @cached_property
+    def _refusal(self) -> str:
+        """Why the native engine is not used; empty where it is, as far as one knows without compiling.
+
+        Raises:
+            ConfigError: where it is asked for by name and cannot be used.
+        """
+        if self.engine == "xla":
+            return "it is asked for"
+        check_devices()
+        if jax.default_backend() != "cpu":
+            return self._refused(f"this process runs on {jax.default_backend()}")
+        try:
+            check_machine()
+        except UnavailableError as error:
+            return self._refused(str(error))
+        return ""
+
+    def _refused(self, reason: str) -> str:
+        """The reason, which is printed where it costs speed.
+
+        Raises:
+            ConfigError: where the native engine is asked for by name.
+        """
+        if self.engine == "native":
+            raise ConfigError(
+                f'Brax.engine is "native", but {reason}. Bind Brax.engine = "xla", or "auto", which chooses.'
+            )
+        if jax.default_backend() == "cpu":
+            _warn(f"Brax steps {self.env_name} by XLA, many times slower than natively: {reason}.")
+        return reason
+
+    @cached_property
+    def _compiled_step(self) -> Callable[[EnvState, Array], tuple[EnvState, TimeStep]] | None:
+        """The native step, compiled or read from the user's cache; None where XLA steps.
+
+        Raises:
+            ConfigError: where it is asked for by name and cannot be compiled.
+        """
+        if self._refusal:
+            return None
+        state = jax.eval_shape(self.reset, jax.random.key(0))[0]
+        action = jax.ShapeDtypeStruct((self.native.action_size,), jnp.float32)
+        metrics = {name: value for name, value in state.native.metrics.items() if not value.shape}
+        flag = jax.ShapeDtypeStruct((), jnp.bool_)
+        info = dict.fromkeys(("height", "nonfinite", "speed", *metrics), jax.ShapeDtypeStruct((), jnp.float32))
+        step = TimeStep(obs=state.native.obs, reward=flag, terminated=flag, truncated=flag, info=info)
+        leaves, inside = jax.tree.flatten((state, action))
+        outside = jax.tree.structure((state, step))
+
+        def flat(*leaves: Array) -> list[Array]:
+            results, found = jax.tree.flatten(self._step(*jax.tree.unflatten(inside, leaves)))
+            if found != outside:
+                raise AssertionError(f"A step of {self.env_name} returned {found}, not {outside}")
+            return results
+
+        try:
+            compiled = compile_function(flat, *leaves, key=self._identity)
+        except (UnavailableError, UnsupportedError) as error:
+            vars(self)["_refusal"] = self._refused(f"its compiler does not know {error}")
+            vars(self).pop("spec", None)
+            return None
+        if compiled.compile_seconds:
+            notice(f"Compiled the physics of {self.env_name} for this CPU in {compiled.compile_seconds:.1f} CPU-s.")
+
+        def step_natively(state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
+            result: tuple[EnvState, TimeStep] = jax.tree.unflatten(outside, compiled(*jax.tree.leaves((state, action))))
+            return result
+
+        return step_natively
+
+    @property
+    def _identity(self) -> str:
+        """What the compiled step depends on: the settings, the versions, and the files of Brax and of this step."""
+        settings = (self.env_name, self.backend, self.env_options, self.episode_length)
+        return f"{settings} {_versions(self.backend)} {_sources()}"
 
     def pose(self, state: EnvState) -> tuple[Array, Array]:
         """Positions f32[L, 3] and rotations (quaternions) f32[L, 4] of the bodies, for pictures."""
@@ -228,6 +325,28 @@ def _actuator_names(model: Any) -> tuple[str, ...]:
 def _plain(name: str) -> str:
     plain = name.removesuffix("_joint").removesuffix("_link").replace("_", " ")
     return _ROOTS.get(plain, plain)
+
+
+def _versions(backend: str) -> dict[str, str]:
+    packages = ("brax", "mujoco", "mujoco-mjx") if backend == "mjx" else ("brax", "mujoco")
+    return {name: importlib.metadata.version(name) for name in packages}
+
+
+@functools.cache
+def _sources() -> str:
+    """Sizes and times of the files that a step is made of: users edit Brax, and its version stays the same."""
+    brax = Path(_brax().__file__).parents[1]
+    ours = [Path(__file__), Path(physics.__file__), *Path(native.__file__).parent.glob("*.py")]
+    files = [file for pattern in ("*.py", "*.xml") for file in sorted(brax.rglob(pattern))]
+    return hashlib.sha256(
+        repr([(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in (*files, *ours)]).encode()
+    ).hexdigest()
+
+
+@functools.cache
+def _warn(line: str) -> None:
+    """Print a line once a process."""
+    notice(line)
 
 
 def _brax() -> Any:

@@ -62,7 +62,7 @@ _IN_DOUBLE = frozenset({"sin", "cos", "tan", "asin", "acos", "atan2", "exp", "lo
 """Folded in double precision: NumPy's own single precision is off by up to 4 units in the last place."""
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Loop:
     """A loop of a fixed number of passes over carried values.
 
@@ -137,6 +137,12 @@ class Graph:
         loop.ends = ends
         around = self.enclosing[scope]
         return np.array([self._add("after", (scope, i), self.kinds[n], around) for i, n in enumerate(ends)], np.int64)
+
+    def is_within(self, scope: int, outer: int) -> bool:
+        """Whether a scope is another one or lies inside it."""
+        while scope > outer:
+            scope = self.enclosing[scope]
+        return scope == outer
 
     def apply(self, op: str, kind: str, *operands: Nodes) -> Nodes:
         """One operation on every element of arrays of nodes, which are broadcast."""

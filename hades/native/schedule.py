@@ -159,10 +159,11 @@ def _from_outside(graph: Graph, needed: _Needed, inner: int) -> list[int]:
     if inner in needed.outside:
         return needed.outside[inner]
     loop = graph.loops[inner - 1]
-    inside = [node for node in needed.nodes if graph.scopes[node] >= inner]
+    within = [graph.is_within(scope, inner) for scope in range(len(graph.enclosing))]
+    inside = [node for node in needed.nodes if within[graph.scopes[node]]]
     read = {o for node in inside if graph.ops[node] not in ("after", "carried") for o in graph.operands[node]}
     read |= {int(n) for i in needed.used[inner] for n in (loop.starts[i], loop.ends[i])}
-    needed.outside[inner] = sorted(node for node in read if graph.scopes[node] < inner)
+    needed.outside[inner] = sorted(node for node in read if not within[graph.scopes[node]])
     return needed.outside[inner]
 
 

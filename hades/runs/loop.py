@@ -64,7 +64,7 @@ def run(
         workdir: receives checkpoints, metrics, the dataset file and `result.json`.
         progress: show a progress bar on stderr.
         config: the gin text that the experiment came from, kept beside the run as `config.gin`.
-        accept_numerics: continue a run although settings of JAX differ that decide its random numbers.
+        accept_numerics: continue a run although settings of JAX or the engine of physics differ.
 
     Returns:
         The result; `interrupted` where a signal ended it early, after a checkpoint.
@@ -72,11 +72,12 @@ def run(
     Raises:
         ConfigError: when the devices cannot share a generation evenly.
         CheckpointError: when the directory is in use or holds another configuration, no checkpoint in it is usable, or
-            the random numbers would be others than before.
+            its numbers would be others than before.
         ProcessError: when the processes of the run differ in their configuration or do not share the directory.
         NonFiniteFitnessError: when three generations in a row had no finite fitness.
     """
-    processes.compare([registry.describe(experiment), library_versions()])
+    engines = [environment.spec.engine for environment in experiment.algorithm.environments]
+    processes.compare([registry.describe(experiment), library_versions(), engines])
     experiment.algorithm.check_devices(jax.device_count())
     directory = WorkDir(workdir)
     with contextlib.ExitStack() as stack:

@@ -7,6 +7,9 @@ from typing import Any
 from hades.errors import CheckpointError
 from hades.policy.versions import numerics
 
+ENGINE = "brax engine"
+"""What stepped the physics, among the versions of an environment. Where a run does not record it, it was XLA."""
+
 
 @dataclasses.dataclass
 class Progress:
@@ -46,20 +49,20 @@ class Progress:
         Args:
             versions: of the libraries.
             path: of the checkpoints, for the message.
-            accept_numerics: continue although settings of JAX differ that decide the numbers.
+            accept_numerics: continue although settings of JAX or the engine of physics differ.
 
         Raises:
             CheckpointError: where those settings differ from the last start's and that is not accepted.
         """
-        now = numerics()
-        before = self.starts[-1]["numerics"] if self.starts else now
+        now = numerics() | {name: versions[name] for name in [ENGINE] if name in versions}
+        before = {ENGINE: "xla", **self.starts[-1]["numerics"]} if self.starts else now
         different = [name for name in now if before.get(name) != now[name]]
         if different and not accept_numerics:
             rows = "; ".join(f"{name} was {before.get(name)} and is {now[name]} now" for name in different)
             raise CheckpointError(
-                f"The run in {path} would continue with other random numbers: {rows}. Restore the setting (environment "
-                "variables of the same names in capitals), or accept the difference with hades-train --accept_numerics "
-                "or hades.run(..., accept_numerics=True); result.json lists the settings of every start. Nothing was "
-                "changed."
+                f"The run in {path} would continue with other numbers: {rows}. Restore what was (settings of JAX: "
+                "environment variables of the same names in capitals; the native engine: pip install llvmlite, on a "
+                "CPU), or accept the difference with hades-train --accept_numerics or hades.run(..., "
+                "accept_numerics=True); result.json lists the settings of every start. Nothing was changed."
             )
         self.starts.append({"generation": self.generation, "versions": versions, "numerics": now})

@@ -16,6 +16,8 @@ from hades import registry
 from hades.environments.brax import TIME_LIMIT_ONLY, Brax, env_names
 from hades.environments.rollout import rollout
 from hades.errors import ConfigError, MissingPackageError
+from hades.native.machine import UnavailableError
+from hades.native.primitives import UnsupportedError
 from tests.conformance.test_environments import check_compiled
 from tests.support import ROOT, random_actions
 
@@ -75,6 +77,59 @@ def test_broken_physics_end_the_episode_earn_nothing_and_are_counted(cheap_step,
     assert step.reward == 0.0
     assert jnp.isfinite(step.obs).all()
     assert all(jnp.isfinite(value) for value in step.info.values())
+
+
+def test_the_native_engine_steps_as_xla_does(key):
+    """Also states that have exploded: what is not finite ends the same episodes, and is counted in them."""
+    by_xla = dataclasses.replace(CHEAP, engine="xla")
+    assert (CHEAP.spec.engine, by_xla.spec.engine) == ("native", "xla")
+    states, _ = jax.vmap(CHEAP.reset)(jax.random.split(key, 40))
+    pipeline = states.native.pipeline_state
+    scale = jnp.ones(40).at[:8].set(jnp.array([jnp.nan, jnp.inf, -jnp.inf, 1e38, -1e38, 1e30, 1e-38, 0.0]))[:, None]
+    qd, x_i = pipeline.qd * scale, jax.tree.map(lambda x: x * scale[..., None], pipeline.x_i)
+    pipeline = pipeline.replace(qd=qd, x_i=x_i)
+    states = dataclasses.replace(states, native=states.native.replace(pipeline_state=pipeline))
+    actions = random_actions(key, CHEAP, 40)
+    (after, step), (expected, expected_step) = (
+        jax.jit(jax.vmap(env.step, (None, 0, 0)))(key, states, actions) for env in (CHEAP, by_xla)
+    )
+    chex.assert_trees_all_equal_shapes_and_dtypes((after, step), (expected, expected_step))
+    np.testing.assert_array_equal(step.info["nonfinite"], expected_step.info["nonfinite"])
+    np.testing.assert_array_equal(step.terminated, expected_step.terminated)
+    assert 2 <= step.info["nonfinite"].sum() < 10
+    calm = slice(8, None)
+    for ours, theirs in zip(jax.tree.leaves((after, step)), jax.tree.leaves((expected, expected_step)), strict=True):
+        np.testing.assert_allclose(ours[calm], theirs[calm], rtol=1e-4, atol=1e-5)
+
+
+def test_the_engine_is_recorded():
+    assert CHEAP.versions["brax engine"] == "native"
+    assert registry.describe(dataclasses.replace(CHEAP, engine="xla"))["engine"] == "xla"
+
+
+def test_without_a_compiler_xla_steps_and_a_line_says_why(monkeypatch, capsys):
+    def check_machine():
+        raise UnavailableError("llvmlite is not installed (pip install llvmlite)")
+
+    monkeypatch.setattr("hades.environments.brax.check_machine", check_machine)
+    assert Brax("inverted_pendulum", episode_length=13).spec.engine == "xla"
+    assert Brax("inverted_pendulum", episode_length=13).versions["brax engine"] == "xla"
+    assert capsys.readouterr().err.count("pip install llvmlite") == 1
+    with pytest.raises(ConfigError, match=r'engine is "native".*pip install llvmlite.*"auto"'):
+        _ = Brax("inverted_pendulum", engine="native").spec
+
+
+def test_physics_that_cannot_be_compiled_is_stepped_by_xla(monkeypatch, capsys):
+    def compile_function(function, *arguments, key):
+        raise UnsupportedError('the primitive "sort" of JAX')
+
+    monkeypatch.setattr("hades.environments.brax.compile_function", compile_function)
+    env = Brax("inverted_pendulum", episode_length=14)
+    assert env.spec.engine == "native"  # as far as one knows before compiling
+    assert env.versions["brax engine"] == env.spec.engine == "xla"
+    assert '"sort"' in capsys.readouterr().err
+    with pytest.raises(ConfigError, match=r'native.*"sort".*"xla"'):
+        _ = dataclasses.replace(env, engine="native").versions
 
 
 def test_actions_beyond_one_are_clipped(cheap_step, key):
@@ -147,6 +202,8 @@ def test_bounds_of_plausibility_scale_with_the_episode_and_can_be_given():
 def test_an_unknown_environment_or_backend_names_the_known_ones():
     with pytest.raises(ConfigError, match=r'no environment "hoper".*hopper'):
         _ = Brax("hoper").spec
+    with pytest.raises(ConfigError, match=r'engine is "nativ".*"native"'):
+        Brax("hopper", engine="nativ")
     with pytest.raises(ConfigError, match=r'backend is "positonal".*"?positional'):
         Brax("hopper", backend="positonal")
     with pytest.raises(ConfigError, match="test double"):

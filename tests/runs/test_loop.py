@@ -214,6 +214,16 @@ def test_a_run_continues_under_the_settings_that_decide_its_random_numbers(
     assert run(tiny_experiment(generations=15), workdir, progress=False).generation == 15  # the last start decides
 
 
+def test_another_engine_of_physics_is_refused_unless_it_is_accepted(finished: Path) -> None:
+    progress = Progress()
+    progress.start({"jax": "1"}, finished, accept_numerics=False)  # before engines were recorded, XLA stepped
+    progress.start({"jax": "1", "brax engine": "xla"}, finished, accept_numerics=False)
+    with pytest.raises(CheckpointError, match=r"brax engine was xla and is native now.*accept_numerics"):
+        progress.start({"jax": "1", "brax engine": "native"}, finished, accept_numerics=False)
+    progress.start({"jax": "1", "brax engine": "native"}, finished, accept_numerics=True)
+    assert [start["numerics"].get("brax engine") for start in progress.starts] == [None, "xla", "native"]
+
+
 def test_a_checkpoint_without_a_record_of_starts_continues(finished: Path) -> None:
     record = {name: value for name, value in dataclasses.asdict(Progress()).items() if name != "starts"}
     progress = Progress.from_record(record, finished)
