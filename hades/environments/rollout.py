@@ -1,14 +1,7 @@
 """Play episodes to their end, storing nothing per step.
 
-All episodes of a rollout step in lockstep until the last one has ended. Under `vmap` over candidates the loop
-condition is reduced over the whole batch (`_any_in_lockstep`), which has two effects that make it several times
-faster than vmapping an ordinary while loop: the state needs no select a step, and step keys stay unbatched, so that
-common random numbers are drawn once for the whole population.
-
-On a CPU the rollouts of such a batch are packed (`_play`), because steps of episodes that have ended cost as much as
-others: every SWEEP steps, those with a live episode are counted out in small chunks, and each chunk is played SWEEP
-steps further by itself. What a rollout earns does not depend on its place. On an accelerator the batch is the
-parallelism, and all step together.
+All episodes of a rollout step in lockstep until the last one has ended. `environments/lockstep.py` tells how the
+rollouts of a population, which `vmap` puts together, share their steps.
 """
 
 import dataclasses
@@ -20,17 +13,12 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 from jax import Array, lax
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from hades.contracts import expect_shape
 from hades.environments.base import Environment, EnvState
+from hades.environments.lockstep import advance_until_ended, any_in_lockstep
 from hades.errors import ConfigError
 from hades.types import ActFn, Discrete, EnvSpec, Key, Moments, PyTree, TimeStep
-
-LANES = 64
-"""Episodes that step together where rollouts are packed; simulators on a CPU are hardly faster with more."""
-SWEEP = 16
-"""Steps between two packings: policies are copied each time, and episodes that end meanwhile are stepped on."""
 
 
 @struct.dataclass
@@ -121,31 +109,11 @@ class RunningAct:
         )
 
 
-def chunk_size(size: int, at_most: int) -> int:
-    """The size of the largest chunk of `size` rows in as few and as equal chunks as `at_most` allows (0: one chunk)."""
-    if not 0 < at_most < size:
-        return size
-    count = -(-size // at_most)
-    return -(-size // count)
-
-
 def _running(act: ActFn) -> RunningAct:
     """Any act as one with a memory, which is empty for a plain one."""
     if isinstance(act, RunningAct):
         return act
     return RunningAct(start=(), observe=lambda memory, obs, live: memory, act_with=lambda memory: act)
-
-
-@jax.custom_batching.custom_vmap
-def _any_in_lockstep(x: Array) -> Array:
-    """`x` itself for one rollout; any over every rollout that is vmapped together with it."""
-    return x
-
-
-@_any_in_lockstep.def_vmap
-def _any_in_lockstep_rule(axis_size: int, in_batched: list[bool], x: Array) -> tuple[Array, bool]:
-    del axis_size
-    return _any_in_lockstep(jnp.any(x, axis=0) if in_batched[0] else x), False
 
 
 def rollout(
@@ -208,76 +176,8 @@ def rollout(
         after = loop.after(t, state, step, limit, _fold(k_now, 2))
         return after.replace(memory=running.observe(loop.memory, after.obs, after.alive))  # type: ignore[attr-defined]
 
-    return _play(advance, first)
-
-
-def _play(advance: Callable[[Array, "_Loop"], "_Loop"], first: "_Loop") -> Episodes:
-    """Advance until all episodes have ended; rollouts that are vmapped are packed on a CPU.
-
-    What `advance` closes over, such as the weights of a policy, becomes an argument of the loop (`consts`), so that a
-    chunk can take its rows of what differs between the rollouts and share what does not.
-    """
-    closed = jax.make_jaxpr(advance)(jnp.zeros((), jnp.int32), first)
-    tree = jax.tree.structure(first)
-    (num_episodes,) = first.alive.shape
-
-    def step(consts: list[Array], t: Array, loop: _Loop) -> _Loop:
-        return jax.tree.unflatten(tree, jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, consts))(t, *jax.tree.leaves(loop)))
-
-    @jax.custom_batching.custom_vmap
-    def play(consts: list[Array], loop: _Loop) -> tuple[_Loop, Array]:
-        return _until(functools.partial(step, consts), jnp.zeros((), jnp.int32), None, loop)
-
-    @play.def_vmap
-    def play_rows(size: int, batched: PyTree, consts: list[Array], loop: _Loop) -> PyTree:
-        own = batched[0]
-        loop = jax.tree.map(lambda x, b: x if b else jnp.broadcast_to(x, (size, *x.shape)), loop, batched[1])
-        chunk = chunk_size(size, max(1, LANES // num_episodes)) if jax.default_backend() == "cpu" else size
-
-        def rows_of(consts: list[Array]) -> Callable[[Array, _Loop], _Loop]:
-            in_axes = ([0 if b else None for b in own], None, 0)
-            return functools.partial(jax.vmap(step, in_axes), consts)
-
-        def sweep(carry: tuple[Array, _Loop, Array]) -> tuple[Array, _Loop, Array]:
-            t, loop, executed = carry
-            live = loop.alive.any(1)
-            order = jnp.pad(jnp.argsort(~live), (0, -size % chunk), mode="edge")
-
-            def advance_chunk(carry: tuple[Array, _Loop, Array]) -> tuple[Array, _Loop, Array]:
-                i, loop, executed = carry
-                rows = lax.dynamic_slice(order, (i * chunk,), (chunk,))
-                policies = [x[rows] if b else x for x, b in zip(consts, own, strict=True)]
-                some, now = _until(rows_of(policies), t, t + SWEEP, jax.tree.map(lambda x: x[rows], loop))
-                loop = jax.tree.map(lambda x, y: x.at[rows].set(y), loop, some)
-                return i + 1, loop, executed + (now - t)
-
-            zero = jnp.zeros((), jnp.int32)
-            _, loop, executed = lax.while_loop(
-                lambda carry: _any_in_lockstep(carry[0] * chunk < live.sum()), advance_chunk, (zero, loop, executed)
-            )
-            return t + SWEEP, loop, executed
-
-        zero = jnp.zeros((), jnp.int32)
-        if chunk == size:
-            loop, steps = _until(rows_of(consts), zero, None, loop)
-        else:
-            _, loop, steps = lax.while_loop(lambda c: _any_in_lockstep(c[1].alive.any()), sweep, (zero, loop, zero))
-            steps = -(-steps * chunk // size)
-        return (loop, jnp.broadcast_to(steps, (size,))), (jax.tree.map(lambda x: True, loop), True)
-
-    loop, steps = play(closed.consts, first)
-    return dataclasses.replace(loop.episodes, executed=steps * num_episodes)
-
-
-def _until(advance: Callable[[Array, "_Loop"], "_Loop"], t: Array, end: Array | None, loop: "_Loop") -> tuple["_Loop", Array]:
-    """Advance from step t until all episodes have ended, or until step `end`; and the step behind."""
-
-    def goes_on(carry: tuple[Array, _Loop]) -> Array:
-        live = _any_in_lockstep(carry[1].alive.any())
-        return live if end is None else live & (carry[0] < end)
-
-    t, loop = lax.while_loop(goes_on, lambda carry: (carry[0] + 1, advance(*carry)), (t, loop))
-    return loop, t
+    last, executed = advance_until_ended(advance, lambda loop: loop.alive, first)
+    return dataclasses.replace(last.episodes, executed=executed)
 
 
 def step_if_defined(env: Environment, key: Key, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
@@ -362,7 +262,7 @@ def _begin_anew(env: Environment, done: Array, k_reset: Key, going_on: PyTree) -
 
     # A reset can cost as much as a step, and most steps end no episode.
     return lax.cond(
-        _any_in_lockstep(done.any()), jax.vmap(one), lambda done, k, going_on: going_on, done, k_reset, going_on
+        any_in_lockstep(done.any()), jax.vmap(one), lambda done, k, going_on: going_on, done, k_reset, going_on
     )
 
 
