@@ -43,6 +43,11 @@ def _any_in_lockstep_rule(axis_size: int, in_batched: list[bool], x: Array) -> t
     return any_in_lockstep(jnp.any(x, axis=0) if in_batched[0] else x), False
 
 
+def num_together(size: int, num_episodes: int) -> int:
+    """Of so many rollouts that are vmapped together, the number that step at the same time."""
+    return min(size, max(1, LANES // num_episodes)) if jax.default_backend() == "cpu" else size
+
+
 def advance_until_ended(
     advance: Callable[[Array, Loop], Loop], alive: Callable[[Loop], Array], first: Loop
 ) -> tuple[Loop, Array]:
@@ -83,7 +88,7 @@ def advance_until_ended(
     def play_together(size: int, batched: list[PyTree], closed_over: list[Array], loop: Loop) -> tuple[PyTree, PyTree]:
         own, of_loop = batched
         loop = jax.tree.map(lambda x, b: x if b else jnp.broadcast_to(x, (size, *x.shape)), loop, of_loop)
-        chunk = min(size, max(1, LANES // num_episodes)) if jax.default_backend() == "cpu" else size
+        chunk = num_together(size, num_episodes)
         step_all = jax.vmap(step, ([0 if b else None for b in own], None, 0))
 
         def play_chunk(t: Array, order: Array, carry: tuple[Array, Array, Loop]) -> tuple[PyTree, ...]:
