@@ -56,7 +56,7 @@ def test_the_plan_grows_with_the_rollout_batch_and_not_with_the_population() -> 
     plans = [memory_plan(large(size, rollout_batch=32).algorithm).peak for size in (64, 1024)]  # type: ignore[arg-type]
     wide = memory_plan(large(1024, rollout_batch=256).algorithm).peak  # type: ignore[arg-type]
     assert plans[1] < 1.1 * plans[0]
-    assert wide > 6 * plans[1]
+    assert wide > 4 * plans[1]  # eight times the policies, but the copies of one chunk only
 
 
 DIRECT = {
