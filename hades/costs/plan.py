@@ -15,6 +15,7 @@ from hades.algorithms.playing import apply_in_chunks, chunk_size
 from hades.algorithms.ppo import PPO
 from hades.contracts import single_precision
 from hades.costs import communication
+from hades.environments.lockstep import num_together
 from hades.outer.base import OuterState, Population
 from hades.runs.compiled_run import CompiledRun
 from hades.runs.experiment import Experiment
@@ -52,8 +53,8 @@ def memory_plan(algorithm: Evolution) -> MemoryPlan:
 
     The outer optimiser is compiled, which takes a few seconds; cloning and stepping are not, which would take minutes
     with a simulator. An array of their size stands for them. Cloning: weights, gradients and optimiser state of the
-    networks cloned together, beside those already done. Stepping: the policies that roll out together, in two layouts,
-    and the states, observations and activations of their episodes.
+    networks cloned together, beside those already done. Stepping: the policies, states and observations of a rollout
+    batch, and of the policies that step at the same time (`lockstep.num_together`) a second copy and the activations.
 
     Raises:
         ConfigError: when the population is not divisible by the number of devices.
@@ -75,11 +76,13 @@ def memory_plan(algorithm: Evolution) -> MemoryPlan:
     units = sum(leaf.size for leaf in weights if leaf.ndim == 1)  # one activation for each bias
     working = jax.eval_shape(learner.working_arrays, trained)
     cloning = cloned * (_bytes(trained) + _bytes(working)) + (policies if networks > cloned else 0)
-    episodes = [
-        algorithm.fitness.parallel_episodes(task.spec) * (2 * _bytes(jax.eval_shape(task.reset, key)) + 4 * units)
-        for task in algorithm.environment.members
-    ]
-    stepping = 2 * policies + networks * max(episodes)
+    stepping = 0
+    for task in algorithm.environment.members:
+        num_episodes = algorithm.fitness.parallel_episodes(task.spec)
+        at_once = chunk if algorithm.fitness.plays_windows else num_together(chunk, max(1, num_episodes))
+        held = 2 * num_episodes * _bytes(jax.eval_shape(task.reset, key))
+        active = num_episodes * 4 * units + _bytes(trained)
+        stepping = max(stepping, policies + networks * held + at_once * count * active)
     return MemoryPlan(
         population=_bytes(rows) // mesh.size,
         searching=_generation_bytes(algorithm, mesh, 0),

@@ -1,9 +1,7 @@
 """Play episodes to their end, storing nothing per step.
 
-All episodes of a rollout step in lockstep until the last one has ended. Under `vmap` over candidates the loop
-condition is reduced over the whole batch (`_any_in_lockstep`), which has two effects that make it several times
-faster than vmapping an ordinary while loop: the state needs no select a step, and step keys stay unbatched, so that
-common random numbers are drawn once for the whole population.
+All episodes of a rollout step in lockstep until the last one has ended. `environments/lockstep.py` tells how the
+rollouts of a population, which `vmap` puts together, share their steps.
 """
 
 import dataclasses
@@ -18,6 +16,7 @@ from jax import Array, lax
 
 from hades.contracts import expect_shape
 from hades.environments.base import Environment, EnvState
+from hades.environments.lockstep import advance_until_ended, any_in_lockstep
 from hades.errors import ConfigError
 from hades.types import ActFn, Discrete, EnvSpec, Key, Moments, PyTree, TimeStep
 
@@ -31,7 +30,7 @@ class Episodes:
     terminated: Array  # bool[E], False where the time limit ended the episode
     info_max: dict[str, Array]  # f32[E] each, largest value of the episode
     info_sum: dict[str, Array]  # f32[E] each
-    executed: Array  # i32[], steps computed, live or not
+    executed: Array  # i32[], steps computed, live or not; of rollouts played together, each one's share of the sum
     moments: Moments | None  # of the raw observations acted on
     kept: "Sample | None" = None
 
@@ -117,18 +116,6 @@ def _running(act: ActFn) -> RunningAct:
     return RunningAct(start=(), observe=lambda memory, obs, live: memory, act_with=lambda memory: act)
 
 
-@jax.custom_batching.custom_vmap
-def _any_in_lockstep(x: Array) -> Array:
-    """`x` itself for one rollout; any over every rollout that is vmapped together with it."""
-    return x
-
-
-@_any_in_lockstep.def_vmap
-def _any_in_lockstep_rule(axis_size: int, in_batched: list[bool], x: Array) -> tuple[Array, bool]:
-    del axis_size
-    return _any_in_lockstep(jnp.any(x, axis=0) if in_batched[0] else x), False
-
-
 def rollout(
     key: Key,
     env: Environment,
@@ -169,7 +156,6 @@ def rollout(
         obs=obs,
         memory=memory,
         alive=jnp.ones(num_episodes, bool),
-        t=jnp.zeros((), jnp.int32),
         episodes=Episodes(
             returns=jnp.zeros(num_episodes),
             lengths=jnp.zeros(num_episodes, jnp.int32),
@@ -182,15 +168,16 @@ def rollout(
         ),
     )
 
-    def advance(loop: _Loop) -> _Loop:
-        k_now = _fold(keys, loop.t + 1)
+    def advance(t: Array, loop: _Loop) -> _Loop:
+        k_now = _fold(keys, t + 1)
         k_act, k_step = jax.vmap(lambda k: jax.random.split(k, 2), out_axes=1)(k_now)
         action = jax.vmap(running.act_with(loop.memory))(k_act, loop.obs)
         state, step = jax.vmap(functools.partial(step_if_defined, env))(k_step, loop.state, action)
-        after = loop.after(state, step, limit, _fold(k_now, 2))
+        after = loop.after(t, state, step, limit, _fold(k_now, 2))
         return after.replace(memory=running.observe(loop.memory, after.obs, after.alive))  # type: ignore[attr-defined]
 
-    return lax.while_loop(lambda loop: _any_in_lockstep(loop.alive.any()), advance, first).episodes
+    last, executed = advance_until_ended(advance, lambda loop: loop.alive, first)
+    return dataclasses.replace(last.episodes, executed=executed)
 
 
 def step_if_defined(env: Environment, key: Key, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
@@ -275,7 +262,7 @@ def _begin_anew(env: Environment, done: Array, k_reset: Key, going_on: PyTree) -
 
     # A reset can cost as much as a step, and most steps end no episode.
     return lax.cond(
-        _any_in_lockstep(done.any()), jax.vmap(one), lambda done, k, going_on: going_on, done, k_reset, going_on
+        any_in_lockstep(done.any()), jax.vmap(one), lambda done, k, going_on: going_on, done, k_reset, going_on
     )
 
 
@@ -342,10 +329,9 @@ class _Loop:
     obs: Array
     memory: PyTree  # of a RunningAct; shared by all episodes
     alive: Array  # bool[E]
-    t: Array  # i32[]
     episodes: Episodes
 
-    def after(self, state: PyTree, step: TimeStep, max_steps: Array, k_keep: Key) -> "_Loop":
+    def after(self, t: Array, state: PyTree, step: TimeStep, max_steps: Array, k_keep: Key) -> "_Loop":
         done = self.episodes
         alive = self.alive
         episodes = Episodes(
@@ -354,14 +340,12 @@ class _Loop:
             terminated=done.terminated | (alive & step.terminated),
             info_max={k: jnp.where(alive, jnp.maximum(v, step.info[k]), v) for k, v in done.info_max.items()},
             info_sum={k: v + jnp.where(alive, step.info[k], 0.0) for k, v in done.info_sum.items()},
-            executed=done.executed + alive.size,
+            executed=done.executed,
             moments=None if done.moments is None else done.moments.merge(Moments.of(self.obs, alive)),
-            kept=None if done.kept is None else done.kept.add(k_keep, self.t, self.obs, alive),
+            kept=None if done.kept is None else done.kept.add(k_keep, t, self.obs, alive),
         )
-        ended = step.terminated | step.truncated | (self.t + 1 >= max_steps)
-        return _Loop(
-            state=state, obs=step.obs, memory=self.memory, alive=alive & ~ended, t=self.t + 1, episodes=episodes
-        )
+        ended = step.terminated | step.truncated | (t + 1 >= max_steps)
+        return _Loop(state=state, obs=step.obs, memory=self.memory, alive=alive & ~ended, episodes=episodes)
 
 
 def _fold(keys: Key, t: Array | int) -> Key:

@@ -45,6 +45,11 @@ class Fitness(abc.ABC):
         One call holds their states, observations and activations at the same time.
         """
 
+    @property
+    def plays_windows(self) -> bool:
+        """True if it plays a fixed number of steps, in which all policies step together, and not whole episodes."""
+        return False
+
 
 IMPLAUSIBLE = ("keep", "mask", "penalize")
 """Ways to treat an episode that raises the exploit alarm."""

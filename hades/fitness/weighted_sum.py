@@ -57,3 +57,7 @@ class WeightedSum(Fitness):
     def parallel_episodes(self, spec: EnvSpec) -> int:
         """Episodes of the widest term: rollouts are loops that run one after another and reuse each other's memory."""
         return max(term.parallel_episodes(spec) for term in self.terms)
+
+    @property
+    def plays_windows(self) -> bool:
+        return any(term.plays_windows for term in self.terms)

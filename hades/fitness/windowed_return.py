@@ -57,6 +57,10 @@ class WindowedReturn(Fitness):
                 f"Use num_steps >= {spec.max_episode_steps}, or EpisodicReturn."
             )
 
+    @property
+    def plays_windows(self) -> bool:
+        return True
+
     def max_env_steps(self, spec: EnvSpec) -> int:
         del spec
         return self.num_envs * self.num_steps

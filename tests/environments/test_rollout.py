@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hades.environments import lockstep
 from hades.environments.gymnax import Gymnax
 from hades.environments.point import Point
 from hades.environments.rollout import (
@@ -16,6 +17,7 @@ from hades.environments.rollout import (
     rollout_window,
     visited_observations,
 )
+from hades.normalizers.restarting import RestartingNormalizer
 
 KEY = jax.random.key(5)
 CARTPOLE = Gymnax("CartPole-v1", params={"max_steps_in_episode": 40})
@@ -116,6 +118,49 @@ def test_a_lockstep_batch_stops_with_its_longest_episode(batch):
     assert together.lengths.max() > together.lengths[1].max()
     np.testing.assert_array_equal(together.executed, E * together.lengths.max())
     assert [int(episodes.executed) for episodes in alone] == [E * int(length.max()) for length in together.lengths]
+
+
+CANDIDATES, INITS = 7, 2
+
+
+@pytest.fixture(scope="module")
+def packed():
+    """Seven candidates with two initial layers each, in lockstep and in chunks of two candidates."""
+    normalizer = RestartingNormalizer()
+    state = normalizer.init(KEY, CARTPOLE)
+    k_first, k_weights, k_episodes = jax.random.split(KEY, 3)
+    first = jax.random.normal(k_first, (INITS, 8, 4))
+    weights = jax.random.normal(k_weights, (CANDIDATES, INITS, 8))
+
+    def play(key, first, weights):
+        act = normalizer.wrap(state, lambda key, obs: (weights @ jnp.tanh(first @ obs) > 0).astype(jnp.int32))
+        return rollout(key, CARTPOLE, act, E, with_moments=True, keep=KEPT)
+
+    over_candidates = jax.vmap(play, (None, None, 0))
+    over_inits = jax.vmap(over_candidates, (0, 0, 1))
+
+    def together(lanes):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lockstep, "LANES", lanes)
+            patch.setattr(lockstep, "SWEEP", 4)
+            return jax.jit(lambda *args: over_inits(*args))(jax.random.split(k_episodes, INITS), first, weights)
+
+    return together(10_000), together(2 * E + 1)
+
+
+def test_packed_rollouts_play_bit_for_bit_as_in_lockstep(packed):
+    plain, packed = packed
+    assert plain.returns.shape == (INITS, CANDIDATES, E)
+    jax.tree.map(np.testing.assert_array_equal, packed.replace(executed=0), plain.replace(executed=0))
+
+
+def test_packed_rollouts_compute_fewer_steps_and_no_fewer_than_the_live_ones(packed):
+    plain, packed = packed
+    longest = plain.lengths.max(-1)
+    np.testing.assert_array_equal(plain.executed, E * longest.max())
+    assert longest.mean() < 0.6 * longest.max()  # or there would be nothing to pack
+    assert (E * longest).mean() <= packed.executed[0, 0] < 0.8 * plain.executed[0, 0]
+    np.testing.assert_array_equal(packed.executed, packed.executed[0, 0])
 
 
 def test_an_episode_does_not_depend_on_how_many_are_played():
