@@ -9,7 +9,7 @@ import numpy as np
 
 from hades.native import elementary
 from hades.native.elementary import literal
-from hades.native.graph import COMPARISONS, Graph
+from hades.native.graph import COMPARISONS, Graph, Scalar
 from hades.native.schedule import Chunk, Pass, Plan, plan
 
 LANES = 16
@@ -251,7 +251,7 @@ _INTEGER: dict[str, Callable[..., str]] = {
 }
 
 
-def _constant(value: np.generic) -> str:
+def _constant(value: Scalar) -> str:
     if value.dtype.kind == "f":
         return f"splat (float {literal(float(value))})"
     if value.dtype.kind == "b":
@@ -259,5 +259,5 @@ def _constant(value: np.generic) -> str:
     return f"splat (i32 {_bits(value)})"
 
 
-def _bits(value: np.generic) -> int:
+def _bits(value: Scalar) -> int:
     return int(np.asarray(value).view(np.int32))

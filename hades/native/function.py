@@ -8,6 +8,7 @@ It works under jit, vmap, scan and shard_map. It has no derivative, and it runs 
 
 import dataclasses
 import hashlib
+import importlib.metadata
 import json
 import threading
 import time
@@ -76,7 +77,7 @@ def compile_function(function: Callable[..., Sequence[Array]], *arguments: Shape
     machine.check_machine()
     cpu = machine.describe_cpu()
     shapes = [(str(a.dtype), list(a.shape)) for a in arguments]
-    name = _digest(json.dumps([key, shapes, cpu, jax.__version__])) + ".json"
+    name = _digest(json.dumps([key, shapes, cpu, importlib.metadata.version("jax")])) + ".json"
     if key and (loaded := _load(name)) is not None:
         return loaded
     begin = time.process_time()

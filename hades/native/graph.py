@@ -9,6 +9,7 @@ change in a loop is computed before it.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ Nodes = NDArray[np.int64]
 
 KINDS = {"f": np.dtype(np.float32), "i": np.dtype(np.int32), "u": np.dtype(np.uint32), "b": np.dtype(np.bool_)}
 """Types of a node by NumPy's letter for their kind."""
+
+Scalar = Any
+"""A NumPy scalar of one of these types."""
 
 COMMUTATIVE = frozenset({"add", "mul", "max", "min", "and", "or", "xor", "eq", "ne"})
 COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
@@ -88,7 +92,7 @@ class Graph:
         self.kinds: list[str] = []
         self.scopes: list[int] = []
         self.never_minus_zero: list[bool] = []
-        self.constants: dict[int, np.generic] = {}
+        self.constants: dict[int, Scalar] = {}
         self.loops: list[Loop] = []
         self.enclosing = [0]  # of each scope, the one around it; scope 0 is the function itself
         self._known: dict[tuple[object, ...], int] = {}
@@ -96,7 +100,7 @@ class Graph:
     def __len__(self) -> int:
         return len(self.ops)
 
-    def constant(self, value: np.generic) -> int:
+    def constant(self, value: Scalar) -> int:
         """The node of one constant; NaNs of different bits are different constants."""
         key = (value.dtype.char, value.tobytes())
         if (node := self._known.get(key)) is None:
@@ -174,7 +178,7 @@ class Graph:
     def _innermost(self, operands: tuple[int, ...]) -> int:
         return max((self.scopes[operand] for operand in operands), default=0)  # an inner scope has the larger number
 
-    def _fold(self, op: str, kind: str, *values: np.generic) -> int | None:
+    def _fold(self, op: str, kind: str, *values: Scalar) -> int | None:
         with np.errstate(all="ignore"):
             if op == "select":
                 return self.constant(values[1] if values[0] else values[2])
@@ -219,7 +223,7 @@ class Graph:
         return None
 
     def _simplified_logic(
-        self, op: str, operands: tuple[int, ...], value: np.generic | None, other: np.generic | None
+        self, op: str, operands: tuple[int, ...], value: Scalar | None, other: Scalar | None
     ) -> int | None:
         if value is None and other is None:
             return None
@@ -229,12 +233,12 @@ class Graph:
         decides = op == "or"
         return self.constant(np.bool_(known)) if known == decides else unknown
 
-    def _sum(self, node: int, constant: np.generic | None) -> int | None:
+    def _sum(self, node: int, constant: Scalar | None) -> int | None:
         if constant is None or constant != 0:
             return None
         return node if np.signbit(constant) or self.never_minus_zero[node] else None
 
-    def _product(self, node: int, constant: np.generic | None) -> int | None:
+    def _product(self, node: int, constant: Scalar | None) -> int | None:
         if constant is None:
             return None
         if constant == 1:
