@@ -25,13 +25,13 @@ _INTRINSICS = {
 """Operations of f32 that LLVM has by another name or the same; those that no vector unit has call C's."""
 
 
-def emit(graph: Graph, inputs: Sequence[int], results: Sequence[int]) -> tuple[str, int]:
-    """Definition of `void @block(ptr in, ptr out)`, and how many operations it executes.
+def emit(graph: Graph, inputs: Sequence[int], results: Sequence[int]) -> tuple[str, Plan]:
+    """Definition of `void @block(ptr in, ptr slots, ptr out)`, and what it executes.
 
-    It reads and writes a plane of LANES numbers for each node.
+    It reads and writes a plane of LANES numbers for each node; as many as the plan has slots are its memory.
     """
     steps = plan(graph, results)
-    return _Emitter(graph, inputs, steps).module(results), steps.operations
+    return _Emitter(graph, inputs, steps).module(results), steps
 
 
 class _Emitter:
@@ -51,15 +51,7 @@ class _Emitter:
         for i, node in enumerate(results):
             self.write(node, "%out", i)
         calls.append(self.end())
-        size = f"[{max(self.plan.num_slots, 1)} x {VI}]"
-        block = [
-            "define internal void @block(ptr %in, ptr %out) {",
-            "entry:",
-            f"%slots = alloca {size}, align {ALIGN}",
-            *calls,
-            "ret void",
-            "}",
-        ]
+        block = ["define internal void @block(ptr %in, ptr %slots, ptr %out) {", "entry:", *calls, "ret void", "}"]
         declared = sorted(self.declared | elementary.declarations(LANES))
         return "\n".join([*declared, elementary.definitions(LANES), *self.functions, *block])
 

@@ -127,8 +127,8 @@ def _assemble(graph: Graph, closed: Any, inputs: Sequence[Any]) -> tuple[dict[st
     planes = [int(node) for i in read for node in inputs[i].reshape(-1)]
     arguments = [_buffer(inputs[i].shape, closed.jaxpr.invars[i].aval.dtype) for i in read]
     buffers = [_buffer(aval.shape, aval.dtype) for _, aval in results]
-    block, operations = emit(graph, planes, wanted)
-    handler = emit_handler("hades_handler", arguments, buffers, operations, machine.is_x86())
+    block, plan = emit(graph, planes, wanted)
+    handler = emit_handler("hades_handler", arguments, buffers, plan, machine.is_x86())
     return layout, f"{block}\n{handler}"
 
 

@@ -66,7 +66,7 @@ _IN_DOUBLE = frozenset({"sin", "cos", "tan", "asin", "acos", "atan2", "exp", "lo
 """Folded in double precision: NumPy's own single precision is off by up to 4 units in the last place."""
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Loop:
     """A loop of a fixed number of passes over carried values.
 
@@ -175,6 +175,12 @@ class Graph:
         self.never_minus_zero.append(kind != "f")
         return len(self.ops) - 1
 
+    def is_within(self, scope: int, outer: int) -> bool:
+        """Whether a scope is another one or nested in it."""
+        while scope > outer:
+            scope = self.enclosing[scope]
+        return scope == outer
+
     def _innermost(self, operands: tuple[int, ...]) -> int:
         return max((self.scopes[operand] for operand in operands), default=0)  # an inner scope has the larger number
 
@@ -183,8 +189,12 @@ class Graph:
             if op == "select":
                 return self.constant(values[1] if values[0] else values[2])
             if op == "convert":
-                return self.constant(np.asarray(values[0]).astype(KINDS[kind])[()])
-            if op == "div" and kind == "f":
+                return self.constant(_converted(values[0], kind))
+            if op == "bitcast":
+                return self.constant(values[0].view(KINDS[kind]))
+            if op in ("div", "rem") and kind != "f":
+                return None if values[1] in (0, -1) else self.constant(KINDS[kind].type(_quotient(op, *map(int, values))))
+            if op == "div":
                 return self.constant(np.divide(*values))
             if op in _IN_DOUBLE:
                 return self.constant(KINDS[kind].type(_FOLDED[op](*(np.float64(value) for value in values))))
@@ -256,3 +266,17 @@ class Graph:
         if op in ("select", "max", "min"):
             return all(never[-2:])
         return op == "sqrt" and never[0]
+
+
+def _converted(value: Scalar, kind: str) -> Scalar:
+    """As XLA and LLVM do it: what is too large for an integer becomes the nearest one, and NaN 0."""
+    to = KINDS[kind].type
+    if value.dtype.kind != "f" or kind not in "iu":
+        return value.astype(to)
+    return to(0 if np.isnan(value) else int(np.clip(float(value), np.iinfo(to).min, np.iinfo(to).max)))
+
+
+def _quotient(op: str, a: int, b: int) -> int:
+    """Of integers, rounded towards 0, or what is left."""
+    quotient = abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
+    return quotient if op == "div" else a - b * quotient

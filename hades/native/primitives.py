@@ -216,7 +216,7 @@ def _select_n(tracer: _Tracer, equation: core.JaxprEqn, which: Nodes, *cases: No
 
 def _select(tracer: _Tracer, which: Nodes, cases: Sequence[Nodes], letter: str) -> Nodes:
     graph = tracer.graph
-    if all(graph.kinds[node] == "b" for node in which.reshape(-1)):
+    if len(cases) == 2 and all(graph.kinds[node] == "b" for node in which.reshape(-1)):
         return graph.apply("select", letter, which, cases[1], cases[0])
     result = cases[-1]
     for i in range(len(cases) - 2, -1, -1):
@@ -242,7 +242,7 @@ def _bitcast(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
     return [tracer.graph.apply("bitcast", _out(equation)[0], x)]
 
 
-@_rule("copy", "copy_p", "device_put", "stop_gradient", "optimization_barrier", "random_wrap", "random_unwrap")
+@_rule("copy", "copy_p", "device_put", "stop_gradient", "optimization_barrier")
 def _same(tracer: _Tracer, equation: core.JaxprEqn, *operands: Nodes) -> list[Nodes]:
     return list(operands)
 

@@ -159,7 +159,7 @@ def _from_outside(graph: Graph, needed: _Needed, inner: int) -> list[int]:
     if inner in needed.outside:
         return needed.outside[inner]
     loop = graph.loops[inner - 1]
-    inside = [node for node in needed.nodes if graph.scopes[node] >= inner]
+    inside = [node for node in needed.nodes if graph.is_within(graph.scopes[node], inner)]
     read = {o for node in inside if graph.ops[node] not in ("after", "carried") for o in graph.operands[node]}
     read |= {int(n) for i in needed.used[inner] for n in (loop.starts[i], loop.ends[i])}
     needed.outside[inner] = sorted(node for node in read if graph.scopes[node] < inner)
