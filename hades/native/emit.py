@@ -9,7 +9,7 @@ import numpy as np
 
 from hades.native import elementary
 from hades.native.elementary import literal
-from hades.native.graph import COMPARISONS, Graph, Scalar
+from hades.native.graph import COMPARISONS, Graph, Scalar, UnsupportedError
 from hades.native.schedule import Chunk, Pass, Plan, plan
 
 LANES = 16
@@ -197,10 +197,17 @@ class _Emitter:
             return self.extreme(op, operands, values)
         if op in elementary.VECTOR_FUNCTIONS:
             return self.make(f"call {VF} @hades.{op}({', '.join(f'{VF} {value}' for value in values)})")
+        if op == "log":  # C's function is wrong about denormal numbers where they are treated as 0
+            size = self.call(f"llvm.fabs.v{LANES}f32", values[0])
+            is_zero = self.make(f"fcmp olt {VF} {size}, splat (float {literal(2.0**-126)})")
+            values = [self.make(f"select {VB} {is_zero}, {VF} zeroinitializer, {VF} {values[0]}")]
         return self.call(f"llvm.{_INTRINSICS[op]}.v{LANES}f32", *values)
 
     def extreme(self, op: str, operands: Sequence[int], values: Sequence[str]) -> str:
-        """The larger or smaller of two; NaN where one is NaN. Vector units return the second operand then."""
+        """The larger or smaller of two, NaN where one is NaN, and either of 0 and -0.
+
+        Vector units return the second operand where one is NaN.
+        """
         first, second = values
         safe = [o in self.graph.constants and not np.isnan(self.graph.constants[o]) for o in operands]
         if safe[1]:
@@ -220,6 +227,8 @@ class _Emitter:
             return self.make(f"call {VI} @{name}({VI} {values[0]}, {VI} {values[1]})")
         if op in _INTEGER:
             return _INTEGER[op](self, *values)
+        if op not in ("add", "sub", "mul", "and", "or", "xor"):
+            raise UnsupportedError(f'the operation "{op}" of integers')
         return self.make(f"{op} {VI} {values[0]}, {values[1]}")
 
 

@@ -7,12 +7,14 @@ It works under jit, vmap, scan and shard_map. It has no derivative, and it runs 
 """
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import json
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,9 +23,9 @@ from jax import Array
 
 from hades.native import cache, machine
 from hades.native.emit import emit
-from hades.native.graph import Graph
+from hades.native.graph import Graph, UnsupportedError
 from hades.native.handler import Buffer, emit_handler
-from hades.native.primitives import UnsupportedError, kind, trace
+from hades.native.primitives import kind, trace
 from hades.native.schedule import reached
 
 Shape = jax.ShapeDtypeStruct
@@ -77,7 +79,7 @@ def compile_function(function: Callable[..., Sequence[Array]], *arguments: Shape
     machine.check_machine()
     cpu = machine.describe_cpu()
     shapes = [(str(a.dtype), list(a.shape)) for a in arguments]
-    name = _digest(json.dumps([key, shapes, cpu, importlib.metadata.version("jax")])) + ".json"
+    name = _digest(json.dumps([key, shapes, cpu, importlib.metadata.version("jax"), _sources()])) + ".json"
     if key and (loaded := _load(name)) is not None:
         return loaded
     begin = time.process_time()
@@ -173,6 +175,12 @@ def _registered(layout: dict[str, Any], code: bytes) -> NativeFunction:
 
 _lock = threading.Lock()
 _targets = set[str]()
+
+
+@functools.cache
+def _sources() -> str:
+    """This compiler, whose change makes what it compiled before worthless."""
+    return "".join(path.read_text() for path in sorted(Path(__file__).parent.glob("*.py")))
 
 
 def _digest(text: str) -> str:

@@ -66,6 +66,10 @@ _IN_DOUBLE = frozenset({"sin", "cos", "tan", "asin", "acos", "atan2", "exp", "lo
 """Folded in double precision: NumPy's own single precision is off by up to 4 units in the last place."""
 
 
+class UnsupportedError(Exception):
+    """A function contains what cannot be compiled; the message names it."""
+
+
 @dataclasses.dataclass(eq=False)
 class Loop:
     """A loop of a fixed number of passes over carried values.

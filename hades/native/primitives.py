@@ -13,12 +13,8 @@ import jax
 import numpy as np
 from jax.extend import core
 
-from hades.native.graph import COMPARISONS, KINDS, Graph, Nodes
+from hades.native.graph import COMPARISONS, KINDS, Graph, Nodes, UnsupportedError
 from hades.native.indexing import gathered, scattered
-
-
-class UnsupportedError(Exception):
-    """A function contains what cannot be compiled; the message names it."""
 
 
 def trace(graph: Graph, closed: core.ClosedJaxpr, inputs: Sequence[Nodes], scope: int = 0) -> list[Nodes]:
@@ -379,8 +375,10 @@ def _reduce(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
     operation = equation.primitive.name.removeprefix("reduce_")
     columns = x.transpose(*kept, *axes).reshape(*shape, -1)
     if not columns.shape[-1]:
-        neutral = {"sum": 0, "prod": 1, "max": -np.inf, "min": np.inf, "and": True, "or": False}[operation]
-        return [np.broadcast_to(tracer.constants(KINDS[letter].type(neutral)), shape)]
+        if operation in ("max", "min"):
+            raise UnsupportedError(f'the primitive "{equation.primitive.name}" of nothing')
+        neutral = {"sum": 0, "prod": 1, "and": -1, "or": 0}[operation]
+        return [np.broadcast_to(tracer.constants(np.int32(neutral).astype(KINDS[letter])), shape)]
     return [_accumulated(tracer.graph, _REDUCTIONS[operation], letter, columns)]
 
 
