@@ -51,7 +51,7 @@ clean: ## remove caches and build products; .venv and runs/ stay
 	find hades launch viewer tests configs -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Each stamp stands for an editable install with some extras and contains the smaller ones. The tests need the viewer too.
-$(VENV)/.core: EXTRAS :=
+$(VENV)/.core: EXTRAS := [native]
 $(VENV)/.test: EXTRAS := [test]
 $(VENV)/.test: CONTAINS := $(VENV)/.core
 $(VENV)/.dev: EXTRAS := [dev,docs]
@@ -59,7 +59,7 @@ $(VENV)/.dev: CONTAINS := $(VENV)/.core $(VENV)/.test
 $(VENV)/.test $(VENV)/.dev: BESIDE := ./viewer
 
 $(VENV)/.core $(VENV)/.test $(VENV)/.dev: pyproject.toml setup.py viewer/pyproject.toml | $(VENV)/pyvenv.cfg
-	@echo "Installing hades$(EXTRAS) and its dependencies into $(VENV): about 1.2 GB, a minute or two the first time ..."
+	@echo "Installing hades$(EXTRAS) and its dependencies into $(VENV): about 1.4 GB, a minute or two the first time ..."
 	@begin=$$(date +%s); $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".$(EXTRAS)" $(BESIDE) \
 	  && echo "Installed in $$(($$(date +%s) - begin)) s."
 	@touch $(CONTAINS) $@

@@ -15,6 +15,7 @@ LAYERS = {
     "libraries": 1,
     "text": 1,
     "fields": 1,
+    "native": 2,
     "optimizers": 2,
     "registry": 2,
     **dict.fromkeys(COMPONENTS, 3),
@@ -45,8 +46,9 @@ ONLY_IN = {
     "mujoco": ("hades/environments/brax.py", "hades/environments/physics.py", "hades/pictures/scenes/"),
     "mujoco_playground": ("hades/environments/playground.py", "hades/pictures/scenes/"),
     "evosax": ("hades/outer/evosax.py",),
+    "llvmlite": ("hades/native/machine.py",),
 }
-LAZY = ("gymnax", "brax", "mujoco", "mujoco_playground", "evosax")
+LAZY = ("gymnax", "brax", "mujoco", "mujoco_playground", "evosax", "llvmlite")
 FILES = sorted(str(p.relative_to(ROOT)) for folder in ("hades", "launch") for p in (ROOT / folder).rglob("*.py"))
 
 
@@ -190,7 +192,7 @@ def test_the_rules_allow_what_they_should(path, source):
     assert violations(path, source) == []
 
 
-HEAVY = ["gymnax", "brax", "evosax", "mujoco", "mujoco_playground", "orbax", "matplotlib", "gin"]
+HEAVY = ["gymnax", "brax", "evosax", "llvmlite", "mujoco", "mujoco_playground", "orbax", "matplotlib", "gin"]
 
 
 @pytest.mark.system

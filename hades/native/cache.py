@@ -7,6 +7,7 @@ may write them, and its content has the hash that stands at its beginning.
 import hashlib
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 from hades.errors import notice
@@ -57,13 +58,16 @@ def write(name: str, content: bytes) -> bool:
     directory = folder()
     if directory is None:
         return False
-    temporary = directory / f".{name}.{os.getpid()}"
     try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=directory)  # only its user may write it
+    except OSError:
+        return False
+    try:
+        with open(handle, "wb") as file:
             file.write(hashlib.sha256(content).digest() + content)
         os.replace(temporary, directory / name)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)
         return False
     return True
 

@@ -38,7 +38,6 @@ def declarations(lanes: int) -> set[str]:
     vf, vd = f"<{lanes} x float>", f"<{lanes} x double>"
     return {
         *(f"declare {vf} @llvm.{name}.v{lanes}f32({vf})" for name in ("fabs", "sin", "cos")),
-        f"declare {vd} @llvm.roundeven.v{lanes}f64({vd})",
         *(f"declare {v} @llvm.fma.v{lanes}{k}({v}, {v}, {v})" for v, k in ((vf, "f32"), (vd, "f64"))),
     }
 
@@ -49,7 +48,7 @@ class _Body:
     def __init__(self, lanes: int):
         self.lanes = lanes
         self.vf, self.vd = f"<{lanes} x float>", f"<{lanes} x double>"
-        self.vi, self.vb = f"<{lanes} x i32>", f"<{lanes} x i1>"
+        self.vi, self.vl, self.vb = f"<{lanes} x i32>", f"<{lanes} x i64>", f"<{lanes} x i1>"
         self.lines: list[str] = []
 
     def __call__(self, instruction: str) -> str:
@@ -70,8 +69,9 @@ class _Body:
             value = self.call("fma", value, x, self.splat(coefficient))
         return value
 
-    def select(self, condition: str, a: str, b: str) -> str:
-        return self(f"select {self.vb} {condition}, {self.vf} {a}, {self.vf} {b}")
+    def select(self, condition: str, a: str, b: str, *, double: bool = False) -> str:
+        v = self.vd if double else self.vf
+        return self(f"select {self.vb} {condition}, {v} {a}, {v} {b}")
 
     def bits(self, x: str) -> str:
         return self(f"bitcast {self.vf} {x} to {self.vi}")
@@ -88,24 +88,29 @@ def _sine_or_cosine(name: str, quarter_turns: int, lanes: int) -> str:
     size = f(f"call {f.vf} @llvm.fabs.v{lanes}f32({f.vf} %x)")
     large = f(f"fcmp ogt {f.vf} {size}, {f.splat(_LARGEST)}")
     any_large = f(f"icmp ne i{lanes} {f(f'bitcast {f.vb} {large} to i{lanes}')}, 0")
-    slow = f"br i1 {any_large}, label %slow, label %fast\nslow:\n%s = call {f.vf} @llvm.{name}.v{lanes}f32({f.vf} %x)"
-    f.lines.append(f"{slow}\nret {f.vf} %s\nfast:")
     wide = f(f"fpext {f.vf} %x to {f.vd}")
-    turns = f.call("roundeven", f(f"fmul {f.vd} {wide}, {f.splat(2 / math.pi, double=True)}"), double=True)
-    back = f(f"fneg {f.vd} {turns}")
+    # Added to this number, another is rounded to a whole one, which the last bits of the sum are. No turns are 0 and
+    # not -0, so that the angle of -0 is -0.
+    shift = f.splat(1.5 * 2.0**52, double=True)
+    shifted = f.call("fma", wide, f.splat(2 / math.pi, double=True), shift, double=True)
+    back = f(f"fneg {f.vd} {f(f'fsub {f.vd} {shifted}, {shift}')}")
     near = f.call("fma", back, f.splat(math.pi / 2, double=True), wide, double=True)
     exact = f.call("fma", back, f.splat(_HALF_PI_REST, double=True), near, double=True)
     angle = f(f"fptrunc {f.vd} {exact} to {f.vf}")
-    whole = f(f"fptosi {f.vd} {turns} to {f.vi}")
+    whole = f(f"trunc {f.vl} {f(f'bitcast {f.vd} {shifted} to {f.vl}')} to {f.vi}")
     quadrant = f(f"add {f.vi} {whole}, splat (i32 {quarter_turns})")
     square = f(f"fmul {f.vf} {angle}, {angle}")
     sine = f.call("fma", f.polynomial(square, _SIN), f(f"fmul {f.vf} {angle}, {square}"), angle)
+    sine = f.select(f(f"fcmp oeq {f.vf} {angle}, zeroinitializer"), angle, sine)
     cosine = f.polynomial(square, _COS)
     is_odd = f(f"icmp slt {f.vi} {f(f'shl {f.vi} {quadrant}, splat (i32 31)')}, zeroinitializer")
     value = f.bits(f.select(is_odd, cosine, sine))
     turned = f.sign(f(f"shl {f.vi} {quadrant}, splat (i32 30)"))
-    result = f.number(f(f"xor {f.vi} {value}, {turned}"))
-    return _function(f, name, ("x",), result)
+    near_zero = f.number(f(f"xor {f.vi} {value}, {turned}"))
+    # A lane's result does not depend on its neighbours: C's function counts in the lanes that are large alone.
+    f.lines.append(f"br i1 {any_large}, label %slow, label %fast\nfast:\nret {f.vf} {near_zero}\nslow:")
+    far = f(f"call {f.vf} @llvm.{name}.v{lanes}f32({f.vf} %x)")
+    return _function(f, name, ("x",), f.select(large, far, near_zero))
 
 
 def _atan2(lanes: int) -> str:
@@ -115,13 +120,18 @@ def _atan2(lanes: int) -> str:
     low, high = f.select(steep, x, y), f.select(steep, y, x)
     # Above tan(π/8) the angle to π/4 is what the polynomial approximates.
     wide = f(f"fcmp ogt {f.vf} {low}, {f(f'fmul {f.vf} {high}, {f.splat(math.tan(math.pi / 8))}')}")
-    numerator = f.select(wide, f(f"fsub {f.vf} {low}, {high}"), low)
-    denominator = f.select(wide, f(f"fadd {f.vf} {low}, {high}"), high)
-    ratio = f.select(equal, f.splat(0.0), f(f"fdiv {f.vf} {numerator}, {denominator}"))  # also of 0/0 and ∞/∞
+    # In double precision the sum of two numbers neither overflows nor is rounded.
+    a, b = (f(f"fpext {f.vf} {number} to {f.vd}") for number in (low, high))
+    numerator = f.select(wide, f(f"fsub {f.vd} {a}, {b}"), a, double=True)
+    denominator = f.select(wide, f(f"fadd {f.vd} {a}, {b}"), b, double=True)
+    ratio = f(f"fptrunc {f.vd} {f(f'fdiv {f.vd} {numerator}, {denominator}')} to {f.vf}")
+    ratio = f.select(equal, f.splat(0.0), ratio)  # also of 0/0 and ∞/∞
     is_zero = f(f"fcmp oeq {f.vf} {high}, zeroinitializer")
     wide = f(f"or {f.vb} {wide}, {equal}")
     square = f(f"fmul {f.vf} {ratio}, {ratio}")
-    angle = f.call("fma", f.polynomial(square, _ATAN), f(f"fmul {f.vf} {square}, {ratio}"), ratio)
+    bend = f(f"fmul {f.vf} {f.polynomial(square, _ATAN)}, {f(f'fmul {f.vf} {square}, {ratio}')}")
+    rest = f.select(wide, f(f"fadd {f.vf} {bend}, {f.splat(math.pi / 4 - float(np.float32(math.pi / 4)))}"), bend)
+    angle = f(f"fadd {f.vf} {ratio}, {rest}")
     angle = f.select(wide, f(f"fadd {f.vf} {angle}, {f.splat(math.pi / 4)}"), angle)
     angle = f.select(is_zero, f.splat(0.0), angle)
     angle = f.select(steep, f(f"fsub {f.vf} {f.splat(math.pi / 2)}, {angle}"), angle)

@@ -9,7 +9,7 @@ import numpy as np
 
 from hades.native import elementary
 from hades.native.elementary import literal
-from hades.native.graph import COMPARISONS, Graph
+from hades.native.graph import COMPARISONS, Graph, Scalar, UnsupportedError
 from hades.native.schedule import Chunk, Pass, Plan, plan
 
 LANES = 16
@@ -25,13 +25,13 @@ _INTRINSICS = {
 """Operations of f32 that LLVM has by another name or the same; those that no vector unit has call C's."""
 
 
-def emit(graph: Graph, inputs: Sequence[int], results: Sequence[int]) -> tuple[str, int]:
-    """Definition of `void @block(ptr in, ptr out)`, and how many operations it executes.
+def emit(graph: Graph, inputs: Sequence[int], results: Sequence[int]) -> tuple[str, Plan]:
+    """Definition of `void @block(ptr in, ptr slots, ptr out)`, and what it executes.
 
-    It reads and writes a plane of LANES numbers for each node.
+    It reads and writes a plane of LANES numbers for each node; as many as the plan has slots are its memory.
     """
     steps = plan(graph, results)
-    return _Emitter(graph, inputs, steps).module(results), steps.operations
+    return _Emitter(graph, inputs, steps).module(results), steps
 
 
 class _Emitter:
@@ -51,15 +51,7 @@ class _Emitter:
         for i, node in enumerate(results):
             self.write(node, "%out", i)
         calls.append(self.end())
-        size = f"[{max(self.plan.num_slots, 1)} x {VI}]"
-        block = [
-            "define internal void @block(ptr %in, ptr %out) {",
-            "entry:",
-            f"%slots = alloca {size}, align {ALIGN}",
-            *calls,
-            "ret void",
-            "}",
-        ]
+        block = ["define internal void @block(ptr %in, ptr %slots, ptr %out) {", "entry:", *calls, "ret void", "}"]
         declared = sorted(self.declared | elementary.declarations(LANES))
         return "\n".join([*declared, elementary.definitions(LANES), *self.functions, *block])
 
@@ -205,10 +197,17 @@ class _Emitter:
             return self.extreme(op, operands, values)
         if op in elementary.VECTOR_FUNCTIONS:
             return self.make(f"call {VF} @hades.{op}({', '.join(f'{VF} {value}' for value in values)})")
+        if op == "log":  # C's function is wrong about denormal numbers where they are treated as 0
+            size = self.call(f"llvm.fabs.v{LANES}f32", values[0])
+            is_zero = self.make(f"fcmp olt {VF} {size}, splat (float {literal(2.0**-126)})")
+            values = [self.make(f"select {VB} {is_zero}, {VF} zeroinitializer, {VF} {values[0]}")]
         return self.call(f"llvm.{_INTRINSICS[op]}.v{LANES}f32", *values)
 
     def extreme(self, op: str, operands: Sequence[int], values: Sequence[str]) -> str:
-        """The larger or smaller of two; NaN where one is NaN. Vector units return the second operand then."""
+        """The larger or smaller of two, NaN where one is NaN, and either of 0 and -0.
+
+        Vector units return the second operand where one is NaN.
+        """
         first, second = values
         safe = [o in self.graph.constants and not np.isnan(self.graph.constants[o]) for o in operands]
         if safe[1]:
@@ -228,6 +227,8 @@ class _Emitter:
             return self.make(f"call {VI} @{name}({VI} {values[0]}, {VI} {values[1]})")
         if op in _INTEGER:
             return _INTEGER[op](self, *values)
+        if op not in ("add", "sub", "mul", "and", "or", "xor"):
+            raise UnsupportedError(f'the operation "{op}" of integers')
         return self.make(f"{op} {VI} {values[0]}, {values[1]}")
 
 
@@ -251,7 +252,7 @@ _INTEGER: dict[str, Callable[..., str]] = {
 }
 
 
-def _constant(value: np.generic) -> str:
+def _constant(value: Scalar) -> str:
     if value.dtype.kind == "f":
         return f"splat (float {literal(float(value))})"
     if value.dtype.kind == "b":
@@ -259,5 +260,5 @@ def _constant(value: np.generic) -> str:
     return f"splat (i32 {_bits(value)})"
 
 
-def _bits(value: np.generic) -> int:
+def _bits(value: Scalar) -> int:
     return int(np.asarray(value).view(np.int32))

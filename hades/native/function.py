@@ -7,11 +7,14 @@ It works under jit, vmap, scan and shard_map. It has no derivative, and it runs 
 """
 
 import dataclasses
+import functools
 import hashlib
+import importlib.metadata
 import json
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -20,9 +23,9 @@ from jax import Array
 
 from hades.native import cache, machine
 from hades.native.emit import emit
-from hades.native.graph import Graph
+from hades.native.graph import Graph, UnsupportedError
 from hades.native.handler import Buffer, emit_handler
-from hades.native.primitives import UnsupportedError, kind, trace
+from hades.native.primitives import kind, trace
 from hades.native.schedule import reached
 
 Shape = jax.ShapeDtypeStruct
@@ -76,7 +79,7 @@ def compile_function(function: Callable[..., Sequence[Array]], *arguments: Shape
     machine.check_machine()
     cpu = machine.describe_cpu()
     shapes = [(str(a.dtype), list(a.shape)) for a in arguments]
-    name = _digest(json.dumps([key, shapes, cpu, jax.__version__])) + ".json"
+    name = _digest(json.dumps([key, shapes, cpu, importlib.metadata.version("jax"), _sources()])) + ".json"
     if key and (loaded := _load(name)) is not None:
         return loaded
     begin = time.process_time()
@@ -126,8 +129,8 @@ def _assemble(graph: Graph, closed: Any, inputs: Sequence[Any]) -> tuple[dict[st
     planes = [int(node) for i in read for node in inputs[i].reshape(-1)]
     arguments = [_buffer(inputs[i].shape, closed.jaxpr.invars[i].aval.dtype) for i in read]
     buffers = [_buffer(aval.shape, aval.dtype) for _, aval in results]
-    block, operations = emit(graph, planes, wanted)
-    handler = emit_handler("hades_handler", arguments, buffers, operations, machine.is_x86())
+    block, plan = emit(graph, planes, wanted)
+    handler = emit_handler("hades_handler", arguments, buffers, plan, machine.is_x86())
     return layout, f"{block}\n{handler}"
 
 
@@ -172,6 +175,12 @@ def _registered(layout: dict[str, Any], code: bytes) -> NativeFunction:
 
 _lock = threading.Lock()
 _targets = set[str]()
+
+
+@functools.cache
+def _sources() -> str:
+    """This compiler, whose change makes what it compiled before worthless."""
+    return "".join(path.read_text() for path in sorted(Path(__file__).parent.glob("*.py")))
 
 
 def _digest(text: str) -> str:

@@ -9,6 +9,7 @@ change in a loop is computed before it.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ Nodes = NDArray[np.int64]
 
 KINDS = {"f": np.dtype(np.float32), "i": np.dtype(np.int32), "u": np.dtype(np.uint32), "b": np.dtype(np.bool_)}
 """Types of a node by NumPy's letter for their kind."""
+
+Scalar = Any
+"""A NumPy scalar of one of these types."""
 
 COMMUTATIVE = frozenset({"add", "mul", "max", "min", "and", "or", "xor", "eq", "ne"})
 COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
@@ -62,6 +66,13 @@ _IN_DOUBLE = frozenset({"sin", "cos", "tan", "asin", "acos", "atan2", "exp", "lo
 """Folded in double precision: NumPy's own single precision is off by up to 4 units in the last place."""
 
 
+<<<<<<< HEAD
+=======
+class UnsupportedError(Exception):
+    """A function contains what cannot be compiled; the message names it."""
+
+
+>>>>>>> ntests
 @dataclasses.dataclass(eq=False)
 class Loop:
     """A loop of a fixed number of passes over carried values.
@@ -88,7 +99,7 @@ class Graph:
         self.kinds: list[str] = []
         self.scopes: list[int] = []
         self.never_minus_zero: list[bool] = []
-        self.constants: dict[int, np.generic] = {}
+        self.constants: dict[int, Scalar] = {}
         self.loops: list[Loop] = []
         self.enclosing = [0]  # of each scope, the one around it; scope 0 is the function itself
         self._known: dict[tuple[object, ...], int] = {}
@@ -96,7 +107,7 @@ class Graph:
     def __len__(self) -> int:
         return len(self.ops)
 
-    def constant(self, value: np.generic) -> int:
+    def constant(self, value: Scalar) -> int:
         """The node of one constant; NaNs of different bits are different constants."""
         key = (value.dtype.char, value.tobytes())
         if (node := self._known.get(key)) is None:
@@ -138,12 +149,6 @@ class Graph:
         around = self.enclosing[scope]
         return np.array([self._add("after", (scope, i), self.kinds[n], around) for i, n in enumerate(ends)], np.int64)
 
-    def is_within(self, scope: int, outer: int) -> bool:
-        """Whether a scope is another one or lies inside it."""
-        while scope > outer:
-            scope = self.enclosing[scope]
-        return scope == outer
-
     def apply(self, op: str, kind: str, *operands: Nodes) -> Nodes:
         """One operation on every element of arrays of nodes, which are broadcast."""
         arrays = np.broadcast_arrays(*operands)
@@ -177,16 +182,26 @@ class Graph:
         self.never_minus_zero.append(kind != "f")
         return len(self.ops) - 1
 
+    def is_within(self, scope: int, outer: int) -> bool:
+        """Whether a scope is another one or nested in it."""
+        while scope > outer:
+            scope = self.enclosing[scope]
+        return scope == outer
+
     def _innermost(self, operands: tuple[int, ...]) -> int:
         return max((self.scopes[operand] for operand in operands), default=0)  # an inner scope has the larger number
 
-    def _fold(self, op: str, kind: str, *values: np.generic) -> int | None:
+    def _fold(self, op: str, kind: str, *values: Scalar) -> int | None:
         with np.errstate(all="ignore"):
             if op == "select":
                 return self.constant(values[1] if values[0] else values[2])
             if op == "convert":
-                return self.constant(np.asarray(values[0]).astype(KINDS[kind])[()])
-            if op == "div" and kind == "f":
+                return self.constant(_converted(values[0], kind))
+            if op == "bitcast":
+                return self.constant(values[0].view(KINDS[kind]))
+            if op in ("div", "rem") and kind != "f":
+                return None if values[1] in (0, -1) else self.constant(KINDS[kind].type(_quotient(op, *map(int, values))))
+            if op == "div":
                 return self.constant(np.divide(*values))
             if op in _IN_DOUBLE:
                 return self.constant(KINDS[kind].type(_FOLDED[op](*(np.float64(value) for value in values))))
@@ -225,7 +240,7 @@ class Graph:
         return None
 
     def _simplified_logic(
-        self, op: str, operands: tuple[int, ...], value: np.generic | None, other: np.generic | None
+        self, op: str, operands: tuple[int, ...], value: Scalar | None, other: Scalar | None
     ) -> int | None:
         if value is None and other is None:
             return None
@@ -235,12 +250,12 @@ class Graph:
         decides = op == "or"
         return self.constant(np.bool_(known)) if known == decides else unknown
 
-    def _sum(self, node: int, constant: np.generic | None) -> int | None:
+    def _sum(self, node: int, constant: Scalar | None) -> int | None:
         if constant is None or constant != 0:
             return None
         return node if np.signbit(constant) or self.never_minus_zero[node] else None
 
-    def _product(self, node: int, constant: np.generic | None) -> int | None:
+    def _product(self, node: int, constant: Scalar | None) -> int | None:
         if constant is None:
             return None
         if constant == 1:
@@ -258,3 +273,17 @@ class Graph:
         if op in ("select", "max", "min"):
             return all(never[-2:])
         return op == "sqrt" and never[0]
+
+
+def _converted(value: Scalar, kind: str) -> Scalar:
+    """As XLA and LLVM do it: what is too large for an integer becomes the nearest one, and NaN 0."""
+    to = KINDS[kind].type
+    if value.dtype.kind != "f" or kind not in "iu":
+        return value.astype(to)
+    return to(0 if np.isnan(value) else int(np.clip(float(value), np.iinfo(to).min, np.iinfo(to).max)))
+
+
+def _quotient(op: str, a: int, b: int) -> int:
+    """Of integers, rounded towards 0, or what is left."""
+    quotient = abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
+    return quotient if op == "div" else a - b * quotient

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from hades.native.emit import ALIGN, LANES, VF, VI
+from hades.native.schedule import Plan
 
 API_VERSION = (0, 3)
 """Major and minor version of the interface whose structs the offsets belong to."""
@@ -57,21 +58,21 @@ class Buffer:
     is_bool: bool
 
 
-def emit_handler(
-    name: str, arguments: Sequence[Buffer], results: Sequence[Buffer], operations: int, flush: bool
-) -> str:
+def emit_handler(name: str, arguments: Sequence[Buffer], results: Sequence[Buffer], plan: Plan, flush: bool) -> str:
     """Definition of the handler `name`, which calls `@block`.
 
     Args:
         name: an identifier.
         arguments, results: the buffers; there is at least one argument.
-        operations: of one block, by which threads are given several blocks at a time.
+        plan: of `@block`: where it has few operations, threads are given several blocks at a time.
         flush: treat denormal numbers as 0 (x86 only), as XLA's threads do, in whichever thread this runs.
     """
-    grain = max(1, 20_000 // max(operations, 1))
+    grain = max(1, 20_000 // max(plan.operations, 1))
+    planes = [sum(buffer.size for buffer in buffers) for buffers in (arguments, results)]
     return "\n".join(
         [
             "declare ptr @malloc(i64)",
+            "declare ptr @aligned_alloc(i64, i64)",
             "declare void @free(ptr)",
             "declare i32 @sched_yield()",
             *(["declare void @llvm.x86.sse.ldmxcsr(ptr)", "declare void @llvm.x86.sse.stmxcsr(ptr)"] if flush else []),
@@ -79,8 +80,8 @@ def emit_handler(
             _spread_bool(),
             _collect(),
             _collect_bool(),
-            _run_block(arguments, results),
-            _work(grain, flush),
+            _run_block(arguments, results, plan.num_slots),
+            _work(grain, (sum(planes) + plan.num_slots) * ALIGN, flush),
             _task(),
             _handler(name, arguments[0], grain),
         ]
@@ -91,13 +92,12 @@ def _offset(struct: str, field: str) -> int:
     return OFFSETS[struct, field]
 
 
-def _run_block(arguments: Sequence[Buffer], results: Sequence[Buffer]) -> str:
+def _run_block(arguments: Sequence[Buffer], results: Sequence[Buffer], num_slots: int) -> str:
     """Evaluate block `b` of a batch: rows into planes, the function, planes into rows."""
-    planes = [max(sum(buffer.size for buffer in buffers), 1) for buffers in (arguments, results)]
     lines = [
-        "define internal void @run_block(ptr %frame, i64 %batch, i64 %b) noinline {",
-        f"%in = alloca [{planes[0]} x {VI}], align {ALIGN}",
-        f"%out = alloca [{planes[1]} x {VI}], align {ALIGN}",
+        "define internal void @run_block(ptr %frame, i64 %batch, i64 %b, ptr %slots) noinline {",
+        f"%in = getelementptr {VI}, ptr %slots, i64 {num_slots}",
+        f"%out = getelementptr {VI}, ptr %in, i64 {sum(buffer.size for buffer in arguments)}",
         f"%first = mul i64 %b, {LANES}",
         "%left = sub i64 %batch, %first",
         f"%part = icmp ult i64 %left, {LANES}",
@@ -105,7 +105,7 @@ def _run_block(arguments: Sequence[Buffer], results: Sequence[Buffer]) -> str:
     ]
     for prefix, name, buffers, plane in (("a", "spread", arguments, "%in"), ("r", "collect", results, "%out")):
         if prefix == "r":
-            lines.append("call void @block(ptr %in, ptr %out)")
+            lines.append("call void @block(ptr %in, ptr %slots, ptr %out)")
         struct, field = ("XLA_FFI_CallFrame", "args" if prefix == "a" else "rets")
         inner = _offset("XLA_FFI_Args", "args") if prefix == "a" else _offset("XLA_FFI_Rets", "rets")
         lines += [
@@ -114,6 +114,8 @@ def _run_block(arguments: Sequence[Buffer], results: Sequence[Buffer]) -> str:
         ]
         at = 0
         for i, buffer in enumerate(buffers):
+            if not buffer.size:
+                continue
             v, kind = f"%{prefix}{i}", "_bool" if buffer.is_bool else ""
             size = buffer.size * (1 if buffer.is_bool else 4)
             lines += [
@@ -260,8 +262,8 @@ def _field(name: str, offset: int) -> str:
     return f"%{name} = getelementptr i8, ptr %job, i64 {offset}"
 
 
-def _work(grain: int, flush: bool) -> str:
-    """Take blocks of a job until none is left."""
+def _work(grain: int, memory: int, flush: bool) -> str:
+    """Take blocks of a job until none is left. Planes and slots are no part of a thread's stack, which may be small."""
     before = after = ""
     if flush:
         denormals_are_zero, flush_to_zero = 0x40, 0x8000
@@ -279,17 +281,18 @@ def _work(grain: int, flush: bool) -> str:
             "%frame = load ptr, ptr %job",
             *(_field(name, at) for name, at in (("bp", 8), ("np", 16), ("nextp", 24), ("donep", 32))),
             "%batch = load i64, ptr %bp\n%n = load i64, ptr %np",
+            f"%slots = call ptr @aligned_alloc(i64 {ALIGN}, i64 {memory})",
             "br label %take\ntake:",
             f"%first = atomicrmw add ptr %nextp, i64 {grain} monotonic",
             "%some = icmp ult i64 %first, %n\nbr i1 %some, label %run, label %end\nrun:",
             f"%to = add i64 %first, {grain}\n%over = icmp ugt i64 %to, %n\n%last = select i1 %over, i64 %n, i64 %to",
             "br label %one\none:",
             "%b = phi i64 [%first, %run], [%b1, %one]",
-            "call void @run_block(ptr %frame, i64 %batch, i64 %b)",
+            "call void @run_block(ptr %frame, i64 %batch, i64 %b, ptr %slots)",
             "%b1 = add i64 %b, 1\n%more = icmp ult i64 %b1, %last\nbr i1 %more, label %one, label %count\ncount:",
             "%made = sub i64 %last, %first",
             "%d = atomicrmw add ptr %donep, i64 %made release",
-            f"br label %take\nend:\n{after}\nret void\n}}",
+            f"br label %take\nend:\n{after}\ncall void @free(ptr %slots)\nret void\n}}",
         ]
     )
 

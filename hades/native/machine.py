@@ -47,9 +47,16 @@ def describe_cpu() -> str:
 
 
 def compile_object(assembly: str) -> bytes:
-    """Machine code for LLVM's intermediate language."""
+    """Machine code for LLVM's intermediate language.
+
+    Raises:
+        UnavailableError: where this LLVM does not understand it.
+    """
     with _lock:
-        return bytes(_target_machine().emit_object(_llvm().parse_assembly(assembly)))
+        try:
+            return bytes(_target_machine().emit_object(_llvm().parse_assembly(assembly)))
+        except RuntimeError as error:
+            raise UnavailableError(f"LLVM refuses the code: {error}") from error
 
 
 def load_object(code: bytes, name: str) -> int:

@@ -13,12 +13,8 @@ import jax
 import numpy as np
 from jax.extend import core
 
-from hades.native.graph import COMPARISONS, KINDS, Graph, Nodes
+from hades.native.graph import COMPARISONS, KINDS, Graph, Nodes, UnsupportedError
 from hades.native.indexing import gathered, scattered
-
-
-class UnsupportedError(Exception):
-    """A function contains what cannot be compiled; the message names it."""
 
 
 def trace(graph: Graph, closed: core.ClosedJaxpr, inputs: Sequence[Nodes], scope: int = 0) -> list[Nodes]:
@@ -37,9 +33,7 @@ def trace(graph: Graph, closed: core.ClosedJaxpr, inputs: Sequence[Nodes], scope
     tracer = _Tracer(graph, scope)
 
     def read(atom: Any) -> Nodes:
-        return (
-            tracer.constants(np.asarray(atom.val, atom.aval.dtype)) if isinstance(atom, core.Literal) else known[atom]
-        )
+        return tracer.constants(np.asarray(atom.val, _type(atom))) if isinstance(atom, core.Literal) else known[atom]
 
     for variable, value in zip(closed.jaxpr.constvars, closed.consts, strict=True):
         known[variable] = tracer.constants(value)
@@ -51,8 +45,8 @@ def trace(graph: Graph, closed: core.ClosedJaxpr, inputs: Sequence[Nodes], scope
             raise UnsupportedError(f'the primitive "{name}" of JAX')
         results = rule(tracer, equation, *map(read, equation.invars))
         for variable, nodes in zip(equation.outvars, results, strict=True):
-            if nodes.shape != variable.aval.shape:
-                raise AssertionError(f"{name} made {nodes.shape} of {variable.aval.shape}")
+            if nodes.shape != _shape(variable):
+                raise AssertionError(f"{name} made {nodes.shape} of {_shape(variable)}")
             known[variable] = nodes
     return [read(atom) for atom in closed.jaxpr.outvars]
 
@@ -106,9 +100,17 @@ def _rule(*names: str) -> Callable[[Rule], Rule]:
     return add
 
 
+def _type(atom: Any) -> Any:
+    return atom.aval.dtype
+
+
+def _shape(atom: Any) -> tuple[int, ...]:
+    return tuple(atom.aval.shape)
+
+
 def _out(equation: core.JaxprEqn) -> tuple[str, tuple[int, ...]]:
-    aval = equation.outvars[0].aval
-    return kind(aval.dtype), aval.shape
+    variable = equation.outvars[0]
+    return kind(_type(variable)), _shape(variable)
 
 
 # Elementwise ---------------------------------------------------------------------------------------------------------
@@ -210,7 +212,7 @@ def _select_n(tracer: _Tracer, equation: core.JaxprEqn, which: Nodes, *cases: No
 
 def _select(tracer: _Tracer, which: Nodes, cases: Sequence[Nodes], letter: str) -> Nodes:
     graph = tracer.graph
-    if all(graph.kinds[node] == "b" for node in which.reshape(-1)):
+    if len(cases) == 2 and all(graph.kinds[node] == "b" for node in which.reshape(-1)):
         return graph.apply("select", letter, which, cases[1], cases[0])
     result = cases[-1]
     for i in range(len(cases) - 2, -1, -1):
@@ -223,7 +225,7 @@ def _select(tracer: _Tracer, which: Nodes, cases: Sequence[Nodes], letter: str) 
 @_rule("convert_element_type")
 def _convert(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
     graph, letter = tracer.graph, _out(equation)[0]
-    source = kind(equation.invars[0].aval.dtype)
+    source = kind(_type(equation.invars[0]))
     if letter == "b" and source != "b":
         return [graph.apply("ne", "b", x, tracer.constants(KINDS[source].type(0)))]
     if source == letter:
@@ -236,7 +238,7 @@ def _bitcast(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
     return [tracer.graph.apply("bitcast", _out(equation)[0], x)]
 
 
-@_rule("copy", "copy_p", "device_put", "stop_gradient", "optimization_barrier", "random_wrap", "random_unwrap")
+@_rule("copy", "copy_p", "device_put", "stop_gradient", "optimization_barrier")
 def _same(tracer: _Tracer, equation: core.JaxprEqn, *operands: Nodes) -> list[Nodes]:
     return list(operands)
 
@@ -321,7 +323,7 @@ def _gather(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes, indices: Nodes) 
     at = gathered(x.shape, places, params["dimension_numbers"], params["slice_sizes"], params["mode"], shape)
     filling = params["fill_value"]
     if filling is None:
-        filling = np.nan if letter == "f" else np.iinfo(KINDS[letter]).min if letter == "i" else 1
+        filling = {"f": np.nan, "i": -(2**31), "u": 2**32 - 1, "b": True}[letter]
     if (at >= 0).all():
         return [x.reshape(-1)[at]]
     return [np.where(at >= 0, x.reshape(-1)[at], tracer.constants(KINDS[letter].type(filling)))]
@@ -373,8 +375,10 @@ def _reduce(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
     operation = equation.primitive.name.removeprefix("reduce_")
     columns = x.transpose(*kept, *axes).reshape(*shape, -1)
     if not columns.shape[-1]:
-        neutral = {"sum": 0, "prod": 1, "max": -np.inf, "min": np.inf, "and": True, "or": False}[operation]
-        return [np.broadcast_to(tracer.constants(KINDS[letter].type(neutral)), shape)]
+        if operation in ("max", "min"):
+            raise UnsupportedError(f'the primitive "{equation.primitive.name}" of nothing')
+        neutral = {"sum": 0, "prod": 1, "and": -1, "or": 0}[operation]
+        return [np.broadcast_to(tracer.constants(np.int32(neutral).astype(KINDS[letter])), shape)]
     return [_accumulated(tracer.graph, _REDUCTIONS[operation], letter, columns)]
 
 
@@ -395,7 +399,7 @@ def _cumulative(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Node
 def _argmax(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
     graph = tracer.graph
     (axis,) = equation.params["axes"]
-    letter, source = _out(equation)[0], kind(equation.invars[0].aval.dtype)
+    letter, source = _out(equation)[0], kind(_type(equation.invars[0]))
     rows = np.moveaxis(x, axis, 0)
     better = "gt" if equation.primitive.name == "argmax" else "lt"
     best, index = rows[0], np.broadcast_to(tracer.constants(KINDS[letter].type(0)), rows[0].shape)
@@ -454,7 +458,7 @@ def _cond(tracer: _Tracer, equation: core.JaxprEqn, which: Nodes, *operands: Nod
     if chosen is not None:
         return tracer.into(branches[min(max(int(chosen), 0), len(branches) - 1)], *operands)
     cases = zip(*(tracer.into(branch, *operands) for branch in branches), strict=True)
-    letters = [kind(variable.aval.dtype) for variable in equation.outvars]
+    letters = [kind(_type(variable)) for variable in equation.outvars]
     return [_select(tracer, which, case, letter) for case, letter in zip(cases, letters, strict=True)]
 
 
@@ -471,12 +475,11 @@ def _scan(tracer: _Tracer, equation: core.JaxprEqn, *operands: Nodes) -> list[No
         carry = results[: len(carry)]
         stacked.append(results[len(carry) :])
     stacked = stacked[:: -1 if params["reverse"] else 1]
-    outputs = [v.aval for v in equation.outvars[len(carry) :]]
     return [
         *carry,
         *(
-            np.stack([row[i] for row in stacked]) if stacked else np.zeros(a.shape, np.int64)
-            for i, a in enumerate(outputs)
+            np.stack([row[i] for row in stacked]) if stacked else np.zeros(_shape(variable), np.int64)
+            for i, variable in enumerate(equation.outvars[len(carry) :])
         ),
     ]
 
