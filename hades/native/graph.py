@@ -66,13 +66,10 @@ _IN_DOUBLE = frozenset({"sin", "cos", "tan", "asin", "acos", "atan2", "exp", "lo
 """Folded in double precision: NumPy's own single precision is off by up to 4 units in the last place."""
 
 
-<<<<<<< HEAD
-=======
 class UnsupportedError(Exception):
     """A function contains what cannot be compiled; the message names it."""
 
 
->>>>>>> ntests
 @dataclasses.dataclass(eq=False)
 class Loop:
     """A loop of a fixed number of passes over carried values.
@@ -200,7 +197,9 @@ class Graph:
             if op == "bitcast":
                 return self.constant(values[0].view(KINDS[kind]))
             if op in ("div", "rem") and kind != "f":
-                return None if values[1] in (0, -1) else self.constant(KINDS[kind].type(_quotient(op, *map(int, values))))
+                return (
+                    None if values[1] in (0, -1) else self.constant(KINDS[kind].type(_quotient(op, *map(int, values))))
+                )
             if op == "div":
                 return self.constant(np.divide(*values))
             if op in _IN_DOUBLE:
