@@ -235,12 +235,12 @@ class Brax(Environment):
             return None
         state = jax.eval_shape(self.reset, jax.random.key(0))[0]
         action = jax.ShapeDtypeStruct((self.native.action_size,), jnp.float32)
-        metrics = {name: value for name, value in state.native.metrics.items() if not value.shape}
-        flag = jax.ShapeDtypeStruct((), jnp.bool_)
-        info = dict.fromkeys(("height", "nonfinite", "speed", *metrics), jax.ShapeDtypeStruct((), jnp.float32))
-        step = TimeStep(obs=state.native.obs, reward=flag, terminated=flag, truncated=flag, info=info)
+        metrics = [name for name, value in state.native.metrics.items() if not value.shape]
+        leaf: Any = 0.0  # only the structure counts
+        info = dict.fromkeys(("height", "nonfinite", "speed", *metrics), leaf)
+        step = TimeStep(obs=leaf, reward=leaf, terminated=leaf, truncated=leaf, info=info)
         leaves, inside = jax.tree.flatten((state, action))
-        outside = jax.tree.structure((state, step))
+        outside: Any = jax.tree.structure((state, step))
 
         def flat(*leaves: Array) -> list[Array]:
             results, found = jax.tree.flatten(self._step(*jax.tree.unflatten(inside, leaves)))
