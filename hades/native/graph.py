@@ -197,7 +197,9 @@ class Graph:
             if op == "bitcast":
                 return self.constant(values[0].view(KINDS[kind]))
             if op in ("div", "rem") and kind != "f":
-                return None if values[1] in (0, -1) else self.constant(KINDS[kind].type(_quotient(op, *map(int, values))))
+                return (
+                    None if values[1] in (0, -1) else self.constant(KINDS[kind].type(_quotient(op, *map(int, values))))
+                )
             if op == "div":
                 return self.constant(np.divide(*values))
             if op in _IN_DOUBLE:
