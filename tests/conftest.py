@@ -1,6 +1,6 @@
-"""Fixtures of all tests, the compilation cache of a session, and a guard for the marker `system`.
+"""Fixtures of all tests, the compilation caches of a session, and a guard for the marker `system`.
 
-Workers of the session and the child processes of its tests use the same cache.
+Workers of the session and the child processes of its tests use the same caches.
 """
 
 import os
@@ -17,6 +17,7 @@ from tests.support import ROOT, one_device_mesh
 
 CACHE = ROOT / ".cache" / "jax"
 CACHE_BYTES = 2_000_000_000
+NATIVE_CACHE = ROOT / ".cache" / "hades" / "native"
 CACHE_SETTINGS = {"jax_compilation_cache_dir": str(CACHE), "jax_persistent_cache_min_compile_time_secs": 0.0}
 """Set where the environment does not: the next session of this checkout finds what this one compiled."""
 
@@ -32,9 +33,11 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, value in CACHE_SETTINGS.items():
         chosen = os.environ.setdefault(name.upper(), str(value))  # child processes inherit it
         jax.config.update(name, type(value)(chosen))
+    os.environ.setdefault("HADES_CACHE_HOME", str(NATIVE_CACHE.parents[1]))
     is_worker = hasattr(config, "workerinput")
     if not is_worker:
         shrink(CACHE, CACHE_BYTES)
+        shrink(NATIVE_CACHE, CACHE_BYTES // 10)
     sys.addaudithook(refuse_processes)
 
 

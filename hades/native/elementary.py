@@ -1,4 +1,5 @@
-"""sin, cos and atan2 of vectors, to 2 units in the last place.
+"""sin, cos and atan2 of vectors: 1.51, 1.51 and 1.79 units in the last place were the largest errors in ten million
+samples each.
 
 LLVM knows these functions but calls C's for one number at a time. Here they are polynomials (coefficients of Moshier's
 Cephes, sinf.c and atanf.c) behind a reduction in double precision. What physics rarely uses stays C's.

@@ -6,6 +6,7 @@ the nodes; loops over carried values alone stay loops, every other scan is unrol
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -238,7 +239,7 @@ def _bitcast(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
     return [tracer.graph.apply("bitcast", _out(equation)[0], x)]
 
 
-@_rule("copy", "copy_p", "device_put", "stop_gradient", "optimization_barrier")
+@_rule("copy", "device_put", "stop_gradient", "optimization_barrier")
 def _same(tracer: _Tracer, equation: core.JaxprEqn, *operands: Nodes) -> list[Nodes]:
     return list(operands)
 
@@ -255,7 +256,7 @@ def _broadcast_in_dim(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> lis
     return [np.broadcast_to(x.reshape(sizes), shape)]
 
 
-@_rule("reshape", "squeeze", "expand_dims")
+@_rule("reshape", "squeeze")
 def _reshape(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
     return [x.reshape(_out(equation)[1])]
 
@@ -329,12 +330,12 @@ def _gather(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes, indices: Nodes) 
     return [np.where(at >= 0, x.reshape(-1)[at], tracer.constants(KINDS[letter].type(filling)))]
 
 
-@_rule("scatter", "scatter_add", "scatter-add", "scatter_mul", "scatter_min", "scatter_max")
+@_rule("scatter", "scatter-add", "scatter-sub", "scatter-mul", "scatter-min", "scatter-max")
 def _scatter(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes, indices: Nodes, updates: Nodes) -> list[Nodes]:
     params, graph = equation.params, tracer.graph
     places = tracer.known(indices, "an index of scatter").astype(np.int64)
     at = scattered(x.shape, places, params["dimension_numbers"], params["mode"], updates.shape)
-    operation = equation.primitive.name.replace("-", "_").partition("_")[2]
+    operation = equation.primitive.name.partition("-")[2]
     letter, result = _out(equation)[0], x.reshape(-1).copy()
     for place, node in zip(at.reshape(-1).tolist(), updates.reshape(-1).tolist(), strict=True):
         if place >= 0:
@@ -373,7 +374,7 @@ def _reduce(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
     axes = equation.params["axes"]
     kept = [d for d in range(x.ndim) if d not in axes]
     operation = equation.primitive.name.removeprefix("reduce_")
-    columns = x.transpose(*kept, *axes).reshape(*shape, -1)
+    columns = x.transpose(*kept, *axes).reshape(*shape, math.prod(x.shape[d] for d in axes))
     if not columns.shape[-1]:
         if operation in ("max", "min"):
             raise UnsupportedError(f'the primitive "{equation.primitive.name}" of nothing')
@@ -422,11 +423,11 @@ def _dot_general(tracer: _Tracer, equation: core.JaxprEqn, a: Nodes, b: Nodes) -
     (a_sum, b_sum), (a_batch, b_batch) = equation.params["dimension_numbers"]
     a_free = [d for d in range(a.ndim) if d not in (*a_sum, *a_batch)]
     b_free = [d for d in range(b.ndim) if d not in (*b_sum, *b_batch)]
-    batch, length = [a.shape[d] for d in a_batch], int(np.prod([a.shape[d] for d in a_sum]))
-    a = a.transpose(*a_batch, *a_free, *a_sum).reshape(*batch, -1, 1, length)
-    b = b.transpose(*b_batch, *b_free, *b_sum).reshape(*batch, 1, -1, length)
+    batch, length = [a.shape[d] for d in a_batch], math.prod(a.shape[d] for d in a_sum)
     if not length:
         return [np.broadcast_to(tracer.constants(KINDS[letter].type(0)), shape)]
+    a = a.transpose(*a_batch, *a_free, *a_sum).reshape(*batch, math.prod(a.shape[d] for d in a_free), 1, length)
+    b = b.transpose(*b_batch, *b_free, *b_sum).reshape(*batch, 1, math.prod(b.shape[d] for d in b_free), length)
     products = tracer.graph.apply("mul", letter, a, b)
     return [_accumulated(tracer.graph, "add", letter, products).reshape(shape)]
 
@@ -434,7 +435,7 @@ def _dot_general(tracer: _Tracer, equation: core.JaxprEqn, a: Nodes, b: Nodes) -
 # Control -------------------------------------------------------------------------------------------------------------
 
 
-@_rule("jit", "pjit", "closed_call", "core_call", "remat", "checkpoint", "custom_jvp_call", "custom_vjp_call")
+@_rule("jit", "closed_call", "remat2", "custom_jvp_call", "custom_vjp_call")
 def _call(tracer: _Tracer, equation: core.JaxprEqn, *operands: Nodes) -> list[Nodes]:
     params = equation.params
     closed = next(params[name] for name in ("jaxpr", "call_jaxpr", "fun_jaxpr") if name in params)
