@@ -37,12 +37,15 @@ WARM_UP = flags.DEFINE_integer(
 ENGINES = flags.DEFINE_boolean(
     "engines",
     False,
-    "Compare the engines of Brax: steps per CPU-second through the adapter, and the error of one step against double "
-    "precision, from states that random policies and policies of datasets meet.",
+    "Compare the engines of Brax: steps per CPU-second through the adapter, the error of one step against double "
+    "precision, from states that random policies and policies of datasets meet, and returns.",
 )
 TASKS = flags.DEFINE_list("tasks", list(engines.TASKS), "What --engines compares: environments of Brax.")
 BATCHES = flags.DEFINE_list("batches", ["64", "256"], "Environments side by side, for --engines.")
 STATES = flags.DEFINE_integer("states", 10_000, "States from which --engines takes one step; 0: none.", lower_bound=0)
+EPISODES = flags.DEFINE_integer(
+    "episodes", 0, "Whole episodes of each dataset that --engines plays with each engine; 0: none.", lower_bound=0
+)
 DATASETS = flags.DEFINE_list(
     "datasets", [], "Further dataset files whose policies --engines plays, besides those of the zoo."
 )
@@ -75,6 +78,15 @@ def compare_engines() -> str:
             errors[task] = engines.one_step_errors(env, *engines.visited_states(env, acts, STATES.value))
             notice(engines.errors_table({task: errors[task]}))
     tables = ["Thousands of environment steps per CPU-second:", engines.rates_table(rates, anchors)]
+    if EPISODES.value:
+        returns = {}
+        for dataset in datasets:
+            name = dataset.environment.spec.name
+            if name in TASKS.value:
+                label = f"{name}, {dataset.metadata['num_pairs']} pairs"
+                returns[label] = engines.returns_by_engine(dataset, 4, -(-EPISODES.value // 4))
+                notice(engines.returns_table({label: returns[label]}))
+        tables += ["Returns of whole episodes:", engines.returns_table(returns)]
     if errors:
         tables += ["Error of one step, native (XLA in single precision):", engines.errors_table(errors)]
     return "\n\n".join(tables)

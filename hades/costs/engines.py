@@ -1,10 +1,11 @@
-"""The engines of Brax beside each other: environment steps per CPU-second, and the error of one step.
+"""The engines of Brax beside each other: environment steps per CPU-second, the error of one step, and returns.
 
 The truth of a step is XLA's in double precision, of the same bodies (constants of single precision).
 """
 
 import copy
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,12 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from numpy.typing import NDArray
+from scipy.stats import fisher_exact
 
+from hades.data.dataset import DistilledDataset
 from hades.environments.base import EnvState
 from hades.environments.brax import Brax
-from hades.environments.rollout import random_policy
+from hades.environments.rollout import random_policy, rollout
+from hades.policy.trained_policy import train_policy
 from hades.text import markdown_table
-from hades.types import ActFn
+from hades.types import ActFn, Params
 
 TASKS = (
     *("hopper", "walker2d", "halfcheetah", "ant", "humanoid", "reacher", "inverted_double_pendulum"),
@@ -152,6 +156,21 @@ def _double(x: Any) -> Any:
     return jnp.asarray(np.asarray(x), jnp.float64) if is_single else x
 
 
+def returns_by_engine(dataset: DistilledDataset, num_policies: int, num_episodes: int) -> dict[str, Errors]:
+    """Returns of whole episodes by engine: of the same policies, cloned from a dataset for Brax, with the same keys."""
+    policies = [train_policy(dataset, seed) for seed in range(num_policies)]
+    keys = jax.random.split(jax.random.key(1), num_policies)
+    returns = {}
+    for engine, env in by_engine(dataset.environment).items():
+
+        @jax.jit
+        def play(params: Params, key: Array, env: Brax = env) -> Array:
+            return rollout(key, env, dataclasses.replace(policies[0], params=params).act, num_episodes).returns
+
+        returns[engine] = np.concatenate([play(p.params, key) for p, key in zip(policies, keys, strict=True)])
+    return returns
+
+
 def mujoco_rate(env: Brax, seconds: float = 1.0) -> float:
     """Environment steps of MuJoCo's own C code per CPU-second: as many of its steps as Brax makes; other physics."""
     import mujoco
@@ -183,6 +202,25 @@ def rates_table(rates: Mapping[str, Rates], anchors: Mapping[str, float]) -> str
         for batch in sorted({batch for _, batch in found.per_cpu_second})
     ]
     return markdown_table(["task", "batch", "xla", "native", "native / xla", "MuJoCo in C"], rows)
+
+
+def returns_table(returns: Mapping[str, Mapping[str, Errors]]) -> str:
+    """Means with standard errors by dataset and engine, and episodes below half of XLA's mean, in Markdown.
+
+    The last columns tell whether the engines differ: the distance of the means in standard errors, and the probability
+    of so different numbers of failures where there is no difference (Fisher's exact test).
+    """
+    rows = []
+    for name, found in returns.items():
+        native, xla = found["native"], found["xla"]
+        failures = [int((r < xla.mean() - abs(xla.mean()) / 2).sum()) for r in (native, xla)]
+        spread = [float(r.std(ddof=1) / np.sqrt(r.size)) for r in (native, xla)]
+        distance = abs(float(native.mean() - xla.mean())) / max(math.hypot(*spread), 1e-12)
+        p = fisher_exact([[f, r.size - f] for f, r in zip(failures, (native, xla), strict=True)]).pvalue
+        means = [f"{r.mean():.1f} ± {e:.1f}" for r, e in zip((native, xla), spread, strict=True)]
+        rows.append([name, str(xla.size), *means, f"{distance:.2f}", *map(str, failures), f"{p:.2f}"])
+    heads = ["dataset", "episodes", "native", "xla", "standard errors apart", "failures", "by xla", "p"]
+    return markdown_table(heads, rows)
 
 
 def errors_table(errors: Mapping[str, Mapping[str, Errors]]) -> str:
