@@ -279,7 +279,8 @@ def _converted(value: Scalar, kind: str) -> Scalar:
     to = KINDS[kind].type
     if value.dtype.kind != "f" or kind not in "iu":
         return value.astype(to)
-    return to(0 if np.isnan(value) else int(np.clip(float(value), np.iinfo(to).min, np.iinfo(to).max)))
+    low, high = (-(2**31), 2**31 - 1) if kind == "i" else (0, 2**32 - 1)
+    return to(0 if np.isnan(value) else int(np.clip(float(value), low, high)))
 
 
 def _quotient(op: str, a: int, b: int) -> int:

@@ -95,7 +95,7 @@ def _target_machine() -> Any:
     return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
         cpu=llvm.get_host_cpu_name(),
         features=llvm.get_host_cpu_features().flatten(),
-        opt=2,
+        opt=1,  # a third of the time of 2, for code of the same speed (hopper, ant)
         codemodel="jitdefault",
         jit=True,
     )

@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from jax.extend import core
 
@@ -499,7 +498,6 @@ def _loop(
     shapes = [nodes.shape for nodes in carry]
     changes = np.ones(starts.shape, bool)
     while True:
-        mark = len(graph)
         loop = graph.begin_loop(length, starts[changes], tracer.scope)
         scope = len(graph.loops)
         values = starts.copy()
@@ -509,8 +507,7 @@ def _loop(
         same = changes & ((ends == values) | (ends == starts))
         if not same.any():
             break
-        changes &= ~same
-        del mark  # the abandoned pass stays in the graph; nothing needs it
+        changes &= ~same  # this pass stays in the graph; nothing needs it
     after = values.copy()
     after[changes] = graph.end_loop(loop, ends[changes])
     return _shaped(after, shapes)
@@ -520,8 +517,3 @@ def _shaped(flat: Nodes, shapes: Sequence[tuple[int, ...]]) -> list[Nodes]:
     sizes = [int(np.prod(shape)) for shape in shapes]
     pieces = np.split(flat, np.cumsum(sizes)[:-1])
     return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
-
-
-def jaxpr_of(function: Callable[..., Any], *arguments: Any) -> core.ClosedJaxpr:
-    """The jaxpr of a function of flat arrays."""
-    return jax.make_jaxpr(function)(*arguments)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from hades.native.graph import Graph, Loop
 
 CHUNK = 2000
-"""Operations in a chunk: LLVM took 2.7 s for hopper in chunks of 1500, 3.9 s for it whole, at one speed."""
+"""Operations in a chunk: LLVM took 12 s for humanoidstandup so, 14 s in chunks of 4000, 27 s for it whole."""
 
 
 @dataclasses.dataclass
