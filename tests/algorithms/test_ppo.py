@@ -191,7 +191,7 @@ from tests.support import LEARNING
 mesh = jax.make_mesh((8,), ("population",), axis_types=(jax.sharding.AxisType.Auto,))
 print(json.dumps([float(x) for x in trained(LEARNING, 5, mesh)[1]["ppo/value_loss"]]))
 """
-    eight = run_python(code, XLA_FLAGS="--xla_force_host_platform_device_count=8")
+    eight = run_python(code, JAX_NUM_CPU_DEVICES="8")
     _, metrics = trained(LEARNING, 5, mesh)
     np.testing.assert_allclose(eight, metrics["ppo/value_loss"], rtol=1e-3)
     assert np.ptp(metrics["ppo/value_loss"]) > 1e-3

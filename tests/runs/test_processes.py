@@ -23,11 +23,7 @@ LONG = ("--gin_bindings=Experiment.generations = 1000000", "--gin_bindings=Exper
 
 @pytest.fixture(scope="module")
 def environment() -> dict[str, str]:
-    return {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-    }
+    return {**os.environ, "JAX_PLATFORMS": "cpu"}
 
 
 @pytest.fixture(scope="module")
