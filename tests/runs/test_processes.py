@@ -19,7 +19,10 @@ from tests.support import ROOT, free_port
 
 pytestmark = pytest.mark.system
 
-LONG = ("--gin_bindings=Experiment.generations = 1000000", "--gin_bindings=Experiment.checkpoint_every = 20")
+LONG = (
+    *("--gin_bindings=Experiment.generations = 1000000", "--gin_bindings=Experiment.checkpoint_every = 20"),
+    "--gin_bindings=Experiment.eval_every = 1000000",  # nothing but generations is compiled
+)
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +50,11 @@ def train(environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Pope
 
 FORMS = {"1x1": (), "1x4": ("--host_devices=4",), "2x2": ("--processes=2", "--host_devices=2")}
 """One device, four of one process, and two of each of two processes."""
+SAME_PROTOCOL = (
+    *("--gin_bindings=Experiment.eval_inits = 8", "--gin_bindings=Experiment.report_inits = 8"),
+    *("--gin_bindings=Experiment.eval_episodes = 2", "--gin_bindings=Experiment.report_episodes = 2"),
+)
+"""Selection and report are one program."""
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +66,7 @@ def finished(
 
     @functools.cache
     def run(form: str) -> Path:
-        process = train(folder / form, *FORMS[form])
+        process = train(folder / form, *SAME_PROTOCOL, *FORMS[form])
         assert process.wait(timeout=240) == 0, process.communicate()[0]
         return folder / form
 
