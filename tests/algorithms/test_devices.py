@@ -57,8 +57,7 @@ print(json.dumps(found))
 
 @functools.cache
 def on_eight_devices(names):
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    return run_python(f"NAMES = {names}\n{CODE}", **flags)
+    return run_python(f"NAMES = {names}\n{CODE}", JAX_NUM_CPU_DEVICES="8")
 
 
 @pytest.fixture

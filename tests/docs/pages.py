@@ -12,15 +12,20 @@ OUTSIDE = tuple(page for page in PAGES if page.parent.name == "extending")
 _FENCE = re.compile(r"^```(\w*)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PROGRAM = re.compile(r"(PYTHONPATH=\S+ )?(hades-|python launch/)")
 
-SMALL = {"generations": 2, "population_size": 8, "num_inits": 2, "num_episodes": 2, "num_updates": 2, "width": 8}
+SMALL = {
+    **{"generations": 2, "population_size": 8, "num_inits": 2, "num_episodes": 2, "num_updates": 2, "width": 8},
+    "max_env_steps": 1,
+}
 """What numbers of a Python snippet are replaced by before it runs; nothing else is changed."""
 
 SMALL_BINDINGS = (
     *("SNES.population_size = 8", "OpenES.population_size = 8", "Evosax.population_size = 8"),
     *("RandomInit.num_inits = 2", "EpisodicReturn.num_episodes = 2", "BehaviourCloning.num_updates = 2"),
     *("MLP.width = 8", "Experiment.generations = 2"),
+    *("Experiment.eval_inits = 2", "Experiment.eval_episodes = 2"),
+    *("Experiment.report_inits = 2", "Experiment.report_episodes = 2"),
 )
-"""What is appended to a documented training command before it runs: the same sizes."""
+"""What is appended to a documented training command before it runs: the same sizes, and one program that evaluates."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,5 +75,5 @@ def pages_with_python() -> list[Path]:
 def smaller(code: str) -> str:
     """Python code with the numbers of SMALL in the place of its own."""
     for name, value in SMALL.items():
-        code = re.sub(rf"\b{name}( ?= ?)\d+", rf"{name}\g<1>{value}", code)
+        code = re.sub(rf"\b{name}( ?= ?)[\d_]+", rf"{name}\g<1>{value}", code)
     return code

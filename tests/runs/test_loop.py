@@ -231,6 +231,7 @@ def test_a_checkpoint_without_a_record_of_starts_continues(finished: Path) -> No
     assert [start["versions"] for start in progress.starts] == [{"jax": "1"}]
 
 
+@pytest.mark.usefixtures("compiles_itself")
 def test_a_run_is_the_same_where_the_process_uses_64_bit_numbers(finished: Path, tmp_path: Path) -> None:
     with jax.enable_x64(True):
         result = run(tiny_experiment(), tmp_path / "run", progress=False)

@@ -1,5 +1,6 @@
 """Runs of several processes: the same search as one, and clear ends where a process is missing, different or killed."""
 
+import functools
 import json
 import os
 import signal
@@ -18,16 +19,15 @@ from tests.support import ROOT, free_port
 
 pytestmark = pytest.mark.system
 
-LONG = ("--gin_bindings=Experiment.generations = 1000000", "--gin_bindings=Experiment.checkpoint_every = 20")
+LONG = (
+    *("--gin_bindings=Experiment.generations = 1000000", "--gin_bindings=Experiment.checkpoint_every = 20"),
+    "--gin_bindings=Experiment.eval_every = 1000000",  # nothing but generations is compiled
+)
 
 
 @pytest.fixture(scope="module")
 def environment() -> dict[str, str]:
-    return {
-        **os.environ,
-        "JAX_PLATFORMS": "cpu",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-    }
+    return {**os.environ, "JAX_PLATFORMS": "cpu"}
 
 
 @pytest.fixture(scope="module")
@@ -48,25 +48,40 @@ def train(environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Pope
             process.communicate(timeout=120)
 
 
+FORMS = {"1x1": (), "1x4": ("--host_devices=4",), "2x2": ("--processes=2", "--host_devices=2")}
+"""One device, four of one process, and two of each of two processes."""
+SAME_PROTOCOL = (
+    *("--gin_bindings=Experiment.eval_inits = 8", "--gin_bindings=Experiment.report_inits = 8"),
+    *("--gin_bindings=Experiment.eval_episodes = 2", "--gin_bindings=Experiment.report_episodes = 2"),
+)
+"""Selection and report are one program."""
+
+
 @pytest.fixture(scope="module")
-def runs(train: Callable[..., subprocess.Popen[str]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The same run on one device, on four of one process, and on two of each of two processes."""
+def finished(
+    train: Callable[..., subprocess.Popen[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """The work directory of the same run in one of the forms."""
     folder = tmp_path_factory.mktemp("runs")
-    forms = {"1x1": (), "1x4": ("--host_devices=4",), "2x2": ("--processes=2", "--host_devices=2")}
-    for name, flags in forms.items():
-        process = train(folder / name, *flags)
+
+    @functools.cache
+    def run(form: str) -> Path:
+        process = train(folder / form, *SAME_PROTOCOL, *FORMS[form])
         assert process.wait(timeout=240) == 0, process.communicate()[0]
-    return {name: folder / name for name in forms}
+        return folder / form
+
+    return run
 
 
-@pytest.mark.parametrize("form", ["1x4", "2x2"])
-def test_processes_and_devices_change_no_key_and_no_curve(runs: dict[str, Path], form: str) -> None:
-    one_device, several = (read_json_lines(runs[name] / "metrics.jsonl") for name in ("1x1", form))
+@pytest.mark.parametrize("form", [pytest.param("1x4", marks=pytest.mark.slow), "2x2"])
+def test_processes_and_devices_change_no_key_and_no_curve(finished: Callable[[str], Path], form: str) -> None:
+    workdirs = [finished(name) for name in ("1x1", form)]
+    one_device, several = (read_json_lines(workdir / "metrics.jsonl") for workdir in workdirs)
     for one, many in zip(one_device, several, strict=True):
         assert one.keys() == many.keys()
         for name, value in one.items():
             np.testing.assert_allclose(many[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
-    datasets = [load_dataset(runs[name] / "dataset.safetensors") for name in ("1x1", form)]
+    datasets = [load_dataset(workdir / "dataset.safetensors") for workdir in workdirs]
     np.testing.assert_allclose(datasets[1].observations, datasets[0].observations, atol=1e-5)
 
 
@@ -87,11 +102,12 @@ def test_a_run_without_a_dataset_ends_with_its_report(
     assert "episode" in (tmp_path / "run" / "report.html").read_text()
 
 
-def test_only_the_first_process_writes_and_all_are_counted(runs: dict[str, Path]) -> None:
-    result = json.loads((runs["2x2"] / "result.json").read_text())
+def test_only_the_first_process_writes_and_all_are_counted(finished: Callable[[str], Path]) -> None:
+    workdir = finished("2x2")
+    result = json.loads((workdir / "result.json").read_text())
     assert (result["num_processes"], result["num_devices"]) == (2, 4)
-    assert len(read_json_lines(runs["2x2"] / "metrics.jsonl")) == 10
-    assert len(list((runs["2x2"] / "tensorboard").iterdir())) == 1
+    assert len(read_json_lines(workdir / "metrics.jsonl")) == 10
+    assert len(list((workdir / "tensorboard").iterdir())) == 1
 
 
 def children(parent: subprocess.Popen[str], pattern: str = "process_id") -> list[int]:
@@ -113,10 +129,10 @@ def wait_for_checkpoint(workdir: Path, *processes: subprocess.Popen[str], beyond
         time.sleep(0.05)
 
 
-def test_a_killed_process_ends_the_other_and_both_continue(
+def test_a_killed_process_ends_the_other_and_sigterm_to_one_saves_and_stops_both(
     train: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    """In both ways to start processes; the run continues on another number of devices."""
+    """The run continues each time: with processes started in the other way, and on another number of devices."""
     together = train(tmp_path / "run", *LONG, "--processes=2", "--host_devices=2")
     wait_for_checkpoint(tmp_path / "run", together)
     os.kill(children(together, "process_id=1")[0], signal.SIGKILL)
@@ -136,29 +152,18 @@ def test_a_killed_process_ends_the_other_and_both_continue(
     assert f"Continuing {tmp_path / 'run'} after generation" in said
 
     before = newest_checkpoint(tmp_path / "run")
-    alone = train(tmp_path / "run", *LONG)
-    wait_for_checkpoint(tmp_path / "run", alone, beyond=before)
-    alone.send_signal(signal.SIGTERM)
-    said = alone.communicate(timeout=120)[0]
-    assert alone.returncode == 75, said
-    assert "everything is saved" in said
+    apart = start_apart(train, tmp_path / "run", *LONG)
+    wait_for_checkpoint(tmp_path / "run", *apart, beyond=before)
+    apart[1].send_signal(signal.SIGTERM)
+    both = [process.communicate(timeout=120)[0] for process in apart]
+    assert [process.returncode for process in apart] == [75, 75], both
+    assert "everything is saved" in both[0]
 
 
 def start_apart(train: Callable[..., subprocess.Popen[str]], workdir: Path, *flags: str) -> list[subprocess.Popen[str]]:
     """Two processes that meet at an address, each with its own parent."""
     where = (f"--coordinator=127.0.0.1:{free_port()}", "--num_processes=2", "--heartbeat_seconds=5")
     return [train(workdir, *flags, *where, "--host_devices=1", f"--process_id={index}") for index in range(2)]
-
-
-def test_sigterm_to_one_process_saves_and_stops_all(
-    train: Callable[..., subprocess.Popen[str]], tmp_path: Path
-) -> None:
-    apart = start_apart(train, tmp_path / "run", *LONG)
-    wait_for_checkpoint(tmp_path / "run", *apart)
-    apart[1].send_signal(signal.SIGTERM)
-    said = [process.communicate(timeout=120)[0] for process in apart]
-    assert [process.returncode for process in apart] == [75, 75], said
-    assert "everything is saved" in said[0]
 
 
 def test_an_error_of_one_process_ends_both(train: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:

@@ -234,7 +234,7 @@ def test_few_points_with_many_features_get_a_table_with_a_column_each() -> None:
 
 def hades_inspect(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """The program in a process of its own, because absl has one table of flags a process."""
-    variables = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, str(ROOT / "launch/inspect_dataset.py"), *arguments]
     return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=240)
 

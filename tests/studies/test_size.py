@@ -21,7 +21,7 @@ def workdirs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two seeds with four pairs and one with two."""
     folder, made = tmp_path_factory.mktemp("sizes"), []
     for size, seed in ((4, 0), (4, 1), (2, 0)):
-        experiment = tiny_experiment(generations=2, eval_every=1, seed=seed)
+        experiment = tiny_experiment(generations=2, eval_every=1, report_inits=2, seed=seed)
         learner = dataclasses.replace(experiment.algorithm.learner, num_pairs=size)
         algorithm = dataclasses.replace(experiment.algorithm, learner=learner)
         made.append(folder / f"d{size}s{seed}")
@@ -45,7 +45,7 @@ def test_sizes_rise_and_hold_their_seeds(sweep, workdirs):
 
 
 def test_what_differs_in_more_than_size_and_seed_is_refused(workdirs, tmp_path):
-    other = tiny_experiment(generations=2, eval_every=1)
+    other = tiny_experiment(generations=2, eval_every=1, report_inits=2)
     learner = dataclasses.replace(other.algorithm.learner, learning_rate=0.2, num_pairs=8)
     run(
         dataclasses.replace(other, algorithm=dataclasses.replace(other.algorithm, learner=learner)),
