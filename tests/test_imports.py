@@ -43,7 +43,10 @@ ONLY_IN = {
     "orbax": ("hades/runs/checkpoint.py",),
     "gymnax": ("hades/environments/gymnax.py", "hades/pictures/scenes/"),
     "brax": ("hades/environments/brax.py", "hades/pictures/scenes/"),
-    "mujoco": ("hades/environments/brax.py", "hades/environments/physics.py", "hades/pictures/scenes/"),
+    "mujoco": (
+        *("hades/environments/brax.py", "hades/environments/physics.py", "hades/pictures/scenes/"),
+        "hades/costs/engines.py",
+    ),
     "mujoco_playground": ("hades/environments/playground.py", "hades/pictures/scenes/"),
     "evosax": ("hades/outer/evosax.py",),
     "llvmlite": ("hades/native/machine.py",),
