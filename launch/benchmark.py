@@ -83,7 +83,7 @@ def compare_engines() -> str:
         for dataset in datasets:
             name = dataset.environment.spec.name
             if name in TASKS.value:
-                label = f"{name}, {dataset.metadata['num_pairs']} pairs"
+                label = f"{name}, {len(dataset.observations)} pairs"
                 returns[label] = engines.returns_by_engine(dataset, 4, -(-EPISODES.value // 4))
                 notice(engines.returns_table({label: returns[label]}))
         tables += ["Returns of whole episodes:", engines.returns_table(returns)]

@@ -161,7 +161,8 @@ def returns_by_engine(dataset: DistilledDataset, num_policies: int, num_episodes
     policies = [train_policy(dataset, seed) for seed in range(num_policies)]
     keys = jax.random.split(jax.random.key(1), num_policies)
     returns = {}
-    for engine, env in by_engine(dataset.environment).items():
+    task: Any = dataset.environment
+    for engine, env in by_engine(task).items():
 
         @jax.jit
         def play(params: Params, key: Array, env: Brax = env) -> Array:
