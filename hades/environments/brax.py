@@ -152,7 +152,7 @@ class Brax(Environment):
     @cached_property
     def spec(self) -> EnvSpec:
         env = self.native
-        size = jax.eval_shape(self.reset, jax.random.key(0))[1].shape[0]  # Brax's own property resets eagerly: seconds
+        size = self._first[1].shape[0]  # Brax's own property resets eagerly: seconds
         names = observation_names(self.env_name, env.sys.mj_model)
         return EnvSpec(
             name=self.env_name,
@@ -182,7 +182,15 @@ class Brax(Environment):
     # Jitted by themselves because tracing Brax takes seconds: a program that steps in several places traces it once.
     @functools.partial(jax.jit, static_argnums=0)
     def reset(self, key: Key) -> tuple[EnvState, Array]:
+        return (self._compiled_reset or self._reset)(key)
+
+    def _reset(self, key: Key) -> tuple[EnvState, Array]:
         return first_state(self.native, key)
+
+    @cached_property
+    def _first(self) -> tuple[EnvState, Array]:
+        """Shapes of the first state and observation."""
+        return jax.eval_shape(self._reset, jax.random.key(0))
 
     @functools.partial(jax.jit, static_argnums=0)
     def step(self, key: Key, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
@@ -233,7 +241,7 @@ class Brax(Environment):
         """
         if self._refusal:
             return None
-        state = jax.eval_shape(self.reset, jax.random.key(0))[0]
+        state = self._first[0]
         action = jax.ShapeDtypeStruct((self.native.action_size,), jnp.float32)
         metrics = [name for name, value in state.native.metrics.items() if not value.shape]
         leaf: Any = 0.0  # only the structure counts
@@ -263,10 +271,33 @@ class Brax(Environment):
 
         return step_natively
 
+    @cached_property
+    def _compiled_reset(self) -> Callable[[Key], tuple[EnvState, Array]] | None:
+        """The native reset, which saves XLA most of its compiling; None where XLA resets."""
+        if not self._compiled_step or jax.config.values["jax_default_prng_impl"] != "threefry2x32":
+            return None
+
+        def flat(data: Array) -> list[Array]:
+            return jax.tree.leaves(self._reset(jax.random.wrap_key_data(data, impl="threefry2x32")))
+
+        words = jax.ShapeDtypeStruct((2,), jnp.uint32)
+        try:
+            compiled = compile_function(flat, words, key=f"reset {self._identity}")
+        except (UnavailableError, UnsupportedError):  # the step can be native without it
+            return None
+        outside: Any = jax.tree.structure(self._first)
+
+        def reset_natively(key: Key) -> tuple[EnvState, Array]:
+            result: tuple[EnvState, Array] = jax.tree.unflatten(outside, compiled(jax.random.key_data(key)))
+            return result
+
+        return reset_natively
+
     @property
     def _identity(self) -> str:
         """What the compiled step depends on: the settings, the versions, and the files of Brax and of this step."""
-        settings = (self.env_name, self.backend, self.env_options, self.episode_length)
+        partitionable = jax.config.values["jax_threefry_partitionable"]
+        settings = (self.env_name, self.backend, self.env_options, self.episode_length, partitionable)
         return f"{settings} {_versions(self.backend)} {_sources()}"
 
     def pose(self, state: EnvState) -> tuple[Array, Array]:

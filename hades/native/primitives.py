@@ -10,8 +10,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from jax.extend import core
+from jax.extend.random import threefry_prng_impl
 
 from hades.native.graph import COMPARISONS, KINDS, Graph, Nodes, UnsupportedError
 from hades.native.indexing import gathered, scattered
@@ -100,12 +102,21 @@ def _rule(*names: str) -> Callable[[Rule], Rule]:
     return add
 
 
+def _is_key(atom: Any) -> bool:
+    return bool(jax.dtypes.issubdtype(atom.aval.dtype, jax.dtypes.prng_key))
+
+
 def _type(atom: Any) -> Any:
-    return atom.aval.dtype
+    """A key of threefry is two words."""
+    if not _is_key(atom):
+        return atom.aval.dtype
+    if str(atom.aval.dtype) != "key<fry>":
+        raise UnsupportedError(f"random numbers by {atom.aval.dtype}")
+    return np.dtype(np.uint32)
 
 
 def _shape(atom: Any) -> tuple[int, ...]:
-    return tuple(atom.aval.shape)
+    return (*atom.aval.shape, 2) if _is_key(atom) else atom.aval.shape
 
 
 def _out(equation: core.JaxprEqn) -> tuple[str, tuple[int, ...]]:
@@ -176,6 +187,43 @@ def _square(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
 @_rule("rsqrt")
 def _rsqrt(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
     return [tracer.graph.apply("div", "f", tracer.constants(np.float32(1)), tracer.graph.apply("sqrt", "f", x))]
+
+
+@_rule("erf_inv")
+def _erf_inv(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
+    """Giles (2010), "Approximating the erfinv function", single precision, as XLA has it."""
+    graph = tracer.graph
+
+    def apply(op: str, *operands: Nodes) -> Nodes:
+        return graph.apply(op, "f", *operands)
+
+    def number(value: float) -> Nodes:
+        return tracer.constants(np.float32(value))
+
+    one = number(1)
+    w = apply("neg", apply("log", apply("mul", apply("sub", one, x), apply("add", one, x))))
+    is_central = graph.apply("lt", "b", w, number(5))
+    argument = apply("select", is_central, apply("sub", w, number(2.5)), apply("sub", apply("sqrt", w), number(3)))
+    value = apply("select", is_central, *map(number, _ERF_INV[0]))
+    for central, tail in _ERF_INV[1:]:
+        coefficient = apply("select", is_central, number(central), number(tail))
+        value = apply("add", coefficient, apply("mul", value, argument))
+    at_end = graph.apply("eq", "b", apply("abs", x), one)
+    return [apply("select", at_end, apply("mul", x, number(np.inf)), apply("mul", value, x))]
+
+
+_ERF_INV = (
+    (2.81022636e-08, -0.000200214257),
+    (3.43273939e-07, 0.000100950558),
+    (-3.5233877e-06, 0.00134934322),
+    (-4.39150654e-06, -0.00367342844),
+    (0.00021858087, 0.00573950773),
+    (-0.00125372503, -0.0076224613),
+    (-0.00417768164, 0.00943887047),
+    (0.246640727, 1.00167406),
+    (1.50140941, 2.83297682),
+)
+"""Coefficients in the middle and in the tails."""
 
 
 @_rule("sign")
@@ -429,6 +477,64 @@ def _dot_general(tracer: _Tracer, equation: core.JaxprEqn, a: Nodes, b: Nodes) -
     b = b.transpose(*b_batch, *b_free, *b_sum).reshape(*batch, 1, math.prod(b.shape[d] for d in b_free), length)
     products = tracer.graph.apply("mul", letter, a, b)
     return [_accumulated(tracer.graph, "add", letter, products).reshape(shape)]
+
+
+# Random numbers ------------------------------------------------------------------------------------------------------
+
+
+@_rule("random_wrap", "random_unwrap", "random_clone")
+def _same_key(tracer: _Tracer, equation: core.JaxprEqn, key: Nodes) -> list[Nodes]:
+    _out(equation)  # refuses other generators
+    return [key]
+
+
+@_rule("random_split", "random_bits", "random_fold_in")
+def _random(tracer: _Tracer, equation: core.JaxprEqn, key: Nodes, *data: Nodes) -> list[Nodes]:
+    """By JAX's own definitions, of which `threefry2x32` is the only new primitive."""
+    if key.shape != (2,):
+        raise UnsupportedError("random numbers of several keys at once")
+    params, words = equation.params, jax.ShapeDtypeStruct((2,), np.uint32)
+    if equation.primitive.name == "random_split":
+        closed = jax.make_jaxpr(lambda k: threefry_prng_impl.split(k, params["shape"]))(words)
+    elif equation.primitive.name == "random_bits":
+        bits, shape = params["bit_width"], params["shape"]
+        closed = jax.make_jaxpr(lambda k: threefry_prng_impl.random_bits(k, bits, shape))(words)
+    else:
+        word = jax.ShapeDtypeStruct((), np.uint32)
+        closed = jax.make_jaxpr(threefry_prng_impl.fold_in)(words, word)
+    return tracer.into(closed, key, *data)
+
+
+@_rule("iota_2x32_shape")
+def _iota_2x32(tracer: _Tracer, equation: core.JaxprEqn) -> list[Nodes]:
+    """The words of a 64-bit counter."""
+    shape = equation.params["shape"]
+    low = np.arange(math.prod(shape), dtype=np.uint32).reshape(shape)
+    return [tracer.constants(np.zeros_like(low)), tracer.constants(low)]
+
+
+@_rule("threefry2x32")
+def _threefry(tracer: _Tracer, equation: core.JaxprEqn, k0: Nodes, k1: Nodes, x0: Nodes, x1: Nodes) -> list[Nodes]:
+    """Threefry-2x32 of 20 rounds (Salmon et al., 2011)."""
+    graph = tracer.graph
+
+    def word(value: int) -> Nodes:
+        return tracer.constants(np.uint32(value))
+
+    def rotated(x: Nodes, by: int) -> Nodes:
+        high = graph.apply("shift_left", "u", x, word(by))
+        return graph.apply("or", "u", high, graph.apply("shift_right_logical", "u", x, word(32 - by)))
+
+    k2 = graph.apply("xor", "u", graph.apply("xor", "u", k0, k1), word(0x1BD11BDA))
+    keys = (k0, k1, k2)
+    x0, x1 = graph.apply("add", "u", x0, k0), graph.apply("add", "u", x1, k1)
+    for i in range(5):
+        for by in ((13, 15, 26, 6), (17, 29, 16, 24))[i % 2]:
+            x0 = graph.apply("add", "u", x0, x1)
+            x1 = graph.apply("xor", "u", rotated(x1, by), x0)
+        x0 = graph.apply("add", "u", x0, keys[(i + 1) % 3])
+        x1 = graph.apply("add", "u", x1, graph.apply("add", "u", keys[(i + 2) % 3], word(i + 1)))
+    return [x0, x1]
 
 
 # Control -------------------------------------------------------------------------------------------------------------

@@ -368,3 +368,40 @@ def test_random_functions(seed: int) -> None:
     for a, b in zip(native(*ordinary), jax.vmap(function)(*ordinary), strict=True):
         scale = 1e-4 * max(1.0, float(np.nanmax(np.abs(b), initial=0.0, where=np.isfinite(b))))
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=scale)
+
+
+def test_random_numbers_are_those_of_jax(key) -> None:
+    """Bits and keys are equal; what is computed from bits may be rounded otherwise."""
+
+    def draw(data):
+        key = jax.random.wrap_key_data(data)
+        first, second = jax.random.split(key, 2)
+        folded = jax.random.fold_in(first, 7)
+        return [
+            jax.random.key_data(folded),
+            jax.random.bits(second, (5,)),
+            jax.random.uniform(folded, (3, 2), minval=-1.0, maxval=3.0),
+            jax.random.normal(second, (50,)),
+        ]
+
+    compiled = compile_function(draw, jax.ShapeDtypeStruct((2,), jnp.uint32))
+    data = jax.random.key_data(jax.random.split(key, 40))
+    ours, theirs = jax.jit(jax.vmap(compiled))(data), jax.jit(jax.vmap(draw))(data)
+    for mine, other in zip(ours[:2], theirs[:2], strict=True):
+        np.testing.assert_array_equal(mine, other)
+    for mine, other in zip(ours[2:], theirs[2:], strict=True):
+        np.testing.assert_allclose(mine, other, rtol=2e-6, atol=1e-6)
+
+
+def test_the_inverse_of_the_error_function_is_xlas() -> None:
+    x = jnp.concatenate([jnp.linspace(-1, 1, 2001), jnp.array([1 - 6e-8, -1 + 6e-8, 1e-30, -0.0, jnp.nan, 1.5])])
+    compiled = compile_function(lambda x: [jax.lax.erf_inv(x)], jax.ShapeDtypeStruct((), jnp.float32))
+    np.testing.assert_allclose(jax.vmap(compiled)(x)[0], jax.lax.erf_inv(x), rtol=2e-6)
+
+
+def test_random_numbers_of_another_generator_are_named() -> None:
+    def draw(data):
+        return [jax.random.uniform(jax.random.wrap_key_data(data, impl="rbg"))]
+
+    with pytest.raises(UnsupportedError, match="key<rbg>"):
+        compile_function(draw, jax.ShapeDtypeStruct((4,), jnp.uint32))
