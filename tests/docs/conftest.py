@@ -56,7 +56,7 @@ def outcomes(scene: Path, environment: dict[str, str]) -> dict[str, dict[str, An
         env=environment | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=1000,  # of all commands of all pages together; a busy machine needs five minutes
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return dict(zip(steps, json.loads(done.stdout.splitlines()[-1]), strict=True))

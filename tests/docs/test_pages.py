@@ -14,6 +14,8 @@ from hades.runs.experiment import FREE_FIELDS
 from tests.docs.pages import PAGES, blocks, commands, pages_with_python
 from tests.support import ROOT
 
+pytestmark = pytest.mark.timeout(1100)
+
 
 def test_there_are_commands_of_every_program() -> None:
     programs = {command.split()[0] for command in commands()}

@@ -39,13 +39,12 @@ def assert_works(key: str = "", traced: bool = True) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HADES_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(cache, "_warned", set())
     monkeypatch.setattr(jax.ffi, "register_ffi_target", lambda *a, **k: None)  # XLA takes a name once
-    forget()
-    yield tmp_path / "hades" / "native"
-    forget()
+    monkeypatch.setattr(function, "_targets", set())
+    return tmp_path / "hades" / "native"
 
 
 @pytest.fixture(autouse=True, scope="module")
