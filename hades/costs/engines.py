@@ -115,8 +115,11 @@ def _visited(env: Brax, act: ActFn, rounds: int, key: Array) -> tuple[EnvState, 
         state, step = jax.vmap(env.step, (None, 0, 0))(key, state, actions)
         fresh = jax.vmap(env.reset)(jax.random.split(k_reset, EPISODES))
         done = step.terminated | step.truncated
-        go_on = lambda new, old: jnp.where(done.reshape(-1, *[1] * (old.ndim - 1)), new, old)  # noqa: E731
-        return jax.tree.map(go_on, fresh, (state, step.obs)), None
+
+        def begin_anew(new: Array, old: Array) -> Array:
+            return jnp.where(done.reshape(-1, *[1] * (old.ndim - 1)), new, old)
+
+        return jax.tree.map(begin_anew, fresh, (state, step.obs)), None
 
     def some(carry: tuple[EnvState, Array], key: Array) -> tuple[tuple[EnvState, Array], tuple[EnvState, Array]]:
         k_steps, k_act = jax.random.split(key)
