@@ -6,6 +6,8 @@ python launch/train.py --config=freeway_hades_f_laptop --dry_run
 python launch/train.py --config=cartpole_hades_r --workdir=runs/two --processes=2 --host_devices=2
 """
 
+from typing import Any
+
 from absl import app, flags
 
 from hades.costs.plan import describe_plan
@@ -18,7 +20,7 @@ from hades.runs.gin_config import config_names, load_experiment, operative_confi
 from hades.runs.loop import run as run_experiment
 from hades.runs.path_flags import define_path
 from hades.runs.processes import first_does
-from hades.runs.result import RunResult
+from hades.runs.result import RunResult, all_stages
 from hades.runs.signals import FINISHED, INTERRUPTED, end_at_once
 from hades.runs.workdir import WorkDir
 
@@ -82,6 +84,8 @@ def show(experiment: Experiment, result: RunResult, directory: WorkDir) -> None:
     report = write_report(directory.path, policy)
     print(f"{result.details['method']} on {result.details['environment']}: return {result.returns}")
     print(f"time:    {time_line(result.details['seconds'])}")
+    if "stages" in result.details:
+        print(f"stages:  {stages_line(result.details)}")
     if result.dataset is not None:
         print(f"dataset: {directory.dataset} ({directory.dataset.stat().st_size / 1024:.1f} kB)")
     print(f"report:  {report}")
@@ -92,6 +96,14 @@ def time_line(seconds: dict[str, float]) -> str:
     share = seconds["inside"] / max(seconds["total"] - seconds["compile"], 1e-9)
     phases = ", ".join(f"{name} {seconds[name]:.1f} s" for name in ("compile", "search", "selection", "report"))
     return f"{phases}; {share:.0%} of the time after compilation inside compiled code"
+
+
+def stages_line(details: dict[str, Any]) -> str:
+    """Describe the stages of a run, and what all of them took together."""
+    returns = ", ".join(f"{stage['return']:.1f}" for stage in details["stages"])
+    steps = sum(all_stages(details, "env_steps", kind) for kind in ("search", "selection"))
+    seconds = sum(all_stages(details, "seconds", phase) for phase in ("search", "selection"))
+    return f"{returns} before this one; {steps / 1e6:.1f} M environment steps and {seconds:.0f} s of search in all"
 
 
 def run() -> None:

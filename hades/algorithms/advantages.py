@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from hades.policies.distributions import Distribution
+from hades.policies.distributions import Distribution, Stacked
 from hades.types import Metrics
 
 
@@ -38,7 +38,7 @@ def generalized_advantages(
 
 
 def policy_loss(
-    distribution: Distribution, action: Array, old_log_prob: Array, advantage: Array, clip: float
+    distribution: Distribution | Stacked, action: Array, old_log_prob: Array, advantage: Array, clip: float
 ) -> tuple[Array, Metrics]:
     """The clipped surrogate (Schulman et al., 2017, eq. 7), negated.
 

@@ -17,9 +17,10 @@ from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from hades.algorithms import distilling
 from hades.algorithms.base import Distilled, Evaluation, Solution
 from hades.algorithms.keys import Purpose, Stream, indexed_keys, purpose_key, stream_key
-from hades.algorithms.playing import apply_in_chunks, chunk_size, is_usable, map_chunks, play_tasks, sequential
+from hades.algorithms.playing import apply_in_chunks, chunk_size, is_usable, map_chunks
 from hades.contracts import expect_same_structure, expect_shape, single_precision
 from hades.devices import check_devices
 from hades.environments.base import Environment
@@ -189,31 +190,18 @@ class Evolution:
         return Solution(genome=self.unravel(solution), normalizer=state.normalizer)
 
     def distilled(self, solution: Solution) -> Distilled | None:
-        pairs = self.learner.dataset(solution.genome, self.spec)
-        if pairs is None:
-            return None
-        return Distilled(pairs, self.learner.constant(solution.genome), self.normalizer)
+        return distilling.distilled(solution, self.learner, self.normalizer, self.spec)
 
     def evaluate(self, key: Key, solution: Solution, num_inits: int, num_episodes: int) -> Evaluation:
-        inits = self._inits(purpose_key(key, Purpose.INITS), num_inits)
-        keys = indexed_keys(purpose_key(key, Purpose.LEARN), num_inits)
-
-        def learn(pair: tuple[Key, Params]) -> tuple[Params, Metrics]:
-            trained, metrics = self.learner.learn(pair[0], solution.genome, pair[1], self.spec)
-            return self.learner.assemble(pair[1], trained), metrics
-
-        params, metrics = map_chunks(learn, (keys, inits), self.learn_batch)
-        act_for = functools.partial(self._act_for, solution.normalizer)
-        return play_tasks(purpose_key(key, Purpose.EPISODES), self.environment, act_for, params, num_episodes, metrics)
+        parts = (self.learner, self.normalizer, self.environment)
+        return distilling.evaluate(key, solution, *parts, num_inits, num_episodes, self.learn_batch)
 
     def policy(self, key: Key, solution: Solution) -> ActFn:
-        init = self.learner.init_params(purpose_key(key, Purpose.INITS), self.spec)
-        trained, _ = self.learner.learn(purpose_key(key, Purpose.LEARN), solution.genome, init, self.spec)
-        return self._act_for(solution.normalizer, self.spec)(self.learner.assemble(init, trained))
+        return distilling.one_policy(key, solution, self.learner, self.normalizer, self.spec)
 
     def _scores(self, key: Key, population: Population, state: EvolutionState, mesh: Mesh) -> Score:
         """Score[P] of a population asked with `state`, each device its own candidates, without communication."""
-        inits = self._inits(purpose_key(key, Purpose.INITS), self.num_inits)
+        inits = distilling.initial_policies(purpose_key(key, Purpose.INITS), self.learner, self.spec, self.num_inits)
         replicated, sharded = PartitionSpec(), PartitionSpec(POPULATION_AXIS)
         score = jax.shard_map(
             self._score_chunks,
@@ -247,9 +235,7 @@ class Evolution:
             candidate = Candidate(genome=self.unravel(genome), params=params, metrics=metrics, generation=generation)
             wants = self.normalizer.wants_moments
             scores = [
-                self.fitness(
-                    k_episode, task, self._act_for(normalizer, task.spec)(params), candidate, with_moments=wants
-                )
+                self.fitness(k_episode, task, self._act_for(normalizer, task)(params), candidate, with_moments=wants)
                 for task in members
             ]
             for each in scores:
@@ -275,12 +261,8 @@ class Evolution:
         """Number of a device's rows, each standing for `per_row` candidates, that make a full rollout batch."""
         return chunk_size(rows, max(1, self.rollout_batch // per_row) if self.rollout_batch else 0)
 
-    def _inits(self, key: Key, count: int) -> Params:
-        return sequential(lambda k: self.learner.init_params(k, self.spec), indexed_keys(key, count))
-
-    def _act_for(self, normalizer: NormalizerState, spec: EnvSpec) -> Callable[[Params], ActFn]:
-        policy = self.learner.policy
-        return lambda params: self.normalizer.wrap(normalizer, lambda key, obs: policy.act(key, params, obs, spec))
+    def _act_for(self, normalizer: NormalizerState, task: Environment) -> Callable[[Params], ActFn]:
+        return distilling.acting(self.learner, self.normalizer, normalizer, task.spec)
 
     def _updated_normalizer(self, state: NormalizerState, scores: Score) -> tuple[NormalizerState, Metrics]:
         """The statistics after a generation, as they were where they would not be finite, and what was left out.

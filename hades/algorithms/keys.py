@@ -32,6 +32,7 @@ class Purpose(enum.IntEnum):
     EPISODES = 4
     GENOME = 5
     NORMALIZER = 6
+    CLONE = 7
 
 
 def root_key(seed: int) -> Key:

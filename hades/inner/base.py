@@ -132,6 +132,15 @@ class InnerLearner(abc.ABC):
         """Raise ConfigError where this learner cannot serve the environment."""
         del spec
 
+    def check_differentiable(self) -> None:
+        """Raise ConfigError where a gradient with respect to the genome cannot search for a dataset."""
+        return None
+
+    def recipe(self, genome: Genome) -> dict[str, Array]:
+        """Scalars that are searched for with the dataset, by name: f32[] each."""
+        del genome
+        return {}
+
     @classmethod
     def field_names(cls) -> tuple[str, ...]:
         """Names of the dataclass's fields."""

@@ -1,28 +1,19 @@
-"""Behaviour cloning on a synthetic dataset (Lupu et al., 2024, "Behaviour Distillation", section 4).
-
-The genome holds observations, targets (unless they are fixed) and, where `evolve` names them, recipe scalars in a code
-in which a step of one size means about as much for each: x multiplies a positive scalar by exp(x), the excess of a
-scalar above 1 by exp(x), and shifts a scalar of (0, 1) on the logit scale.
-"""
+"""Behaviour cloning on a synthetic dataset (Lupu et al., 2024, "Behaviour Distillation", section 4)."""
 
 import dataclasses
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Self, cast
 
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 from jax import Array, lax
 
-from hades.environments.base import Environment
-from hades.environments.rollout import visited_observations
-from hades.errors import ConfigError, offer
+from hades.errors import ConfigError
 from hades.fields import Count, Natural, NonNegative, Positive, Range
 from hades.inner.base import InitScheme, InnerLearner
-from hades.inner.init_scheme import RandomInit
 from hades.inner.losses import Loss
+from hades.inner.pairs import CloningGenome, PairsLearner, StartPairs
 from hades.inner.span import SPAN_OPTIMIZERS, SpanProblem, dense, with_kernel
 from hades.optimizers import check_optimizer, make_optimizer, scalar_bounds
 from hades.policies.base import Policy
@@ -30,33 +21,20 @@ from hades.registry import register
 from hades.types import Dataset, EnvSpec, Key, Metrics, Params, PyTree
 
 
-@struct.dataclass
-class CloningGenome:
-    """The evolved arrays. `targets` are logits (Discrete) or actions (Box), None where the targets are fixed."""
-
-    observations: Array  # f32[N, *obs_shape], normalised
-    targets: Array | None  # f32[N, A]
-    recipe: dict[str, Array]  # f32[] each, coded
-
-
 @register("InnerLearner", "BehaviourCloning")
 @dataclasses.dataclass(frozen=True)
-class BehaviourCloning(InnerLearner):
+class BehaviourCloning(PairsLearner):
     """Train a policy on N pairs by supervised learning.
 
+    Fields that are not listed here are those of PairsLearner.
+
     Attributes:
-        policy: what is trained.
-        init_scheme: FixedInit (HaDES-F) or RandomInit (HaDES-R).
         loss: a Loss that fits the action space.
-        num_pairs: N.
-        targets: "evolved" (soft class probabilities or actions), "hard" (evolved one-hot labels) or "fixed" (pair i has
-            label i mod A, so that every label is used).
-        start: where the observations start: "zeros", "gaussian" (times `start_scale`), or "random_policy" (states that
-            a uniformly random policy meets). Evolved targets start at zeros.
         optimizer, learning_rate, optimizer_options, max_grad_norm: an optax optimiser by name; 0: no clip.
         num_updates: gradient updates.
         batch_size: 0 is the full batch; else pairs a mini-batch, reshuffled every epoch.
-        evolve: recipe scalars in the genome: "learning_rate", "max_grad_norm", or a number in `optimizer_options`.
+        evolve: scalars in the genome: "target_scale", "log_std", "learning_rate", "max_grad_norm", or a number in
+            `optimizer_options`.
         span_first_layer: train the first layer in the span of the observations, which is exact for plain and momentum
             SGD and much cheaper where N is far below the observation size.
 
@@ -71,6 +49,9 @@ class BehaviourCloning(InnerLearner):
     targets: str = "evolved"
     start: str = "zeros"
     start_scale: NonNegative = 1.0
+    start_logit: float = 0.0
+    start_pairs: StartPairs | None = None
+    target_scale: Positive = 1.0
     optimizer: str = "adam"
     learning_rate: Positive = 5e-3
     optimizer_options: tuple[tuple[str, Any], ...] = ()
@@ -84,79 +65,33 @@ class BehaviourCloning(InnerLearner):
     renamed: ClassVar[Mapping[str, str]] = {"num_points": "num_pairs"}
 
     def __post_init__(self) -> None:
-        _one_of("targets", self.targets, ("evolved", "hard", "fixed"))
-        _one_of("start", self.start, ("zeros", "gaussian", "random_policy"))
         if self.batch_size > self.num_pairs:
             raise ConfigError(
                 f"BehaviourCloning.batch_size is {self.batch_size}, but there are {self.num_pairs} pairs; "
                 "use 0 for the full batch."
             )
-        for name in self.evolve:
-            self._check_evolved(name)
         check_optimizer("BehaviourCloning", self.optimizer, self.optimizer_options)
+        self.check_pairs()
         if self.span_first_layer:
             self._check_span()
 
-    @property
-    def label(self) -> str:
-        return "HaDES-F" if self.is_fixed else "HaDES-R"
-
-    @property
-    def num_inits(self) -> int:
-        return self.init_scheme.num_inits
-
-    @property
-    def is_fixed(self) -> bool:
-        return self.init_scheme.is_fixed
-
     def check(self, spec: EnvSpec) -> None:
         self.loss.check(spec)
-        if not spec.is_discrete and self.targets != "evolved":
+        super().check(spec)
+
+    def check_differentiable(self) -> None:
+        super().check_differentiable()
+        adaptive = {"adam", "adamw", "nadam", "nadamw", "rmsprop", "amsgrad"}
+        if self.optimizer in adaptive and not dict(self.optimizer_options).get("eps_root", 0.0):
             raise ConfigError(
-                f'BehaviourCloning.targets is "{self.targets}", which needs discrete actions, but {spec.name} has '
-                f'{spec.action_space}. Use "evolved".'
+                f'BehaviourCloning.optimizer is "{self.optimizer}", which takes a square root whose derivative at 0 is '
+                "infinite: give it optimizer_options = (('eps_root', 1e-8),), or use \"sgd\"."
             )
-        self.policy.network(spec)
-
-    def init_genome(self, key: Key, env: Environment, normalize: Callable[[Array], Array]) -> CloningGenome:
-        shape = (self.num_pairs, *env.spec.obs_shape)
-        if self.start == "random_policy":
-            observations = normalize(visited_observations(key, env, self.num_pairs))
-        elif self.start == "gaussian":
-            observations = self.start_scale * jax.random.normal(key, shape)
-        else:
-            observations = jnp.zeros(shape)
-        targets = None if self.targets == "fixed" else jnp.zeros((self.num_pairs, env.spec.action_space.size))
-        return CloningGenome(observations, targets, {name: jnp.zeros(()) for name in self.evolve})
-
-    def init_params(self, key: Key, spec: EnvSpec) -> Params:
-        return self.init_scheme.init(key, self.policy, spec)
-
-    def dataset(self, genome: CloningGenome, spec: EnvSpec) -> Dataset:
-        if self.targets == "fixed":
-            targets = jax.nn.one_hot(jnp.arange(self.num_pairs) % spec.action_space.size, spec.action_space.size)
-        else:
-            assert genome.targets is not None
-            targets = genome.targets
-            if self.targets == "hard":
-                targets = jax.nn.one_hot(jnp.argmax(targets, -1), spec.action_space.size)
-            elif spec.is_discrete:
-                targets = jax.nn.softmax(targets)
-        return Dataset(observations=genome.observations, targets=targets)
-
-    def recipe(self, genome: CloningGenome) -> dict[str, Array]:
-        """The evolved recipe scalars, decoded."""
-        base = self.evolvable()
-        return {
-            name: decode_scalar(scalar_bounds(self.optimizer, name), base[name], code)
-            for name, code in genome.recipe.items()
-        }
 
     def constant(self, genome: CloningGenome) -> Self:
         recipe = {name: float(value) for name, value in self.recipe(genome).items()}
         return dataclasses.replace(
-            self,
-            evolve=(),
+            super().constant(genome),
             optimizer_options=tuple((k, recipe.get(k, v)) for k, v in self.optimizer_options),
             learning_rate=recipe.get("learning_rate", self.learning_rate),
             max_grad_norm=recipe.get("max_grad_norm", self.max_grad_norm),
@@ -168,12 +103,6 @@ class BehaviourCloning(InnerLearner):
         options = self.optimizer_options if optimizer == self.optimizer else ()
         span = self.span_first_layer and optimizer in SPAN_OPTIMIZERS and policy.first_layer is not None
         return self.changed(**{"optimizer_options": options, "span_first_layer": span, **fields})
-
-    def sized(self, num_pairs: int, **fields: Any) -> Self:
-        return self.changed(**{"num_pairs": num_pairs, **fields})
-
-    def randomized(self) -> Self:
-        return dataclasses.replace(self, init_scheme=RandomInit(1), evolve=())
 
     def merged(self, others: Sequence[InnerLearner]) -> "BehaviourCloning":
         """One with Adam, where there is one, whose steps do not depend on the scale of gradients; of those the one with
@@ -188,7 +117,7 @@ class BehaviourCloning(InnerLearner):
     def learn(self, key: Key, genome: CloningGenome, params: Params, spec: EnvSpec) -> tuple[Params, Metrics]:
         recipe = self.recipe(genome)
         trained, metrics = self._train(key, self.dataset(genome, spec), params, spec, recipe)
-        return trained, metrics | {f"recipe/{name}": value for name, value in recipe.items()}
+        return self.with_log_std(trained, recipe), metrics | {f"recipe/{name}": value for name, value in recipe.items()}
 
     def assemble(self, params: Params, trained: Params) -> Params:
         return with_kernel(params, trained, str(self.policy.first_layer)) if self.span_first_layer else trained
@@ -245,12 +174,14 @@ class BehaviourCloning(InnerLearner):
         return problem.trained(weights), metrics
 
     def evolvable(self) -> dict[str, float]:
-        """Recipe scalars that `evolve` may name, with their configured values."""
-        scalars = {"learning_rate": self.learning_rate}
+        scalars = {**super().evolvable(), "learning_rate": self.learning_rate}
         if self.max_grad_norm:
             scalars["max_grad_norm"] = self.max_grad_norm
         numbers = {k: v for k, v in self.optimizer_options if isinstance(v, float) and v > 0}
         return scalars | numbers
+
+    def bounds(self, name: str) -> tuple[float, float]:
+        return super().bounds(name) if name in super().evolvable() else scalar_bounds(self.optimizer, name)
 
     def make_optimizer(self, recipe: dict[str, Array] | None = None) -> optax.GradientTransformation:
         """The optax optimiser, with evolved scalars where given."""
@@ -270,20 +201,6 @@ class BehaviourCloning(InnerLearner):
         per_epoch = self.num_pairs // self.batch_size
         order = jax.random.permutation(jax.random.fold_in(key, t // per_epoch), self.num_pairs)
         return lax.dynamic_slice(order, [(t % per_epoch) * self.batch_size], [self.batch_size])
-
-    def _check_evolved(self, name: str) -> None:
-        known = self.evolvable()
-        configured = dict(self.optimizer_options) | known
-        if name not in configured:
-            raise ConfigError(
-                f'BehaviourCloning.evolve names "{name}", not a scalar of this recipe. {offer(name, known)}'
-            )
-        low, high = scalar_bounds(self.optimizer, name)
-        if name not in known or not low < known[name] < high:
-            raise ConfigError(
-                f'BehaviourCloning.evolve names "{name}", which is {configured[name]!r}; a scalar that evolves must be '
-                f"a float strictly between {low} and {high}. Change it, or do not evolve it."
-            )
 
     def _check_span(self) -> None:
         if self.optimizer not in SPAN_OPTIMIZERS or self.max_grad_norm or self.policy.first_layer is None:
@@ -307,16 +224,3 @@ class _PlainProblem:
 
     def trained(self, weights: Params) -> Params:
         return weights
-
-
-def decode_scalar(bounds: tuple[float, float], base: float, code: Array) -> Array:
-    """A recipe scalar between `bounds`, (0, 1) or (low, inf), from its code; code 0 is the configured value."""
-    low, high = bounds
-    if high < math.inf:
-        return jax.nn.sigmoid(jnp.log(base / (1.0 - base)) + code)
-    return low + (base - low) * jnp.exp(code)
-
-
-def _one_of(field: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ConfigError(f'BehaviourCloning.{field} is "{value}". {offer(value, known)}')

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from jax import Array
 
 from hades.environments.base import Environment
+from hades.errors import ConfigError
 from hades.inner.base import InnerLearner
 from hades.policies.base import Policy
 from hades.registry import register
@@ -20,6 +21,9 @@ class Identity(InnerLearner):
     policy: Policy
 
     label = "ES"
+
+    def check_differentiable(self) -> None:
+        raise ConfigError("Identity has no dataset to search for by gradient: PPO trains a policy.")
 
     def init_genome(self, key: Key, env: Environment, normalize: Callable[[Array], Array]) -> Genome:
         del normalize

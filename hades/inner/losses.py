@@ -13,6 +13,15 @@ from hades.policies.distributions import Categorical, DiagonalGaussian, Distribu
 from hades.registry import register
 from hades.types import EnvSpec
 
+LEAST_PROBABILITY = 1e-30
+"""Smallest class probability whose logarithm is taken."""
+
+
+def centred_log(probabilities: Array) -> Array:
+    """Logits of class probabilities f32[..., A], whose mean over the classes is 0."""
+    logits = jnp.log(jnp.maximum(probabilities, LEAST_PROBABILITY))
+    return logits - logits.mean(-1, keepdims=True)
+
 
 class Loss(abc.ABC):
     """A frozen dataclass; `discrete` says which kind of action space it serves."""
@@ -26,7 +35,7 @@ class Loss(abc.ABC):
     def check(self, spec: EnvSpec) -> None:
         """Raise ConfigError where the loss does not fit the action space."""
         if self.discrete != spec.is_discrete:
-            fitting = "CrossEntropy" if spec.is_discrete else "GaussianNLL, MSE or Huber"
+            fitting = "CrossEntropy or LogitMSE" if spec.is_discrete else "GaussianNLL, MSE or Huber"
             raise ConfigError(
                 f"{type(self).__name__} is a loss for {'discrete' if self.discrete else 'Box'} actions, but "
                 f"{spec.name} has {spec.action_space}. Use {fitting}."
@@ -49,6 +58,23 @@ class CrossEntropy(Loss):
         assert isinstance(distribution, Categorical)
         loss = optax.softmax_cross_entropy(distribution.logits, targets).mean()
         return loss / targets.shape[-1] if self.mean_over_entries else loss
+
+
+@register("Loss", "LogitMSE")
+@dataclasses.dataclass(frozen=True)
+class LogitMSE(Loss):
+    """Mean squared error of the logits, each less their mean, from the logarithms of the target probabilities.
+
+    It ends where cross-entropy ends, and is quadratic on the way there: a network in the lazy regime follows it to the
+    solution of kernel regression.
+    """
+
+    discrete = True
+
+    def __call__(self, distribution: Distribution, targets: Array) -> Array:
+        assert isinstance(distribution, Categorical)
+        logits = distribution.logits - distribution.logits.mean(-1, keepdims=True)
+        return jnp.mean(optax.squared_error(logits, centred_log(targets)))
 
 
 @register("Loss", "GaussianNLL")

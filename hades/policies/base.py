@@ -74,6 +74,14 @@ class Policy(abc.ABC):
         """The distribution from the pre-activations f32[..., H] of `first_layer`."""
         raise NotImplementedError(f"{type(self).__name__} has no dense first layer.")
 
+    def kernel(self, params: Params, obs: Array, spec: EnvSpec) -> Array:
+        """Inner products f32[N, N] of the features that the last layer weighs, for observations f32[N, *obs_shape]."""
+        raise NotImplementedError(f"{type(self).__name__} names no features of its last layer.")
+
+    def fitted(self, params: Params, obs: Array, coefficients: Array, spec: EnvSpec) -> Params:
+        """The weights whose output at x is Σᵢ k(x, obs[i]) · coefficients[i], with coefficients f32[N, A]."""
+        raise NotImplementedError(f"{type(self).__name__} names no features of its last layer.")
+
     def head(self, params: Params, output: Array, spec: EnvSpec) -> Distribution:
         """The distribution over actions that the network's output f32[..., A] stands for."""
         expect_shape(output, (..., spec.action_space.size), self, "the network's output")

@@ -71,4 +71,28 @@ class DiagonalGaussian:
         return jnp.broadcast_to(0.5 * (1.0 + LOG_2PI) * self.log_std.size + self.log_std.sum(), self.mean.shape[:-1])
 
 
+@struct.dataclass
+class Stacked:
+    """k distributions side by side, whose arrays all have k as their first axis, as `vmap` returns them."""
+
+    parts: Categorical | DiagonalGaussian
+
+    def sample(self, key: Key) -> Array:
+        """[k, ...]"""
+        count = jax.tree.leaves(self.parts)[0].shape[0]
+        return jax.vmap(lambda part, key: part.sample(key))(self.parts, jax.random.split(key, count))
+
+    def mode(self) -> Array:
+        """[k, ...]"""
+        return self.parts.mode()
+
+    def log_prob(self, action: Array) -> Array:
+        """Of actions [k, ...]: f32[k, ...]."""
+        return jax.vmap(lambda part, action: part.log_prob(action))(self.parts, action)
+
+    def entropy(self) -> Array:
+        """f32[k, ...]"""
+        return jax.vmap(lambda part: part.entropy())(self.parts)
+
+
 Distribution = Categorical | DiagonalGaussian

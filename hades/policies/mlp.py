@@ -5,6 +5,7 @@ import math
 from typing import Annotated, cast
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jax import Array
 
 from hades.fields import Count, Range
@@ -56,6 +57,21 @@ class MLP(Policy):
         output = cast(Array, network.apply({"params": weights}, x, method="after_first_layer"))
         return self.head(params, output, spec)
 
+    def kernel(self, params: Params, obs: Array, spec: EnvSpec) -> Array:
+        features = self._features(params, obs, spec)
+        return features @ features.T
+
+    def fitted(self, params: Params, obs: Array, coefficients: Array, spec: EnvSpec) -> Params:
+        weights = self._features(params, obs, spec).T @ coefficients
+        last = {"kernel": weights[:-1], "bias": weights[-1]}
+        return {**params, f"layers_{self.depth}": last}
+
+    def _features(self, params: Params, obs: Array, spec: EnvSpec) -> Array:
+        """What the last layer weighs, its bias as a last column of ones: f32[N, H + 1]."""
+        weights = {k: v for k, v in params.items() if k != "log_std"}
+        hidden = cast(Array, self.network(spec).apply({"params": weights}, obs, method="features"))
+        return jnp.concatenate([hidden, jnp.ones((*hidden.shape[:-1], 1))], axis=-1)
+
 
 class _MLP(nn.Module):
     obs_shape: tuple[int, ...]
@@ -76,6 +92,12 @@ class _MLP(nn.Module):
     def after_first_layer(self, x: Array) -> Array:
         for layer in self.layers[1:]:
             x = layer(activation(self.activation)(x))
+        return x
+
+    def features(self, obs: Array) -> Array:
+        x = flatten(obs, self.obs_shape)
+        for layer in self.layers[:-1]:
+            x = activation(self.activation)(layer(x))
         return x
 
 

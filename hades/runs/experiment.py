@@ -4,7 +4,8 @@ import dataclasses
 from typing import Annotated
 
 from hades.algorithms.base import Algorithm
-from hades.fields import Count, Positive, Range, Seed
+from hades.errors import require
+from hades.fields import Count, Natural, Positive, Range, Seed
 from hades.registry import register
 
 FREE_FIELDS = ("generations", "checkpoint_every", "target_return", "max_seconds", "max_env_steps")
@@ -18,7 +19,10 @@ class Experiment:
 
     Attributes:
         algorithm: what a generation is.
-        generations: how many to do.
+        generations: how many to do. 0 only where `first` is given: then its dataset is trained by this algorithm's
+            learner, and reported.
+        first: a stage that runs before, in the folder `first` of the work directory, and hands over its dataset and
+            statistics. Its dataset is this stage's first solution, and its result where this stage improves nothing.
         seed: the root of every random key.
         eval_every: generations between evaluations of the solution on selection keys, which choose the best so far.
         eval_inits, eval_episodes: policies and episodes of such an evaluation.
@@ -30,7 +34,8 @@ class Experiment:
     """
 
     algorithm: Algorithm
-    generations: Count
+    generations: Natural
+    first: "Experiment | None" = None
     seed: Seed = 0
     eval_every: Count = 10
     eval_inits: Count = 16
@@ -41,3 +46,9 @@ class Experiment:
     target_return: float | None = None
     max_seconds: Positive | None = None
     max_env_steps: Annotated[int, Range(least=1, below=2**63)] | None = None
+
+    def __post_init__(self) -> None:
+        require(
+            self.generations > 0 or self.first is not None,
+            "Experiment.generations is 0, but no stage runs first: use at least 1.",
+        )

@@ -164,6 +164,6 @@ def _row(line: bytes, names: Sequence[str]) -> dict[str, Any] | None:
     if not isinstance(row, dict) or not {"generation", *names} <= row.keys():
         return None
     generation, values = row["generation"], [value for value in row.values() if value is not None]
-    is_counted = type(generation) is int and 0 < generation < 2**31
+    is_counted = type(generation) is int and 0 <= generation < 2**31
     is_finite = all(isinstance(value, int | float) and abs(value) <= sys.float_info.max for value in values)
     return row if is_counted and is_finite else None

@@ -29,6 +29,7 @@ from hades.runs.log import RunLog
 from hades.runs.progress import ProgressReport, generation_text
 from hades.runs.result import RunResult, finished, write_result
 from hades.runs.signals import stop_requests
+from hades.runs.stages import FIRST, check_stages, started_from
 from hades.runs.state import Progress
 from hades.runs.workdir import WorkDir
 
@@ -76,6 +77,16 @@ def run(
         ProcessError: when the processes of the run differ in their configuration or do not share the directory.
         NonFiniteFitnessError: when three generations in a row had no finite fitness.
     """
+    check_stages(experiment)
+    before = None
+    if experiment.first is not None:
+        first = Path(workdir) / FIRST
+        notice(f"First {experiment.first.algorithm.label}, in {first}:")
+        before = run(experiment.first, first, progress=progress, accept_numerics=accept_numerics)
+        if before.interrupted:
+            return dataclasses.replace(before, workdir=Path(workdir))
+        assert before.dataset is not None  # check_stages
+        experiment = started_from(experiment, before.dataset)
     engines = [environment.spec.engine for environment in experiment.algorithm.environments]
     processes.compare([registry.describe(experiment), library_versions(), engines])
     experiment.algorithm.check_devices(jax.device_count())
@@ -83,7 +94,7 @@ def run(
     with contextlib.ExitStack() as stack:
         report = stack.enter_context(ProgressReport(progress and processes.is_first()))
         _open(directory, experiment, config, stack, report)
-        return _Session(experiment, directory, report, accept_numerics).run()
+        return _Session(experiment, directory, report, accept_numerics, before).run()
 
 
 def _open(
@@ -100,9 +111,17 @@ def _open(
 class _Session:
     """One start of a run, from the newest checkpoint to the end or a signal."""
 
-    def __init__(self, experiment: Experiment, directory: WorkDir, report: ProgressReport, accept_numerics: bool):
+    def __init__(
+        self,
+        experiment: Experiment,
+        directory: WorkDir,
+        report: ProgressReport,
+        accept_numerics: bool,
+        before: RunResult | None,
+    ):
         self._experiment, self._directory, self._report = experiment, directory, report
         self._accept_numerics = accept_numerics
+        self._before = before  # the stage before
         self._compiled = CompiledRun(experiment)
         self._host = Progress()
         self._state: State = None
@@ -131,6 +150,8 @@ class _Session:
             self._report.say("Compiling one generation …")
             self._host.seconds["compile"] += self._compiled.compile(self._state)
         self._log = RunLog(self._directory, self._host.generation, enabled=processes.is_first())
+        if self._experiment.first is not None and self._host.best_return is None:
+            self._select()  # what the stage before has made, which this one has to improve
         while not order.done:
             if order.stop:
                 return self._interrupted()
@@ -146,7 +167,7 @@ class _Session:
         self._host.seconds["report"] = seconds
         self._host.seconds["inside"] += seconds
         self._host.seconds["total"] = time.monotonic() - self._began
-        result = finished(self._directory, self._experiment, self._host, self._best, summary)
+        result = finished(self._directory, self._experiment, self._host, self._best, summary, self._before)
         processes.first_does(lambda: write_result(self._directory, result))
         return result
 

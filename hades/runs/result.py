@@ -46,12 +46,19 @@ class RunResult:
 
 
 def finished(
-    directory: WorkDir, experiment: Experiment, host: Progress, best: Solution, returns: ReturnSummary
+    directory: WorkDir,
+    experiment: Experiment,
+    host: Progress,
+    best: Solution,
+    returns: ReturnSummary,
+    before: RunResult | None = None,
 ) -> RunResult:
-    """Collect the result of a run that is done."""
+    """Collect the result of a run that is done, and of the stage `before` it."""
     algorithm = experiment.algorithm
     details = _details(algorithm, experiment.seed, host, best, returns)
-    training = {name: details[name] for name in ("generations", "best_generation", "env_steps", "seed")}
+    if before is not None:
+        details["stages"] = [*before.details.get("stages", ()), _stage(before.details)]
+    training = {name: details[name] for name in _TRAINING if name in details}
     dataset = distilled_dataset(algorithm, best, returns, training)
     if dataset is not None:
         details["num_pairs"] = len(dataset)
@@ -64,6 +71,26 @@ def finished(
         details=details,
         solution=jax.device_get(best),
     )
+
+
+_TRAINING = ("generations", "best_generation", "env_steps", "seed", "method", "stages")
+
+
+def _stage(details: dict[str, Any]) -> dict[str, Any]:
+    """What later stages keep of the result of an earlier one."""
+    names = ("method", "generations", "best_generation", "env_steps", "seconds", "seed")
+    return {name: details[name] for name in names} | {"return": details["report"]["mean"]}
+
+
+def all_stages(details: dict[str, Any], *place: str) -> float:
+    """Sum of a number of `result.json` over a run and the stages before it, such as `env_steps`, `search`."""
+
+    def number(part: Any) -> float:
+        for name in place:
+            part = part[name]
+        return float(part)
+
+    return sum(number(part) for part in [*details.get("stages", ()), details])
 
 
 def write_result(directory: WorkDir, result: RunResult) -> None:

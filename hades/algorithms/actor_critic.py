@@ -1,0 +1,455 @@
+"""On-policy actor-critic iterations with the surrogate of PPO (Schulman et al., 2017), for any differentiable actor.
+
+What the loop calls a generation is one iteration here: T steps of E environments, then several epochs of minibatch
+updates on them. A subclass says what is trained (`start_actor`), what acts (`acting_policies`) and how a gradient is
+applied. The E environments fall into k groups of equal size, each with a policy of its own; PPO has one.
+
+Ours because no library at hand serves both action kinds on today's JAX: rejax 0.1 needs a nightly build of TensorFlow
+Probability and gymnax before 1.0, and the PPO of brax 0.14 calls a function that JAX no longer has. Departures
+from the common single-file implementations: an episode that a time limit ends is bootstrapped from the value of its
+true last observation, and an iteration whose update is not finite is dropped and counted.
+"""
+
+import abc
+import dataclasses
+from typing import Any, ClassVar, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jax import Array, lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
+
+from hades.algorithms.advantages import (
+    discounted_returns,
+    explained_variance,
+    generalized_advantages,
+    linear_decay,
+    minibatches,
+    policy_loss,
+    value_loss,
+)
+from hades.algorithms.base import Solution
+from hades.algorithms.keys import Purpose, Stream, indexed_keys, purpose_key, stream_key
+from hades.environments.base import Environment
+from hades.environments.rollout import AutoReset
+from hades.errors import ConfigError
+from hades.fields import Count, Fraction, NonNegative, Positive, Total
+from hades.normalizers.base import Normalizer, NormalizerState
+from hades.optimizers import check_optimizer
+from hades.policies.base import Policy
+from hades.policies.distributions import Distribution, Stacked
+from hades.types import (
+    POPULATION_AXIS,
+    Box,
+    EnvSpec,
+    Key,
+    Metrics,
+    Moments,
+    Params,
+    PyTree,
+    TimeStep,
+    all_finite,
+    finite_or,
+)
+
+StepKeys: TypeAlias = tuple[Key, Key, Key]
+"""Keys of one step: one key to act, E to step and E to begin anew."""
+REWARD_CLIP = 10.0
+"""Largest scaled reward, as in Stable Baselines' VecNormalize."""
+
+
+@struct.dataclass
+class Networks:
+    """Weights of both networks."""
+
+    actor: PyTree  # what is trained: a policy's weights or a genome
+    critic: Params
+
+
+@struct.dataclass
+class ActorCriticState:
+    key: Key  # the root key, never changed
+    generation: Array  # i32[], iterations done
+    networks: Networks
+    optimizer: optax.OptState
+    envs: AutoReset  # E environments, in the middle of their episodes
+    last_returns: Array  # f32[E], of each environment's last finished episode; −∞ before the first
+    normalizer: NormalizerState
+    discounted: Array  # f32[E], discounted rewards of the running episodes
+    reward_moments: Moments  # of such sums, f32[]
+    failures: Array  # i32[], iterations in a row without a finite update
+    rate_scale: Array  # f32[], a factor of the actor's learning rate
+
+
+@struct.dataclass
+class Batch:
+    """Steps [k, B, ...] of k groups of environments."""
+
+    obs: Array  # normalised
+    action: Array
+    log_prob: Array
+    value: Array
+    advantage: Array
+    target: Array
+
+
+@struct.dataclass
+class Steps:
+    """T steps of E environments as they were taken."""
+
+    obs: Array  # f32[T, E, *obs_shape], raw
+    action: Array  # i32[T, E] or f32[T, E, A]
+    log_prob: Array  # f32[T, E]
+    reward: Array  # f32[T, E]
+    done: Array  # bool[T, E]
+    beyond: Array  # f32[T, E], value of the last observation where only a time limit ended the episode, else 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ActorCritic(abc.ABC):
+    """What PPO and GradientDistillation share.
+
+    Attributes:
+        environment: where it learns.
+        critic: the architecture of the critic, whose one output is the value; None: the subclass's choice.
+        normalizer: of the observations of both.
+        num_envs, num_steps: E and T of an iteration.
+        num_epochs, num_minibatches: passes over the E·T steps of an iteration, and updates in a pass.
+        learning_rate, anneal_steps: and the environment steps over which it falls linearly to 0 (0: constant).
+        optimizer, optimizer_options: any optax optimiser.
+        max_grad_norm: clip by the global norm over what one optimiser moves.
+        discount, gae_lambda: γ and λ.
+        clip: ε of the surrogate; with `clip_value` also how far values may move.
+        value_weight, entropy_weight: of their terms in the loss.
+        normalize_rewards: divide rewards by the running deviation of discounted rewards, and clip them at ±10.
+        bootstrap_truncated: whether a time limit is no end of the task; False treats it as one.
+
+    Raises:
+        ConfigError: where the numbers do not fit each other.
+    """
+
+    environment: Environment
+    normalizer: Normalizer
+    critic: Policy | None = None
+    num_envs: Count = 64
+    num_steps: Count = 128
+    num_epochs: Count = 4
+    num_minibatches: Count = 8
+    learning_rate: Positive = 2.5e-4
+    anneal_steps: Total = 0
+    optimizer: str = "adam"
+    optimizer_options: tuple[tuple[str, Any], ...] = (("eps", 1e-5),)
+    max_grad_norm: Positive = 0.5
+    discount: Fraction = 0.99
+    gae_lambda: Fraction = 0.95
+    clip: Positive = 0.2
+    clip_value: bool = True
+    value_weight: NonNegative = 0.5
+    entropy_weight: float = 0.01
+    normalize_rewards: bool = False
+    bootstrap_truncated: bool = True
+
+    num_groups: ClassVar[int] = 1
+
+    @abc.abstractmethod
+    def start_actor(self, key: Key, normalizer: NormalizerState) -> PyTree:
+        """What is trained, before the first iteration."""
+
+    def draw(self, key: Key) -> PyTree:
+        """What an iteration draws for its policies, such as their initial weights."""
+        del key
+        return ()
+
+    @abc.abstractmethod
+    def acting_policies(self, actor: PyTree, draws: PyTree) -> PyTree:
+        """The k policies that what is trained stands for; differentiable in `actor`."""
+
+    @abc.abstractmethod
+    def distribution(self, policies: PyTree, obs: Array) -> Distribution | Stacked:
+        """Of the k policies, each for its own normalised observations f32[k, ..., *obs_shape]."""
+
+    @abc.abstractmethod
+    def make_optimizer(self, generation: Array, rate_scale: Array) -> optax.GradientTransformation:
+        """The optimiser of both networks."""
+
+    def accepted(self, new: PyTree, old: PyTree, metrics: Metrics) -> tuple[PyTree, Metrics]:
+        """(Networks, OptState) after an update, the old ones for an update that does harm, and its metrics."""
+        del old
+        return new, metrics
+
+    def actor_metrics(self, state: ActorCriticState) -> Metrics:
+        """Further metrics of an iteration, of the state after it."""
+        del state
+        return {}
+
+    def adapted_scale(self, scale: Array, metrics: Metrics) -> Array:
+        """The factor of the actor's rate for the next iteration."""
+        del metrics
+        return scale
+
+    @property
+    def name(self) -> str:
+        """The class's name, for messages."""
+        return type(self).__name__
+
+    def __post_init__(self) -> None:
+        check_optimizer(type(self).__name__, self.optimizer, self.optimizer_options)
+        self.normalizer.check(self.spec)
+        if self.normalizer.has_memory:
+            raise ConfigError(
+                f"{self.name}.normalizer is {type(self.normalizer).__name__}, whose statistics restart with every "
+                f"evaluation: {self.name} learns from observations in fixed coordinates. Use RunningNormalizer."
+            )
+        if self.steps_per_iteration >= 2**31:
+            raise ConfigError(
+                f"{self.name}.num_envs is {self.num_envs} and .num_steps {self.num_steps}; their product, the steps of "
+                "an iteration, must be below 2³¹."
+            )
+        if self.steps_per_iteration % self.num_minibatches:
+            raise ConfigError(
+                f"{self.name}.num_minibatches is {self.num_minibatches}, which does not divide the {self.num_envs} × "
+                f"{self.num_steps} = {self.steps_per_iteration} steps of an iteration: use a divisor."
+            )
+
+    @property
+    def environments(self) -> tuple[Environment, ...]:
+        return (self.environment,)
+
+    @property
+    def spec(self) -> EnvSpec:
+        return self.environment.spec
+
+    @property
+    def steps_per_iteration(self) -> int:
+        return self.num_envs * self.num_steps
+
+    @property
+    @abc.abstractmethod
+    def value_network(self) -> Policy:
+        """The critic as a policy with one continuous action, of which the mode is the value."""
+
+    @property
+    def _value_spec(self) -> EnvSpec:
+        return dataclasses.replace(self.spec, action_space=Box(1))
+
+    def init(self, key: Key) -> ActorCriticState:
+        start = stream_key(key, Stream.START)
+        k_actor, k_critic = jax.random.split(purpose_key(start, Purpose.GENOME))
+        normalizer = self.normalizer.init(purpose_key(start, Purpose.NORMALIZER), self.environment)
+        networks = Networks(
+            actor=self.start_actor(k_actor, normalizer), critic=self.value_network.init(k_critic, self._value_spec)
+        )
+        zero, one = jnp.zeros((), jnp.int32), jnp.ones(())
+        return ActorCriticState(
+            key=key,
+            generation=zero,
+            networks=networks,
+            optimizer=self.make_optimizer(zero, one).init(networks),
+            envs=AutoReset.start(indexed_keys(purpose_key(start, Purpose.EPISODES), self.num_envs), self.environment),
+            last_returns=jnp.full(self.num_envs, -jnp.inf, jnp.float32),
+            normalizer=normalizer,
+            discounted=jnp.zeros(self.num_envs),
+            reward_moments=Moments.zeros(()),
+            failures=zero,
+            rate_scale=one,
+        )
+
+    def check_devices(self, count: int) -> None:
+        if self.num_envs % count:
+            raise ConfigError(
+                f"{self.name}.num_envs {self.num_envs} is not divisible by {count} devices: "
+                f"use {-(-self.num_envs // count) * count}, or fewer devices."
+            )
+
+    def step(self, state: ActorCriticState, mesh: Mesh) -> tuple[ActorCriticState, Metrics]:
+        """One iteration. See Algorithm.step.
+
+        Raises:
+            ConfigError: when the environments are not divisible by the number of devices.
+        """
+        self.check_devices(mesh.size)
+        key = stream_key(state.key, Stream.SEARCH, state.generation)
+        apart = NamedSharding(mesh, PartitionSpec(POPULATION_AXIS))
+        draws = self.draw(key)
+        played, steps, episodes = self.collect(purpose_key(key, Purpose.EPISODES), state, apart, draws)
+        prepared, batch, refused = self.prepare(played, steps)
+        # Groups learn where their environments stepped; of one group every device learns from all.
+        learning = apart if self.num_groups % mesh.size == 0 else NamedSharding(mesh, PartitionSpec())
+        batch, draws = lax.with_sharding_constraint((batch, draws), learning)
+        networks, optimizer, losses = self.learn(purpose_key(key, Purpose.LEARN), batch, prepared, draws)
+        finite = jnp.isfinite(losses["ppo/grad_norm"]) & all_finite((networks, optimizer))
+        finite &= losses.get("ppo/dropped", 0.0) < 1.0  # some update was made
+        scale = self.adapted_scale(prepared.rate_scale, losses)
+        learned = dataclasses.replace(prepared, networks=networks, optimizer=optimizer, rate_scale=scale)
+        learned = jax.tree.map(lambda new, old: jnp.where(finite, new, old), learned, state)
+        next_state = dataclasses.replace(
+            learned, generation=state.generation + 1, failures=jnp.where(finite, 0, state.failures + 1)
+        )
+        summary = _summary(played.last_returns, episodes, self.steps_per_iteration)
+        return next_state, summary | losses | refused | self.actor_metrics(next_state)
+
+    def solution(self, state: ActorCriticState) -> Solution:
+        return Solution(genome=state.networks.actor, normalizer=state.normalizer)
+
+    def collect(
+        self, key: Key, state: ActorCriticState, sharding: Sharding, draws: PyTree = ()
+    ) -> tuple[ActorCriticState, Steps, Array]:
+        """T steps of each environment: the state behind them, the steps, and how many episodes ended."""
+        policies = self.acting_policies(state.networks.actor, draws)
+        by_group = (self.num_groups, self.num_envs // self.num_groups)
+
+        def advance(carry: tuple[AutoReset, Array], keys: StepKeys) -> tuple[tuple[Any, ...], tuple[Steps, Array]]:
+            envs, last_returns = carry
+            k_act, k_steps, k_resets = keys
+            obs = self.normalizer.apply(state.normalizer, envs.obs)
+            distribution = self.distribution(policies, obs.reshape(*by_group, *self.spec.obs_shape))
+            sampled = distribution.sample(k_act)
+            action, log_prob = (x.reshape(-1, *x.shape[2:]) for x in (sampled, distribution.log_prob(sampled)))
+            after, step, ended = envs.step(k_steps, k_resets, self.environment, action)
+            taken = Steps(
+                obs=envs.obs,
+                action=action,
+                log_prob=log_prob,
+                reward=step.reward,
+                done=step.terminated | step.truncated,
+                beyond=self._value_beyond(state, step),
+            )
+            last_returns = jnp.where(ended.episodes, ended.returns, last_returns)
+            return lax.with_sharding_constraint((after, last_returns), sharding), (taken, ended.episodes.sum())
+
+        start = lax.with_sharding_constraint((state.envs, state.last_returns), sharding)
+        keys = jax.vmap(self._step_keys)(indexed_keys(key, self.num_steps))
+        (envs, last_returns), (steps, episodes) = lax.scan(advance, start, keys)
+        return dataclasses.replace(state, envs=envs, last_returns=last_returns), steps, episodes.sum()
+
+    def _step_keys(self, key: Key) -> StepKeys:
+        k_act, k_step, k_reset = jax.random.split(key, 3)
+        return k_act, indexed_keys(k_step, self.num_envs), indexed_keys(k_reset, self.num_envs)
+
+    def prepare(self, state: ActorCriticState, steps: Steps) -> tuple[ActorCriticState, Batch, Metrics]:
+        """Make a batch of the steps, and update the scales of rewards and observations.
+
+        Returns:
+            The state with scales that know these steps, or as they were where they would not be finite; the steps with
+            advantages and targets, by group; and for each scale whether it was left as it was (0 or 1).
+        """
+        rewards, metrics = steps.reward, {}
+        if self.normalize_rewards:
+            state, accepted = self._seen_rewards(state, steps)
+            metrics["ppo/rewards_refused"] = (~accepted).astype(jnp.int32)
+            rewards = rewards / jnp.sqrt(state.reward_moments.variance + 1e-8)
+            rewards = jnp.clip(rewards, -REWARD_CLIP, REWARD_CLIP)
+        rewards = rewards + self.discount * steps.beyond
+        values, last_value = self._value(state, steps.obs), self._value(state, state.envs.obs)
+        advantage = generalized_advantages(rewards, values, last_value, steps.done, self.discount, self.gae_lambda)
+        batch = Batch(
+            obs=self.normalizer.apply(state.normalizer, steps.obs),
+            action=steps.action,
+            log_prob=steps.log_prob,
+            value=values,
+            advantage=advantage,
+            target=advantage + values,
+        )
+        batch = jax.tree.map(self._grouped, batch)
+        if self.normalizer.wants_moments:
+            raw = steps.obs.reshape(-1, *self.spec.obs_shape)
+            moments = Moments.of(raw, jnp.ones(len(raw), bool))
+            updated, accepted = finite_or(self.normalizer.update(state.normalizer, moments), state.normalizer)
+            state = dataclasses.replace(state, normalizer=updated)
+            metrics["normalizer/refused"] = (~accepted).astype(jnp.int32)
+        return state, batch, metrics
+
+    def _grouped(self, x: Array) -> Array:
+        """[T, E, ...] -> [k, T·E/k, ...]"""
+        k = self.num_groups
+        return jnp.moveaxis(x.reshape(len(x), k, -1, *x.shape[2:]), 1, 0).reshape(k, -1, *x.shape[2:])
+
+    def _seen_rewards(self, state: ActorCriticState, steps: Steps) -> tuple[ActorCriticState, Array]:
+        """The state with the moments of these steps' discounted rewards, and bool[], whether they are finite.
+
+        Where they are not, the moments stay as they were.
+        """
+        totals, left = discounted_returns(steps.reward, steps.done, state.discounted, self.discount)
+        moments = Moments.of(totals.reshape(-1), jnp.ones(totals.size, bool))
+        merged, accepted = finite_or(state.reward_moments.merge(moments), state.reward_moments)
+        return dataclasses.replace(state, discounted=left, reward_moments=merged), accepted
+
+    def learn(
+        self, key: Key, batch: Batch, state: ActorCriticState, draws: PyTree = ()
+    ) -> tuple[Networks, optax.OptState, Metrics]:
+        """All epochs of an iteration, and the means of their metrics; `ppo/last_kl` is that of the last epoch."""
+        optimizer = self.make_optimizer(state.generation, state.rate_scale)
+
+        def update(carry: tuple[Networks, optax.OptState], minibatch: Batch) -> tuple[tuple[Any, ...], Metrics]:
+            networks, opt_state = carry
+            gradient, metrics = jax.grad(self.loss, has_aux=True)(networks, minibatch, draws)
+            updates, new_state = optimizer.update(gradient, opt_state, networks)
+            metrics["ppo/grad_norm"] = optax.tree.norm(gradient)
+            return self.accepted((optax.apply_updates(networks, updates), new_state), carry, metrics)
+
+        def epoch(carry: tuple[Networks, optax.OptState], key: Key) -> tuple[tuple[Any, ...], Metrics]:
+            rows = minibatches(key, self.steps_per_iteration // self.num_groups, self.num_minibatches)
+            # One gather, not one an update.
+            return lax.scan(update, carry, jax.tree.map(lambda x: jnp.moveaxis(x[:, rows], 1, 0), batch))
+
+        start = state.networks, state.optimizer
+        (networks, opt_state), metrics = lax.scan(epoch, start, indexed_keys(key, self.num_epochs))
+        last_kl = metrics["ppo/kl"][-1].mean()
+        metrics = jax.tree.map(jnp.mean, metrics) | {"ppo/last_kl": last_kl}
+        metrics["ppo/explained_variance"] = explained_variance(batch.value, batch.target)
+        metrics["ppo/learning_rate"] = self.rate(state.generation)
+        return networks, opt_state, metrics
+
+    def loss(self, networks: Networks, batch: Batch, draws: PyTree = ()) -> tuple[Array, Metrics]:
+        """PPO's loss on a minibatch [k, B / k, ...], f32[], and its parts."""
+        policies = self.acting_policies(networks.actor, draws)
+        distribution = self.distribution(policies, batch.obs)
+        values = self.value_network.distribution(networks.critic, batch.obs, self._value_spec).mode()[..., 0]
+        of_policy, metrics = policy_loss(distribution, batch.action, batch.log_prob, batch.advantage, self.clip)
+        of_value = value_loss(values, batch.value, batch.target, self.clip if self.clip_value else 0.0)
+        entropy = distribution.entropy().mean()
+        loss = of_policy + self.value_weight * of_value - self.entropy_weight * entropy
+        metrics |= {"policy_loss": of_policy, "value_loss": of_value, "entropy": entropy}
+        return loss, {f"ppo/{name}": value for name, value in metrics.items()}
+
+    def _value(self, state: ActorCriticState, obs: Array) -> Array:
+        """f32[...] of raw observations f32[..., *obs_shape]."""
+        obs = self.normalizer.apply(state.normalizer, obs)
+        return self.value_network.distribution(state.networks.critic, obs, self._value_spec).mode()[..., 0]
+
+    def _value_beyond(self, state: ActorCriticState, step: TimeStep) -> Array:
+        """f32[E]: the value of the last observation where only the time limit ended the episode, else 0."""
+        cut_off = step.truncated & ~step.terminated
+        if not self.bootstrap_truncated:
+            return jnp.zeros(self.num_envs)
+        return lax.cond(
+            cut_off.any(),  # rare, and costs as much as the critic's share of a step
+            lambda: jnp.where(cut_off, self._value(state, step.obs), 0.0),
+            lambda: jnp.zeros(self.num_envs),
+        )
+
+    def rate(self, generation: Array) -> Array:
+        """The learning rate of an iteration: f32[]."""
+        return linear_decay(self.learning_rate, generation * float(self.steps_per_iteration), self.anneal_steps)
+
+
+def _summary(last_returns: Array, episodes: Array, env_steps: int) -> Metrics:
+    """Summary of each environment's last finished episode: the training returns that the host loop shows.
+
+    An environment whose first episode still goes on has none. With none at all each number is −∞, because NaN would
+    stop a program under `jax_debug_nans`.
+    """
+    known = ~jnp.isneginf(last_returns)
+    count = jnp.maximum(known.sum(), 1)
+    mean = jnp.where(known, last_returns, 0.0).sum() / count
+    variance = jnp.where(known, jnp.square(last_returns - mean), 0.0).sum() / count
+    return {
+        "fitness/mean": jnp.where(known.any(), mean, -jnp.inf),
+        "fitness/max": last_returns.max(),
+        "fitness/min": jnp.where(known, last_returns, last_returns.max()).min(),
+        "fitness/std": jnp.where(known.any(), jnp.sqrt(variance), -jnp.inf),
+        "env_steps": jnp.asarray(env_steps, jnp.int32),
+        "episodes": episodes,
+    }

@@ -1,0 +1,179 @@
+"""Distillation by policy gradient: PPO's surrogate, differentiated through cloning to the dataset.
+
+Everything between a dataset and its return is differentiable but the environment, and a policy gradient needs no
+derivative of that. An iteration draws k initial policies, clones each on the dataset, and plays T steps of E / k
+environments with each; every minibatch update clones them anew, as a function of the dataset, and moves the dataset
+along the gradient of the surrogate (Schulman et al., 2017) through cloning: by a formula (`RidgeCloning`), or through
+unrolled updates (`BehaviourCloning`). The environments' steps are those of PPO with as many environments.
+"""
+
+import dataclasses
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from hades.algorithms import distilling
+from hades.algorithms.actor_critic import ActorCritic, ActorCriticState, Networks
+from hades.algorithms.base import Distilled, Evaluation, Solution
+from hades.algorithms.keys import Purpose, indexed_keys, purpose_key
+from hades.errors import ConfigError, require
+from hades.fields import Natural, NonNegative, Positive
+from hades.inner.base import InnerLearner
+from hades.normalizers.base import NormalizerState
+from hades.optimizers import make_optimizer
+from hades.policies.base import Policy
+from hades.policies.distributions import Stacked
+from hades.policies.mlp import MLP
+from hades.registry import register
+from hades.types import ActFn, Genome, Key, Metrics, Params, PyTree, all_finite
+
+RATE_STEP = 1.2
+"""Factor by which an iteration changes the rate of the dataset where it moved too far or too little."""
+RATE_SCALES = (0.01, 4.0)
+"""Bounds of what these factors make of the rate."""
+
+
+@register("Algorithm", "GradientDistillation")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GradientDistillation(ActorCritic):
+    """Search for a dataset along the gradient of PPO's surrogate.
+
+    Fields that are not listed here are those of ActorCritic. The learner's `num_inits` policies share the environments
+    equally. Without a `critic` it is an MLP 2 × 64.
+
+    Attributes:
+        learner: from a dataset to a policy, differentiable.
+        critic_learning_rate: `learning_rate` is that of the dataset; both are annealed.
+        kl_target: divergence of an iteration's last epoch to which the dataset's rate is adapted, by a factor of 1.2
+            an iteration where it is more than 1.5 times off, within 0.01 to 4 times the rate; 0: never.
+        kl_limit: updates of a minibatch whose divergence is above this are dropped; 0: none.
+        learn_batch: networks cloned at a time where policies are evaluated. 0: all.
+
+    Raises:
+        ConfigError: where the components do not fit each other, or the dataset has no gradient.
+    """
+
+    learner: InnerLearner
+    critic_learning_rate: Positive = 1e-3
+    kl_target: NonNegative = 0.0
+    kl_limit: NonNegative = 0.0
+    learn_batch: Natural = 8
+
+    evolves_dataset = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.learner.check(self.spec)
+        self.learner.check_differentiable()
+        require(
+            self.num_envs % self.num_groups == 0,
+            f"GradientDistillation.num_envs is {self.num_envs}, which the {self.num_groups} initial policies of an "
+            "iteration cannot share equally: use a multiple.",
+        )
+        require(
+            (self.steps_per_iteration // self.num_groups) % self.num_minibatches == 0,
+            f"GradientDistillation.num_minibatches is {self.num_minibatches}, which does not divide the "
+            f"{self.steps_per_iteration // self.num_groups} steps of each initial policy: use a divisor.",
+        )
+
+    @property
+    def label(self) -> str:
+        return f"{self.learner.label} by gradient"
+
+    @property
+    def num_groups(self) -> int:  # type: ignore[override]  # a constant in the base class
+        return self.learner.num_inits
+
+    @cached_property
+    def value_network(self) -> Policy:
+        return self.critic or MLP(width=64, depth=2, activation="tanh", output_scale=1.0)
+
+    def check_devices(self, count: int) -> None:
+        super().check_devices(count)
+        if self.num_groups > 1 and self.num_groups % count:
+            raise ConfigError(
+                f"The {self.num_groups} initial policies of an iteration are not divisible by {count} devices: use "
+                f"{-(-self.num_groups // count) * count} (num_inits of the init scheme), or fewer devices."
+            )
+
+    def start_actor(self, key: Key, normalizer: NormalizerState) -> Genome:
+        return self.learner.init_genome(key, self.environment, lambda obs: self.normalizer.apply(normalizer, obs))
+
+    def draw(self, key: Key) -> tuple[Key, Params]:
+        """Cloning keys and initial weights of k policies."""
+        inits = distilling.initial_policies(purpose_key(key, Purpose.INITS), self.learner, self.spec, self.num_groups)
+        return indexed_keys(purpose_key(key, Purpose.CLONE), self.num_groups), inits
+
+    def acting_policies(self, actor: Genome, draws: tuple[Key, Params]) -> Params:
+        def clone(key: Key, init: Params) -> Params:
+            trained, _ = self.learner.learn(key, actor, init, self.spec)
+            return self.learner.assemble(init, trained)
+
+        return jax.vmap(clone)(*draws)
+
+    def distribution(self, policies: Params, obs: Array) -> Stacked:
+        policy = self.learner.policy
+        return Stacked(jax.vmap(lambda params, obs: policy.distribution(params, obs, self.spec))(policies, obs))
+
+    def make_optimizer(self, generation: Array, rate_scale: Array) -> optax.GradientTransformation:
+        """One optimiser for the dataset and one for the critic, so that neither's gradient clips the other's."""
+        rate, options, clip = self.rate(generation), self.optimizer_options, self.max_grad_norm
+        of_actor = make_optimizer(self.optimizer, rate * rate_scale, options, clip)
+        of_critic = make_optimizer(
+            self.optimizer, rate * (self.critic_learning_rate / self.learning_rate), options, clip
+        )
+
+        def init(networks: Networks) -> dict[str, optax.OptState]:
+            return {"actor": of_actor.init(networks.actor), "critic": of_critic.init(networks.critic)}
+
+        def update(
+            gradient: Networks, state: dict[str, optax.OptState], networks: Networks
+        ) -> tuple[Networks, dict[str, optax.OptState]]:
+            actor, actor_state = of_actor.update(gradient.actor, state["actor"], networks.actor)
+            critic, critic_state = of_critic.update(gradient.critic, state["critic"], networks.critic)
+            return Networks(actor=actor, critic=critic), {"actor": actor_state, "critic": critic_state}
+
+        return optax.GradientTransformation(init, update)
+
+    def accepted(self, new: PyTree, old: PyTree, metrics: Metrics) -> tuple[PyTree, Metrics]:
+        """Keep the dataset where its update is not finite, or follows a policy that has already moved too far."""
+        networks, optimizer = new
+        norm = metrics["ppo/grad_norm"]
+        kept = jnp.isfinite(norm) & all_finite((networks.actor, optimizer["actor"]))
+        if self.kl_limit:
+            kept &= metrics["ppo/kl"] <= self.kl_limit
+        pair = (networks.actor, optimizer["actor"]), (old[0].actor, old[1]["actor"])
+        actor, of_actor = jax.tree.map(lambda a, b: jnp.where(kept, a, b), *pair)
+        dropped = {"ppo/dropped": 1.0 - kept, "ppo/grad_norm": jnp.where(jnp.isfinite(norm), norm, 0.0)}
+        known = {name: jnp.where(jnp.isfinite(x), x, 0.0) for name, x in metrics.items()}
+        return (dataclasses.replace(networks, actor=actor), {**optimizer, "actor": of_actor}), known | dropped
+
+    def adapted_scale(self, scale: Array, metrics: Metrics) -> Array:
+        if not self.kl_target:
+            return scale
+        kl = metrics["ppo/last_kl"]
+        factor = jnp.where(kl > 1.5 * self.kl_target, 1 / RATE_STEP, jnp.where(kl < self.kl_target / 1.5, RATE_STEP, 1))
+        return jnp.clip(scale * factor, *RATE_SCALES)
+
+    def actor_metrics(self, state: ActorCriticState) -> Metrics:
+        """Sizes of the dataset, which show a search that runs away, and the scalars that are searched for with it."""
+        genome = state.networks.actor
+        pairs = self.learner.dataset(genome, self.spec)
+        assert pairs is not None
+        sizes = {"observations": pairs.observations, "targets": pairs.targets}
+        metrics = {f"dataset/rms_{name}": jnp.sqrt(jnp.square(x).mean()) for name, x in sizes.items()}
+        recipe = {f"recipe/{name}": value for name, value in self.learner.recipe(genome).items()}
+        return metrics | recipe | {"ppo/rate_scale": state.rate_scale}
+
+    def distilled(self, solution: Solution) -> Distilled | None:
+        return distilling.distilled(solution, self.learner, self.normalizer, self.spec)
+
+    def evaluate(self, key: Key, solution: Solution, num_inits: int, num_episodes: int) -> Evaluation:
+        parts = (self.learner, self.normalizer, self.environment)
+        return distilling.evaluate(key, solution, *parts, num_inits, num_episodes, self.learn_batch)
+
+    def policy(self, key: Key, solution: Solution) -> ActFn:
+        return distilling.one_policy(key, solution, self.learner, self.normalizer, self.spec)

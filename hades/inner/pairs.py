@@ -1,0 +1,249 @@
+"""The genome of learners whose dataset is searched for, and how it becomes pairs.
+
+A genome holds observations, targets (unless they are fixed) and, where `evolve` names them, scalars of the recipe in a
+code in which a step of one size means about as much for each: x multiplies a positive scalar by exp(x), the excess of a
+scalar above 1 by exp(x), shifts a scalar of (0, 1) on the logit scale, and is added to a logarithm.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax import Array
+
+from hades.environments.base import Environment
+from hades.environments.rollout import visited_observations
+from hades.errors import ConfigError, offer, require
+from hades.inner.base import InitScheme, InnerLearner
+from hades.inner.init_scheme import RandomInit
+from hades.inner.losses import centred_log
+from hades.registry import register
+from hades.types import Dataset, EnvSpec, Key, Params
+
+
+@struct.dataclass
+class CloningGenome:
+    """What is searched for. `targets` are logits (Discrete) or actions (Box), None where the targets are fixed."""
+
+    observations: Array  # f32[N, *obs_shape], normalised
+    targets: Array | None  # f32[N, A]
+    recipe: dict[str, Array]  # f32[] each, coded
+
+
+@register("StartPairs", "StartPairs")
+@dataclasses.dataclass(frozen=True)
+class StartPairs:
+    """Pairs that a search starts from.
+
+    Attributes:
+        num_pairs: N.
+        observations: f32[N, *obs_shape] in a row, raw.
+        targets: f32[N, A] in a row, class probabilities or actions.
+        source: where they come from, for readers.
+    """
+
+    num_pairs: int
+    observations: tuple[float, ...]
+    targets: tuple[float, ...]
+    source: str = ""
+
+
+class PairsLearner(InnerLearner):
+    """A learner whose genome is a dataset. Its dataclass has these fields, and `evolvable` says which scalars evolve.
+
+    Attributes:
+        policy: what is trained.
+        init_scheme: FixedInit (HaDES-F) or RandomInit (HaDES-R).
+        num_pairs: N.
+        targets: "evolved" (soft class probabilities or actions), "hard" (evolved one-hot labels) or "fixed" (pair i has
+            label i mod A, so that every label is used).
+        start: where the observations start: "zeros", "gaussian" (times `start_scale`), or "random_policy" (states that
+            a uniformly random policy meets).
+        start_logit: where evolved targets of discrete actions start: the logit of label i mod A. Others start at 0.
+        start_pairs: a dataset to start from instead.
+        target_scale: a factor of the evolved targets, which `evolve` may name: the step size of a search then fits
+            targets of any size.
+        evolve: scalars in the genome: "target_scale", "log_std" (of the policy's actions), and those of the recipe.
+    """
+
+    init_scheme: InitScheme
+    num_pairs: int
+    targets: str
+    start: str
+    start_scale: float
+    start_logit: float
+    start_pairs: StartPairs | None
+    target_scale: float
+    evolve: tuple[str, ...]
+
+    def check_pairs(self) -> None:
+        """Raise ConfigError for fields above that can never work."""
+        name = type(self).__name__
+        one_of(f"{name}.targets", self.targets, ("evolved", "hard", "fixed"))
+        one_of(f"{name}.start", self.start, ("zeros", "gaussian", "random_policy"))
+        if self.start_pairs is not None:
+            require(
+                self.start_pairs.num_pairs == self.num_pairs,
+                f"{name}.num_pairs is {self.num_pairs}, but the pairs to start from ({self.start_pairs.source}) are "
+                f"{self.start_pairs.num_pairs}: set it to that.",
+            )
+            require(
+                self.targets == "evolved",
+                f'{name}.targets is "{self.targets}", but a search that starts from pairs moves their targets too: use '
+                '"evolved".',
+            )
+        for scalar in self.evolve:
+            self._check_evolved(scalar)
+
+    @property
+    def label(self) -> str:
+        return "HaDES-F" if self.is_fixed else "HaDES-R"
+
+    @property
+    def num_inits(self) -> int:
+        return self.init_scheme.num_inits
+
+    @property
+    def is_fixed(self) -> bool:
+        return self.init_scheme.is_fixed
+
+    def check(self, spec: EnvSpec) -> None:
+        name = type(self).__name__
+        if not spec.is_discrete and self.targets != "evolved":
+            raise ConfigError(
+                f'{name}.targets is "{self.targets}", which needs discrete actions, but {spec.name} has '
+                f'{spec.action_space}. Use "evolved".'
+            )
+        if spec.is_discrete and "log_std" in self.evolve:
+            raise ConfigError(f'{name}.evolve names "log_std", but the actions of {spec.name} are discrete.')
+        if (pairs := self.start_pairs) is not None:
+            sizes = (pairs.num_pairs * spec.obs_size, pairs.num_pairs * spec.action_space.size)
+            require(
+                (len(pairs.observations), len(pairs.targets)) == sizes,
+                f"The pairs to start from ({pairs.source}) have {len(pairs.observations) // pairs.num_pairs} observed "
+                f"numbers and {len(pairs.targets) // pairs.num_pairs} targets each, but {spec.name} has "
+                f"{spec.obs_size} and {spec.action_space.size}.",
+            )
+        self.policy.network(spec)
+
+    def check_differentiable(self) -> None:
+        name = type(self).__name__
+        require(
+            self.targets != "hard",
+            f'{name}.targets is "hard", and a label has no gradient: use "evolved" or "fixed".',
+        )
+        require(
+            self.start != "zeros" or self.start_pairs is not None,
+            f'{name}.start is "zeros": pairs that start at one point have one gradient and never part. Use "gaussian", '
+            '"random_policy" or `start_pairs`.',
+        )
+
+    def init_genome(self, key: Key, env: Environment, normalize: Callable[[Array], Array]) -> CloningGenome:
+        recipe = {name: jnp.zeros(()) for name in self.evolve}
+        if self.start_pairs is not None:
+            return CloningGenome(*self._given_pairs(self.start_pairs, env.spec, normalize), recipe)
+        shape, size = (self.num_pairs, *env.spec.obs_shape), env.spec.action_space.size
+        if self.start == "random_policy":
+            observations = normalize(visited_observations(key, env, self.num_pairs))
+        elif self.start == "gaussian":
+            observations = self.start_scale * jax.random.normal(key, shape)
+        else:
+            observations = jnp.zeros(shape)
+        if self.targets == "fixed":
+            return CloningGenome(observations, None, recipe)
+        targets = jnp.zeros((self.num_pairs, size))
+        if env.spec.is_discrete and self.start_logit:
+            targets = self.start_logit * self._labels(size)
+        return CloningGenome(observations, targets, recipe)
+
+    def init_params(self, key: Key, spec: EnvSpec) -> Params:
+        return self.init_scheme.init(key, self.policy, spec)
+
+    def dataset(self, genome: CloningGenome, spec: EnvSpec) -> Dataset:
+        if self.targets == "fixed":
+            return Dataset(observations=genome.observations, targets=self._labels(spec.action_space.size))
+        assert genome.targets is not None
+        targets = self.recipe(genome).get("target_scale", self.target_scale) * genome.targets
+        if self.targets == "hard":
+            targets = jax.nn.one_hot(jnp.argmax(targets, -1), spec.action_space.size)
+        elif spec.is_discrete:
+            targets = jax.nn.softmax(targets)
+        return Dataset(observations=genome.observations, targets=targets)
+
+    def recipe(self, genome: CloningGenome) -> dict[str, Array]:
+        """The evolved scalars, decoded."""
+        base = self.evolvable()
+        return {name: decode_scalar(self.bounds(name), base[name], code) for name, code in genome.recipe.items()}
+
+    def evolvable(self) -> dict[str, float]:
+        """Scalars that `evolve` may name, with their configured values."""
+        return {"target_scale": self.target_scale, "log_std": self.policy.log_std}
+
+    def bounds(self, name: str) -> tuple[float, float]:
+        """The open interval in which an evolvable scalar lies."""
+        return (-math.inf, math.inf) if name == "log_std" else (0.0, math.inf)
+
+    def constant(self, genome: CloningGenome) -> Self:
+        log_std = self.recipe(genome).get("log_std")
+        policy = self.policy if log_std is None else dataclasses.replace(self.policy, log_std=float(log_std))
+        return self.changed(policy=policy, evolve=(), target_scale=1.0, start_pairs=None)
+
+    def sized(self, num_pairs: int, **fields: Any) -> Self:
+        return self.changed(**{"num_pairs": num_pairs, **fields})
+
+    def randomized(self) -> Self:
+        return self.changed(init_scheme=RandomInit(1), evolve=())
+
+    def with_log_std(self, params: Params, recipe: dict[str, Array]) -> Params:
+        """The weights with the evolved log standard deviation, where it evolves."""
+        if "log_std" not in recipe:
+            return params
+        return {**params, "log_std": jnp.full_like(params["log_std"], recipe["log_std"])}
+
+    def _labels(self, size: int) -> Array:
+        """Label i mod A of each pair as a one-hot row: f32[N, A]."""
+        return jax.nn.one_hot(jnp.arange(self.num_pairs) % size, size)
+
+    def _given_pairs(
+        self, pairs: StartPairs, spec: EnvSpec, normalize: Callable[[Array], Array]
+    ) -> tuple[Array, Array]:
+        observations = normalize(jnp.asarray(pairs.observations).reshape(self.num_pairs, *spec.obs_shape))
+        targets = jnp.asarray(pairs.targets).reshape(self.num_pairs, spec.action_space.size)
+        return observations, (centred_log(targets) if spec.is_discrete else targets) / self.target_scale
+
+    def _check_evolved(self, name: str) -> None:
+        known, owner = self.evolvable(), type(self).__name__
+        configured = dict(getattr(self, "optimizer_options", ())) | known
+        if name not in configured:
+            raise ConfigError(f'{owner}.evolve names "{name}", not a scalar of this recipe. {offer(name, known)}')
+        low, high = self.bounds(name)
+        if name not in known or not low < known[name] < high:
+            raise ConfigError(
+                f'{owner}.evolve names "{name}", which is {configured[name]!r}; a scalar that evolves must be '
+                f"a float strictly between {low} and {high}. Change it, or do not evolve it."
+            )
+        if name == "log_std" and not self.policy.learn_log_std:
+            raise ConfigError(
+                f'{owner}.evolve names "log_std", which learn_log_std = False of its policy holds fixed: change '
+                "one of them."
+            )
+
+
+def decode_scalar(bounds: tuple[float, float], base: float, code: Array) -> Array:
+    """A scalar of a recipe from its code, by the interval that it lies in; code 0 is the configured value."""
+    low, high = bounds
+    if low == -math.inf:
+        return base + code
+    if high < math.inf:
+        return jax.nn.sigmoid(jnp.log(base / (1.0 - base)) + code)
+    return low + (base - low) * jnp.exp(code)
+
+
+def one_of(field: str, value: str, known: tuple[str, ...]) -> None:
+    """Raise ConfigError for a word that a field does not know."""
+    if value not in known:
+        raise ConfigError(f'{field} is "{value}". {offer(value, known)}')

@@ -1,0 +1,83 @@
+"""Cloning in closed form: the last layer by ridge regression, in place of updates by gradient."""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import jax.scipy.linalg as linalg
+from jax import Array
+
+from hades.errors import ConfigError
+from hades.fields import Count, NonNegative, Positive
+from hades.inner.base import InitScheme
+from hades.inner.losses import centred_log
+from hades.inner.pairs import CloningGenome, PairsLearner, StartPairs
+from hades.policies.base import Policy
+from hades.registry import register
+from hades.types import Dataset, EnvSpec, Key, Metrics, Params
+
+
+@register("InnerLearner", "RidgeCloning")
+@dataclasses.dataclass(frozen=True)
+class RidgeCloning(PairsLearner):
+    """Train the last layer on N pairs to convergence, by one N × N solve.
+
+    The output at x becomes k(x, X) (K + λ tr(K) / N · I)⁻¹ Y, where K = k(X, X) are inner products of the features that
+    the policy's last layer weighs, and Y the actions or, for discrete ones, the logits of the target probabilities.
+    With `MLP` the features are those of a freshly initialised network, and the result is an ordinary policy of that
+    network, whose lower layers stay as they were drawn. With `WideMLP` they are those of infinitely many units, so that
+    the result depends on no draw.
+
+    Fields that are not listed here are those of PairsLearner.
+
+    Attributes:
+        ridge: λ, the regularisation as a share of the mean of K's diagonal.
+    """
+
+    policy: Policy
+    init_scheme: InitScheme
+    num_pairs: Count
+    ridge: Positive = 0.01
+    targets: str = "evolved"
+    start: str = "gaussian"
+    start_scale: NonNegative = 0.5
+    start_logit: float = 2.0
+    start_pairs: StartPairs | None = None
+    target_scale: Positive = 1.0
+    evolve: tuple[str, ...] = ()
+
+    traceable: ClassVar[tuple[str, ...]] = ("ridge",)  # type: ignore[misc]  # a constant in the base class too
+
+    def __post_init__(self) -> None:
+        self.check_pairs()
+
+    def check(self, spec: EnvSpec) -> None:
+        super().check(spec)
+        if type(self.policy).kernel is Policy.kernel:
+            raise ConfigError(
+                f"RidgeCloning.policy is {type(self.policy).__name__}, which names no features of its last layer: use "
+                "MLP or WideMLP, or give the class `kernel` and `fitted`."
+            )
+
+    def adapted(self, **fields: Any) -> "RidgeCloning":
+        return self.changed(**fields)
+
+    def learn(self, key: Key, genome: CloningGenome, params: Params, spec: EnvSpec) -> tuple[Params, Metrics]:
+        recipe = self.recipe(genome)
+        trained, metrics = self.clone(key, self.dataset(genome, spec), params, spec)
+        return self.with_log_std(trained, recipe), metrics | {f"recipe/{name}": x for name, x in recipe.items()}
+
+    def clone(
+        self, key: Key, dataset: Dataset, params: Params, spec: EnvSpec, **scalars: Array
+    ) -> tuple[Params, Metrics]:
+        """See InnerLearner.clone. The metrics are mean squared errors on the pairs; before training the output is 0."""
+        del key
+        x, ridge = dataset.observations, scalars.get("ridge", self.ridge)
+        y = centred_log(dataset.targets) if spec.is_discrete else dataset.targets
+        gram = self.policy.kernel(params, x, spec)
+        penalty = ridge * jnp.trace(gram) / len(gram)
+        factor = linalg.cho_factor(gram + penalty * jnp.eye(len(gram)))
+        coefficients = linalg.cho_solve(factor, y)
+        error = penalty * coefficients  # what the solve leaves of the targets
+        metrics = {"loss/first": jnp.square(y).mean(), "loss/final": jnp.square(error).mean()}
+        return self.policy.fitted(params, x, coefficients, spec), metrics
