@@ -31,14 +31,7 @@ from hades.runs.loop import run
 from hades.runs.record import read_run
 from hades.runs.state import Progress
 from hades.types import EnvSpec, Score
-from tests.runs.tiny import tiny_experiment
-
-SAME_BYTES = ("metrics.jsonl", "evaluations.jsonl", "dataset.safetensors")
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    for name in SAME_BYTES:
-        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+from tests.runs.tiny import SAME_BYTES, assert_same_run, tiny_experiment
 
 
 def test_a_run_leaves_every_file(finished: Path) -> None:

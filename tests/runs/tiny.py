@@ -1,5 +1,6 @@
 """The smallest experiment that goes through every part of the host loop."""
 
+from pathlib import Path
 from typing import Any
 
 from hades.algorithms.evolution import Evolution
@@ -13,6 +14,9 @@ from hades.normalizers.none import NoNormalizer
 from hades.outer.snes import SNES
 from hades.policies.mlp import MLP
 from hades.runs.experiment import Experiment
+
+SAME_BYTES = ("metrics.jsonl", "evaluations.jsonl", "dataset.safetensors")
+"""Files of a run that depend on its configuration alone."""
 
 
 def tiny_experiment(init_scheme: InitScheme | None = None, **changes: Any) -> Experiment:
@@ -43,3 +47,8 @@ def tiny_experiment(init_scheme: InitScheme | None = None, **changes: Any) -> Ex
         "checkpoint_every": 4,
     }
     return Experiment(algorithm=algorithm, **(settings | changes))
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    for name in SAME_BYTES:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
