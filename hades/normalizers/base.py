@@ -7,6 +7,7 @@ from flax import struct
 from jax import Array
 
 from hades.environments.base import Environment
+from hades.errors import ConfigError
 from hades.types import ActFn, EnvSpec, Key, Moments
 
 
@@ -31,6 +32,18 @@ class Normalizer(abc.ABC):
     def check(self, spec: EnvSpec) -> None:
         """Raise ConfigError where the configuration does not fit the environment."""
         del spec
+
+    def holding(self, mean: tuple[float, ...], std: tuple[float, ...]) -> "Normalizer":
+        """This normaliser with given statistics, one number per observation entry (flattened).
+
+        Raises:
+            ConfigError: where it cannot hold them, or holds others.
+        """
+        del mean, std
+        raise ConfigError(
+            f"A stage that follows another keeps its statistics, so that its normalizer must be ConstantNormalizer, "
+            f"not {type(self).__name__}."
+        )
 
     @abc.abstractmethod
     def init(self, key: Key, env: Environment) -> NormalizerState:

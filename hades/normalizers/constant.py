@@ -54,6 +54,14 @@ class ConstantNormalizer(Normalizer):
                 f"{spec.obs_size} (shape {spec.obs_shape})."
             )
 
+    def holding(self, mean: tuple[float, ...], std: tuple[float, ...]) -> "ConstantNormalizer":
+        if self.mean:
+            raise ConfigError(
+                "ConstantNormalizer.mean and .std are given, but a stage that follows another keeps its statistics: "
+                "leave them out."
+            )
+        return dataclasses.replace(self, mean=mean, std=std)
+
     def init(self, key: Key, env: Environment) -> NormalizerState:
         self.check(env.spec)
         shape = env.spec.obs_shape

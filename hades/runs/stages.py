@@ -8,7 +8,7 @@ import numpy as np
 from hades.data.dataset import DistilledDataset
 from hades.errors import ConfigError, require
 from hades.inner.pairs import PairsLearner, StartPairs
-from hades.normalizers.constant import ConstantNormalizer
+from hades.normalizers.base import Normalizer
 from hades.runs.experiment import Experiment
 
 FIRST = "first"
@@ -38,41 +38,43 @@ def check_stages(experiment: Experiment) -> None:
     )
     names = [algorithm.environments[0].spec.name for algorithm in (before, after)]
     require(names[0] == names[1], f"Experiment.first is on {names[0]}, but the stage after it is on {names[1]}.")
-    learner, normalizer = _parts(experiment)
-    pairs = [getattr(stage.algorithm, "learner").num_pairs for stage in (first, experiment)]  # noqa: B009  (any algorithm)
+    learner = _learner(experiment)
+    pairs = [_learner(stage).num_pairs for stage in (first, experiment)]
     require(
         pairs[0] == pairs[1],
         f"Experiment.first makes {pairs[0]} pairs, but {type(learner).__name__}.num_pairs of the stage after it is "
         f"{pairs[1]}: use the same number.",
     )
     require(
-        not normalizer.mean and learner.start_pairs is None,
-        "A stage that follows another takes its pairs and statistics: leave out start_pairs and the normalizer's mean "
-        "and std.",
+        learner.start_pairs is None,
+        f"{type(learner).__name__}.start_pairs is given, but a stage that follows another starts from its pairs: leave "
+        "it out.",
     )
+    size = after.environments[0].spec.obs_size
+    _normalizer(experiment).holding((0.0,) * size, (1.0,) * size)
 
 
 def started_from(experiment: Experiment, dataset: DistilledDataset) -> Experiment:
     """The experiment with the pairs and the statistics of the stage before."""
-    learner, normalizer = _parts(experiment)
+    learner = _learner(experiment)
     mean, std = (tuple(map(float, np.ravel(x))) for x in (dataset.obs_mean, dataset.obs_std))
     parts: dict[str, Any] = {
         "learner": learner.changed(start_pairs=pairs_of(dataset, "the stage before")),
-        "normalizer": dataclasses.replace(normalizer, mean=mean, std=std),
+        "normalizer": _normalizer(experiment).holding(mean, std),
     }
     return dataclasses.replace(experiment, algorithm=dataclasses.replace(experiment.algorithm, **parts))  # type: ignore[type-var]  # algorithms are dataclasses
 
 
-def _parts(experiment: Experiment) -> tuple[PairsLearner, ConstantNormalizer]:
-    learner, normalizer = (getattr(experiment.algorithm, name, None) for name in ("learner", "normalizer"))
+def _learner(experiment: Experiment) -> PairsLearner:
+    learner = getattr(experiment.algorithm, "learner", None)
     if not isinstance(learner, PairsLearner):
         raise ConfigError(
             f"A stage that follows another needs a learner that can start from pairs, not {type(learner).__name__}: "
             "BehaviourCloning or RidgeCloning."
         )
-    if not isinstance(normalizer, ConstantNormalizer):
-        raise ConfigError(
-            f"A stage that follows another keeps its statistics, so that its normalizer must be ConstantNormalizer, "
-            f"not {type(normalizer).__name__}."
-        )
-    return learner, normalizer
+    return learner
+
+
+def _normalizer(experiment: Experiment) -> Normalizer:
+    normalizer: Normalizer = getattr(experiment.algorithm, "normalizer")  # noqa: B009  (of any algorithm)
+    return normalizer

@@ -14,9 +14,9 @@ from hades.environments.gymnax import Gymnax
 from hades.environments.point import Point
 from hades.errors import ConfigError
 from hades.inner.behaviour_cloning import BehaviourCloning
-from hades.inner.pairs import CloningGenome
 from hades.inner.init_scheme import RandomInit
 from hades.inner.losses import MSE, CrossEntropy
+from hades.inner.pairs import CloningGenome
 from hades.policies.cnn import CNN
 from hades.policies.mlp import MLP
 from hades.types import Dataset, Discrete
