@@ -59,6 +59,8 @@ def finished(
     if before is not None:
         details["stages"] = [*before.details.get("stages", ()), _stage(before.details)]
     training = {name: details[name] for name in _TRAINING if name in details}
+    if "stages" in training:  # without their seconds: equal runs write equal files
+        training["stages"] = [{k: v for k, v in stage.items() if k != "seconds"} for stage in training["stages"]]
     dataset = distilled_dataset(algorithm, best, returns, training)
     if dataset is not None:
         details["num_pairs"] = len(dataset)

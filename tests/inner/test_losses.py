@@ -2,12 +2,13 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from hades.errors import ConfigError
-from hades.inner.losses import MSE, CrossEntropy, GaussianNLL, Huber
+from hades.inner.losses import MSE, CrossEntropy, GaussianNLL, Huber, LogitMSE
 from hades.policies.distributions import Categorical, DiagonalGaussian
 from tests.support import POINT, POINT_DISCRETE
 
@@ -61,3 +62,10 @@ def test_mse_and_huber_look_at_the_mean_action():
 def test_a_loss_refuses_the_other_kind_of_action_space(loss, env):
     with pytest.raises(ConfigError, match=rf"{type(loss).__name__} .*{env.spec.name} .*Use "):
         loss.check(env.spec)
+
+
+def test_logit_mse_compares_logits_up_to_a_shift() -> None:
+    logits = jnp.asarray([[3.0, -40.0, 1.0], [0.0, 0.5, 2.0]])
+    assert float(LogitMSE()(Categorical(logits=logits + 7.0), jax.nn.softmax(logits))) < 1e-6
+    moved = Categorical(logits=logits.at[0, 0].add(3.0))
+    np.testing.assert_allclose(LogitMSE()(moved, jax.nn.softmax(logits)), (2.0**2 + 1 + 1) / 6, rtol=1e-4)

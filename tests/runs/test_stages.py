@@ -1,0 +1,143 @@
+"""A run in stages: each starts from the dataset of the one before, all are counted, and none makes it worse."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hades
+from hades.environments.point import Point
+from hades.errors import ConfigError
+from hades.inner.behaviour_cloning import BehaviourCloning
+from hades.inner.identity import Identity
+from hades.inner.init_scheme import RandomInit
+from hades.inner.losses import MSE
+from hades.normalizers.constant import ConstantNormalizer
+from hades.normalizers.running import RunningNormalizer
+from hades.policies.wide_mlp import WideMLP
+from hades.runs.experiment import Experiment
+from hades.runs.log import read_json_lines
+from hades.runs.loop import run
+from hades.runs.result import all_stages
+from hades.runs.start_pairs import pairs_from_dataset
+from tests.algorithms.test_gradient_distillation import NETWORK, RIDGE, SEARCH, experiment
+from tests.runs.tiny import SAME_BYTES, tiny_experiment
+
+WIDE = dataclasses.replace(
+    experiment(4),
+    algorithm=dataclasses.replace(
+        SEARCH,
+        learner=dataclasses.replace(RIDGE, policy=WideMLP(acting="greedy"), init_scheme=RandomInit(1)),
+        normalizer=RunningNormalizer(episodes=2),
+    ),
+)
+SEARCH_ON = dataclasses.replace(SEARCH, normalizer=ConstantNormalizer())
+FEATURES = dataclasses.replace(experiment(4), algorithm=SEARCH_ON, first=WIDE)
+CLONING = BehaviourCloning(
+    policy=NETWORK,
+    init_scheme=RandomInit(2),
+    loss=MSE(),
+    num_pairs=3,
+    start="gaussian",
+    optimizer="sgd",
+    learning_rate=0.1,
+    num_updates=16,
+)
+CLONED = dataclasses.replace(
+    experiment(4), algorithm=dataclasses.replace(SEARCH_ON, learner=CLONING), first=FEATURES, generations=0
+)
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    workdir = tmp_path_factory.mktemp("stages") / "run"
+    run(CLONED, workdir, progress=False)
+    return workdir
+
+
+def test_every_stage_hands_over_its_pairs_and_is_counted(staged: Path) -> None:
+    datasets = [hades.load_dataset(staged / folder / "dataset.safetensors") for folder in ("first/first", "first", ".")]
+    details = [json.loads((staged / folder / "result.json").read_text()) for folder in ("first/first", "first", ".")]
+    assert [type(dataset.learner.policy).__name__ for dataset in datasets] == ["WideMLP", "MLP", "MLP"]
+    np.testing.assert_allclose(datasets[2].observations, datasets[1].observations, atol=1e-5)
+    np.testing.assert_array_equal(datasets[2].obs_std, datasets[0].obs_std)
+    assert datasets[2].learner == CLONING
+    assert [stage["method"] for stage in details[2]["stages"]] == ["HaDES-R by gradient"] * 2
+    assert [stage["return"] for stage in details[2]["stages"]] == [d["report"]["mean"] for d in details[:2]]
+    assert all_stages(details[2], "env_steps", "search") == 2 * 4 * 8 * 4
+    kept = [{k: v for k, v in stage.items() if k != "seconds"} for stage in details[2]["stages"]]
+    assert datasets[2].metadata["training"]["stages"] == kept, "equal runs write equal files"
+
+
+def test_a_stage_begins_with_what_the_one_before_has_made(staged: Path) -> None:
+    rows = read_json_lines(staged / "first" / "evaluations.jsonl")
+    assert [row["generation"] for row in rows] == [0, 2, 4]
+    assert rows[0]["best"]
+    result = json.loads((staged / "first" / "result.json").read_text())
+    best = max(row["return_mean"] for row in rows)
+    assert result["selection_return"] == pytest.approx(best)
+
+
+def test_a_run_that_stopped_inside_a_stage_goes_on_there(staged: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run(dataclasses.replace(WIDE, generations=2), folder / "first" / "first", progress=False)
+    run(CLONED, folder, progress=False)
+    for place in ("first/first", "first", "."):
+        for name in SAME_BYTES:
+            if (staged / place / name).exists():
+                assert (folder / place / name).read_bytes() == (staged / place / name).read_bytes(), (place, name)
+
+
+def test_pairs_of_a_file_are_those_of_the_file(staged: Path) -> None:
+    path = staged / "first" / "dataset.safetensors"
+    dataset, pairs = hades.load_dataset(path), pairs_from_dataset(str(path))
+    raw = np.reshape(pairs.observations, dataset.observations.shape)
+    np.testing.assert_allclose((raw - dataset.obs_mean) / dataset.obs_std, dataset.observations, atol=1e-5)
+    np.testing.assert_array_equal(np.reshape(pairs.targets, dataset.targets.shape), dataset.targets)
+    assert pairs_from_dataset("cartpole-hades-r-d2").num_pairs == 2
+    with pytest.raises(ConfigError, match=r"pairs_from_dataset\.path: .*nowhere\.safetensors"):
+        pairs_from_dataset("nowhere.safetensors")
+
+
+def with_learner(**changes: object) -> Experiment:
+    return dataclasses.replace(
+        FEATURES, algorithm=dataclasses.replace(SEARCH_ON, learner=dataclasses.replace(RIDGE, **changes))
+    )
+
+
+EVOLVING = tiny_experiment()
+REFUSED = {
+    "makes 3 pairs, but RidgeCloning.num_pairs of the stage after it is 4": with_learner(num_pairs=4),
+    "needs? a learner that can start from pairs|so both must search for one": dataclasses.replace(
+        EVOLVING, algorithm=dataclasses.replace(EVOLVING.algorithm, learner=Identity(policy=NETWORK)), first=WIDE
+    ),
+    "its normalizer must be ConstantNormalizer, not RunningNormalizer": dataclasses.replace(WIDE, first=WIDE),
+    "mean and .std are given": dataclasses.replace(
+        FEATURES,
+        algorithm=dataclasses.replace(SEARCH, normalizer=ConstantNormalizer(mean=(0.0, 0.0), std=(1.0, 1.0))),
+    ),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_stages_that_do_not_fit_are_refused_before_anything_runs(message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run(REFUSED[message], tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_stage_without_generations_needs_one_before_it() -> None:
+    with pytest.raises(ConfigError, match=r"Experiment\.generations is 0, but no stage runs first"):
+        experiment(0)
+
+
+def test_another_environment_is_refused(tmp_path: Path) -> None:
+    elsewhere = dataclasses.replace(
+        FEATURES, algorithm=dataclasses.replace(SEARCH_ON, environment=Point(discrete=True, max_episode_steps=4))
+    )
+    if elsewhere.algorithm.environments[0].spec.name == SEARCH.spec.name:
+        pytest.skip("both variants of Point have one name")
+    with pytest.raises(ConfigError, match=r"Experiment\.first is on"):
+        run(elsewhere, tmp_path / "run", progress=False)
