@@ -15,6 +15,7 @@ import jax
 
 from hades import registry
 from hades.algorithms.evolution import Evolution
+from hades.algorithms.gradient_distillation import GradientDistillation
 from hades.algorithms.ppo import PPO
 from hades.environments.base import Environment
 from hades.environments.brax import Brax
@@ -31,11 +32,14 @@ from hades.inner.behaviour_cloning import BehaviourCloning
 from hades.inner.identity import Identity
 from hades.inner.init_scheme import FixedInit, RandomInit
 from hades.inner.losses import MSE, CrossEntropy
+from hades.inner.pairs import StartPairs
+from hades.inner.ridge_cloning import RidgeCloning
 from hades.normalizers.none import NoNormalizer
 from hades.outer.evosax import Evosax
 from hades.outer.snes import SNES
 from hades.policies.cnn import CNN
 from hades.policies.mlp import MLP
+from hades.policies.wide_mlp import WideMLP
 from hades.runs.experiment import Experiment
 from hades.types import Box, Discrete, EnvSpec
 
@@ -61,6 +65,16 @@ EVOLUTION = Evolution(
 LEARNING = PPO(
     environment=POINT, actor=SMALL, normalizer=NoNormalizer(), num_envs=8, num_steps=3, num_epochs=2, num_minibatches=4
 )
+RIDGE = RidgeCloning(policy=SMALL, init_scheme=RandomInit(2), num_pairs=3)
+BY_GRADIENT = GradientDistillation(
+    environment=POINT,
+    learner=RIDGE,
+    normalizer=NoNormalizer(),
+    num_envs=8,
+    num_steps=3,
+    num_epochs=2,
+    num_minibatches=2,
+)
 
 EXAMPLES: dict[str, Any] = {
     "Brax": Brax("inverted_pendulum", episode_length=12),
@@ -71,11 +85,15 @@ EXAMPLES: dict[str, Any] = {
     "Curriculum": Curriculum(stages=(ShapedReturn(2, horizon=2), ShapedReturn(2)), generations=(1,)),
     "WeightedSum": WeightedSum(terms=(EpisodicReturn(2), DatasetL2()), weights=(1.0, 0.1)),
     "BehaviourCloning": CLONING,
+    "RidgeCloning": RIDGE,
+    "StartPairs": StartPairs(num_pairs=1, observations=(0.5, -0.5), targets=(1.0, -1.0), source="a test"),
     "Identity": Identity(policy=SMALL),
     "MLP": SMALL,
+    "WideMLP": WideMLP(width=8),
     "CNN": CNN(features=(2,), width=4),
     "Evolution": EVOLUTION,
     "PPO": LEARNING,
+    "GradientDistillation": BY_GRADIENT,
     "Experiment": Experiment(algorithm=EVOLUTION, generations=3),
 }
 """Components that cannot be built from their defaults, or would be slow to test with them."""

@@ -64,7 +64,10 @@ REFUSED = [
     (lambda: dataclasses.replace(CLONING, num_pairs=0), r"num_pairs is 0"),
     (lambda: dataclasses.replace(CLONING, num_updates=-1), r"num_updates is -1"),
     (lambda: dataclasses.replace(CLONING, batch_size=4), r"batch_size is 4, but there are 3 pairs; use 0"),
-    (lambda: dataclasses.replace(CLONING, evolve=("b1",)), r'evolve names "b1".*Known: learning_rate'),
+    (
+        lambda: dataclasses.replace(CLONING, evolve=("b1",)),
+        r'evolve names "b1".*Known: target_scale, log_std, learning_rate',
+    ),
     (lambda: evolving("b1", 1.0), r'evolve names "b1", which is 1.0; .*strictly between 0.0 and 1.0'),
     (lambda: evolving("b1", 0.0), r'evolve names "b1", which is 0.0; .*strictly between 0.0 and 1.0'),
     (lambda: evolving("b1", -0.5), r'evolve names "b1", which is -0.5; .*strictly between 0.0 and 1.0'),

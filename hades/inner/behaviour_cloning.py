@@ -70,8 +70,8 @@ class BehaviourCloning(PairsLearner):
                 f"BehaviourCloning.batch_size is {self.batch_size}, but there are {self.num_pairs} pairs; "
                 "use 0 for the full batch."
             )
+        self.check_pairs()  # names what cannot evolve before the optimiser refuses its value
         check_optimizer("BehaviourCloning", self.optimizer, self.optimizer_options)
-        self.check_pairs()
         if self.span_first_layer:
             self._check_span()
 

@@ -42,13 +42,16 @@ def test_a_solution_is_evaluated_and_acts(name, key):
     assert action.shape == (() if env.spec.is_discrete else (env.spec.action_space.size,))
 
 
-@pytest.mark.parametrize(("name", "label"), [("Evolution", "HaDES-R"), ("PPO", "PPO")])
+LABELS = [("Evolution", "HaDES-R"), ("GradientDistillation", "HaDES-R by gradient"), ("PPO", "PPO")]
+
+
+@pytest.mark.parametrize(("name", "label"), LABELS)
 def test_an_algorithm_knows_its_label_and_what_a_solution_stands_for(name, label, key):
     algorithm = ALGORITHMS[name]
     assert algorithm.label == label
     solution = jax.jit(lambda k: algorithm.solution(algorithm.init(k)))(key)
     distilled = algorithm.distilled(solution)
-    assert algorithm.evolves_dataset == (distilled is not None) == (name == "Evolution")
+    assert algorithm.evolves_dataset == (distilled is not None) == (name != "PPO")
     if distilled is not None:
         assert (distilled.learner, distilled.normalizer) == (algorithm.learner, algorithm.normalizer)
         assert distilled.pairs.observations.shape == (3, 2)
