@@ -1,4 +1,4 @@
-"""Time one generation, or one iteration of PPO, against its parts, and measure the memory it takes.
+"""Time one generation or iteration against its parts, of every stage that searches, and measure the memory it takes.
 
 python launch/benchmark.py                                   # the published Breakout network, population 16 × 2
 python launch/benchmark.py --gin_bindings='SNES.population_size = 256' --repeats=1
@@ -12,13 +12,13 @@ import resource
 
 from absl import flags
 
+from hades.algorithms.actor_critic import ActorCritic
 from hades.algorithms.base import Algorithm
 from hades.algorithms.evolution import Evolution
-from hades.algorithms.ppo import PPO
 from hades.costs import engines
 from hades.costs.benchmark import generation_costs
+from hades.costs.iteration_benchmark import iteration_costs
 from hades.costs.plan import describe_plan
-from hades.costs.ppo_benchmark import iteration_costs
 from hades.data import zoo
 from hades.data.dataset import load_dataset
 from hades.environments.brax import Brax
@@ -27,6 +27,7 @@ from hades.errors import ConfigError, notice
 from hades.policy.trained_policy import train_policy
 from hades.runs.command_line import start
 from hades.runs.gin_config import load_experiment
+from hades.runs.stages import stages
 
 CONFIG = flags.DEFINE_string("config", "benchmark_breakout", "A config whose fitness plays episodes or a window.")
 BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line; repeatable.")
@@ -57,9 +58,10 @@ def main() -> int:
         print(compare_engines())
         return 0
     experiment = load_experiment(CONFIG.value, BINDINGS.value)
-    algorithm = experiment.algorithm
     print(describe_plan(experiment), flush=True)
-    print(costs_of(algorithm))
+    for stage in stages(experiment):
+        if stage.generations:
+            print(costs_of(stage.algorithm), flush=True)
     return 0
 
 
@@ -95,7 +97,9 @@ def compare_engines() -> str:
 @functools.singledispatch
 def costs_of(algorithm: Algorithm) -> str:
     """Measure the costs of an algorithm; other packages can register a function for theirs."""
-    raise ConfigError(f"The benchmark measures Evolution and PPO, not {type(algorithm).__name__}.")
+    raise ConfigError(
+        f"The benchmark measures Evolution, PPO and GradientDistillation, not {type(algorithm).__name__}."
+    )
 
 
 @costs_of.register
@@ -105,7 +109,7 @@ def _evolution(algorithm: Evolution) -> str:
 
 
 @costs_of.register
-def _ppo(algorithm: PPO) -> str:
+def _actor_critic(algorithm: ActorCritic) -> str:
     return str(iteration_costs(algorithm, REPEATS.value, WARM_UP.value))
 
 

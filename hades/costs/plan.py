@@ -9,8 +9,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
+from hades.algorithms.actor_critic import ActorCritic
 from hades.algorithms.base import Algorithm
 from hades.algorithms.evolution import Evolution, num_rows
+from hades.algorithms.gradient_distillation import GradientDistillation
 from hades.algorithms.playing import apply_in_chunks, chunk_size
 from hades.algorithms.ppo import PPO
 from hades.contracts import single_precision
@@ -20,6 +22,7 @@ from hades.outer.base import OuterState, Population
 from hades.runs.compiled_run import CompiledRun
 from hades.runs.experiment import Experiment
 from hades.runs.mesh import make_mesh
+from hades.runs.stages import stages
 from hades.types import POPULATION_AXIS, Key, PyTree, size_of
 
 MIB = 2**20
@@ -127,17 +130,28 @@ def _generation_bytes(algorithm: Evolution, mesh: Mesh, held: int) -> int:
 
 @single_precision
 def describe_plan(experiment: Experiment, compile_too: bool = False) -> str:
-    """Text for `--dry_run`; `compile_too` adds XLA's own analysis of a block of compiled generations."""
-    algorithm = experiment.algorithm
+    """Text for `--dry_run`, of every stage; `compile_too` adds XLA's own analysis of a block of generations."""
     lines = [f"device: {jax.device_count()} × {jax.devices()[0].device_kind}"]
-    lines += algorithm_lines(algorithm, experiment.generations)
-    if compile_too:
-        run = CompiledRun(experiment)
-        block = run.lower(run.shapes()["state"]).compile()
-        lines.append(f"XLA's analysis:{_peak(block) / MIB:>13.1f} MiB (temporaries and outputs)")
-        if jax.device_count() > 1:
-            lines.append(communication.describe(communication.collectives(block.as_text()), jax.device_count()))
+    every = stages(experiment)
+    for number, stage in enumerate(every, 1):
+        if len(every) > 1:
+            lines.append(f"stage {number} of {len(every)}, {stage.algorithm.label}:")
+        if stage.generations == 0:
+            lines.append("no search: policies are trained on the dataset of the stage before, and reported")
+            continue
+        lines += algorithm_lines(stage.algorithm, stage.generations)
+        if compile_too:
+            lines += _compiled_lines(stage)
     return "\n".join(lines)
+
+
+def _compiled_lines(experiment: Experiment) -> list[str]:
+    run = CompiledRun(experiment)
+    block = run.lower(run.shapes()["state"]).compile()
+    lines = [f"XLA's analysis:{_peak(block) / MIB:>13.1f} MiB (temporaries and outputs)"]
+    if jax.device_count() > 1:
+        lines.append(communication.describe(communication.collectives(block.as_text()), jax.device_count()))
+    return lines
 
 
 @functools.singledispatch
@@ -160,11 +174,34 @@ def _evolution_lines(algorithm: Evolution, generations: int) -> list[str]:
 
 @algorithm_lines.register
 def _ppo_lines(algorithm: PPO, iterations: int) -> list[str]:
-    """Sizes of PPO by the shapes of its arrays."""
+    return _iteration_lines(
+        algorithm, iterations, "networks: {actor:,} numbers of the actor, {critic:,} of the critic", 0
+    )
+
+
+@algorithm_lines.register
+def _distillation_lines(algorithm: GradientDistillation, iterations: int) -> list[str]:
+    text = "genome: {actor:,} numbers; critic: {critic:,}"
+    return _iteration_lines(algorithm, iterations, text, cloning_bytes(algorithm))
+
+
+def cloning_bytes(algorithm: GradientDistillation) -> int:
+    """Cloned policies and their gradients, and what every update of the unrolled training keeps."""
     key = jax.eval_shape(lambda: jax.random.key(0))
-    state = jax.eval_shape(algorithm.init, key)
+    learner, spec = algorithm.learner, algorithm.spec
+    genome = jax.eval_shape(algorithm.init, key).networks.actor
+    init = jax.eval_shape(lambda k: learner.init_params(k, spec), key)
+    trained = jax.eval_shape(lambda k, g, p: learner.learn(k, g, p, spec)[0], key, genome, init)
+    working = _bytes(jax.eval_shape(learner.working_arrays, trained))
+    return algorithm.num_groups * (_bytes(init) + 2 * _bytes(trained) + learner.num_updates * working)
+
+
+def _iteration_lines(algorithm: ActorCritic, iterations: int, trained: str, cloning: int) -> list[str]:
+    """Sizes of an iteration by the shapes of its arrays; `trained` is a text with the sizes of both networks."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state, draws = jax.eval_shape(algorithm.init, key), jax.eval_shape(algorithm.draw, key)
     here = SingleDeviceSharding(jax.devices()[0])
-    played, steps, _ = jax.eval_shape(lambda k, s: algorithm.collect(k, s, here), key, state)
+    played, steps, _ = jax.eval_shape(lambda k, s, d: algorithm.collect(k, s, here, d), key, state, draws)
     batch = jax.eval_shape(algorithm.prepare, played, steps)[1]
     learning = 2 * _bytes(state.networks) + _bytes(state.optimizer)
     sizes = {
@@ -172,10 +209,11 @@ def _ppo_lines(algorithm: PPO, iterations: int) -> list[str]:
         "networks": learning,  # with gradients and the optimiser's state
         "steps": _bytes(steps) + 2 * _bytes(batch),  # as taken, prepared, and in the order of an epoch
     }
+    if cloning:
+        sizes["cloning"] = cloning
     each = algorithm.steps_per_iteration
     return [
-        f"networks: {size_of(state.networks.actor):,} numbers of the actor, "
-        f"{size_of(state.networks.critic):,} of the critic",
+        trained.format(actor=size_of(state.networks.actor), critic=size_of(state.networks.critic)),
         f"environment steps: {each:,} an iteration, {each * iterations:,} in {iterations:,} iterations; "
         f"{algorithm.num_epochs * algorithm.num_minibatches} updates an iteration",
         "memory plan of an iteration, on one device:",

@@ -15,6 +15,11 @@ FIRST = "first"
 """Folder of the stage before, inside a run's work directory."""
 
 
+def stages(experiment: Experiment) -> list[Experiment]:
+    """All stages of a run in the order in which they run, of which the last is the experiment itself."""
+    return [*(stages(experiment.first) if experiment.first is not None else []), experiment]
+
+
 def pairs_of(dataset: DistilledDataset, source: str) -> StartPairs:
     """Pairs of a dataset in raw coordinates, to start a search from."""
     return StartPairs(

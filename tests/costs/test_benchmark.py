@@ -4,15 +4,16 @@ import dataclasses
 
 import pytest
 
+from hades.algorithms.actor_critic import ActorCritic
 from hades.costs.benchmark import generation_costs
-from hades.costs.ppo_benchmark import iteration_costs
+from hades.costs.iteration_benchmark import iteration_costs
 from hades.environments.point import Point
 from hades.errors import ConfigError
 from hades.fitness.episodic_return import EpisodicReturn
 from hades.fitness.regularizers import DatasetL2
 from hades.fitness.weighted_sum import WeightedSum
 from hades.fitness.windowed_return import WindowedReturn
-from tests.support import EVOLUTION, LEARNING
+from tests.support import BY_GRADIENT, EVOLUTION, LEARNING
 
 EARLY = Point(max_episode_steps=12, radius=0.6)  # episodes end at different times
 
@@ -41,8 +42,9 @@ def test_a_fitness_that_plays_nothing_is_refused() -> None:
         generation_costs(dataclasses.replace(EVOLUTION, fitness=DatasetL2()), repeats=1)
 
 
-def test_an_iteration_of_ppo_and_its_parts() -> None:
-    costs = iteration_costs(LEARNING, repeats=1, warm_up=1)
+@pytest.mark.parametrize("algorithm", [LEARNING, BY_GRADIENT], ids=["PPO", "GradientDistillation"])
+def test_an_iteration_and_its_parts(algorithm: ActorCritic) -> None:
+    costs = iteration_costs(algorithm, repeats=1, warm_up=1)
     assert costs.env_steps == 8 * 3
     assert min(costs.iteration, costs.collecting, costs.learning) > 0
     assert "24 environment steps" in str(costs)

@@ -1,13 +1,14 @@
 """The memory plan against XLA's own analysis."""
 
 import dataclasses
+import re
 from typing import Any
 
 import jax
 import pytest
 
 from hades.algorithms.evolution import Evolution
-from hades.costs.plan import MIB, describe_plan, memory_plan
+from hades.costs.plan import MIB, cloning_bytes, describe_plan, memory_plan
 from hades.fitness.curriculum import Curriculum
 from hades.fitness.episodic_return import EpisodicReturn
 from hades.fitness.regularizers import DatasetL2
@@ -26,7 +27,7 @@ from hades.runs.experiment import Experiment
 from hades.runs.gin_config import load_experiment
 from hades.types import size_of
 from tests.runs.tiny import tiny_experiment
-from tests.support import LEARNING
+from tests.support import BY_GRADIENT, CLONING, LEARNING
 
 
 def large(population_size: int, **changes: Any) -> Experiment:
@@ -157,3 +158,20 @@ def test_a_dry_run_of_ppo_names_networks_steps_and_memory() -> None:
     assert "networks: 34 numbers of the actor, 34 of the critic" in text
     assert "24 an iteration, 288 in 12 iterations; 8 updates an iteration" in text
     assert "memory plan of an iteration" in text
+
+
+def test_a_dry_run_of_stages_names_each_and_counts_unrolled_updates() -> None:
+    """The learner of the first stage is a formula; that of the second keeps the weights of every update."""
+    first = dataclasses.replace(tiny_experiment(), algorithm=BY_GRADIENT)
+    unrolled = dataclasses.replace(BY_GRADIENT, learner=dataclasses.replace(CLONING, optimizer="sgd", start="gaussian"))
+    second = dataclasses.replace(first, algorithm=unrolled, generations=2, first=first)
+    last = dataclasses.replace(second, generations=0, first=second)
+    parts = re.split(r"stage . of 3, HaDES-R by gradient:\n", describe_plan(last))
+    assert len(parts) == 4
+    for part, count in zip(parts[1:3], (12, 2), strict=True):
+        assert "genome: 9 numbers; critic: " in part
+        assert f"24 an iteration, {24 * count} in {count} iterations; 4 updates an iteration" in part
+    assert parts[3] == "no search: policies are trained on the dataset of the stage before, and reported"
+    bytes_of_a_policy, num_inits = 4 * 34, 2
+    assert cloning_bytes(BY_GRADIENT) == num_inits * 3 * bytes_of_a_policy
+    assert cloning_bytes(unrolled) == num_inits * (3 + CLONING.num_updates) * bytes_of_a_policy

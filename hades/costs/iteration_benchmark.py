@@ -1,4 +1,4 @@
-"""Time of a PPO iteration: stepping and acting against learning."""
+"""Time of an actor-critic iteration: stepping and acting against learning."""
 
 import dataclasses
 import time
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from hades.algorithms.ppo import PPO
+from hades.algorithms.actor_critic import ActorCritic
 from hades.contracts import single_precision
 from hades.costs.benchmark import median_seconds
 from hades.runs.mesh import make_mesh
@@ -33,7 +33,7 @@ class IterationCosts:
 
 
 @single_precision
-def iteration_costs(algorithm: PPO, repeats: int = 5, warm_up: int = 0) -> IterationCosts:
+def iteration_costs(algorithm: ActorCritic, repeats: int = 5, warm_up: int = 0) -> IterationCosts:
     """Measure an iteration, and its collecting and learning alone.
 
     Args:
@@ -50,14 +50,15 @@ def iteration_costs(algorithm: PPO, repeats: int = 5, warm_up: int = 0) -> Itera
     compile_seconds = time.monotonic() - began
     for _ in range(warm_up):
         state = step(state)[0]
-    collect = jax.jit(lambda s: algorithm.collect(key, s, apart))
+    draws = jax.jit(algorithm.draw)(key)
+    collect = jax.jit(lambda s: algorithm.collect(key, s, apart, draws))
     prepare, learn = jax.jit(algorithm.prepare), jax.jit(algorithm.learn)
     played, steps, _ = collect(state)
     prepared, batch, _ = prepare(played, steps)
     functions: dict[str, Callable[[], PyTree]] = {
         "iteration": lambda: step(state),
         "collecting": lambda: collect(state),
-        "learning": lambda: (prepare(played, steps), learn(key, batch, prepared)),
+        "learning": lambda: (prepare(played, steps), learn(key, batch, prepared, draws)),
     }
     return IterationCosts(
         **{name: wall for name, (wall, _) in median_seconds(functions, repeats).items()},
