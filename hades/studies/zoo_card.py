@@ -51,7 +51,9 @@ def add(workdir: str, command: str) -> str:
     name = f"{config[1].removesuffix('_laptop').replace('_', '-')}-d{len(record.dataset)}"
     record.dataset.save(zoo.FOLDER / f"{name}.safetensors")
     report = {key: value for key, value in record.report.items() if key != "per_init"}  # the file itself has it
-    write_card(name, {**{key: record.result[key] for key in (*_FACTS, *_COSTS)}, "report": report, "command": command})
+    facts = {key: record.result[key] for key in (*_FACTS, *_COSTS)}
+    facts |= {"stages": record.result["stages"]} if "stages" in record.result else {}
+    write_card(name, {**facts, "report": report, "command": command})
     return name
 
 
