@@ -12,9 +12,10 @@ import resource
 
 from absl import flags
 
-from hades.algorithms.actor_critic import ActorCritic
 from hades.algorithms.base import Algorithm
 from hades.algorithms.evolution import Evolution
+from hades.algorithms.gradient_distillation import GradientDistillation
+from hades.algorithms.ppo import PPO
 from hades.costs import engines
 from hades.costs.benchmark import generation_costs
 from hades.costs.iteration_benchmark import iteration_costs
@@ -109,7 +110,7 @@ def _evolution(algorithm: Evolution) -> str:
 
 
 @costs_of.register
-def _actor_critic(algorithm: ActorCritic) -> str:
+def _iteration(algorithm: PPO | GradientDistillation) -> str:
     return str(iteration_costs(algorithm, REPEATS.value, WARM_UP.value))
 
 
