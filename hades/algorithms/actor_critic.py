@@ -80,7 +80,6 @@ class ActorCriticState:
     discounted: Array  # f32[E], discounted rewards of the running episodes
     reward_moments: Moments  # of such sums, f32[]
     failures: Array  # i32[], iterations in a row without a finite update
-    rate_scale: Array  # f32[], a factor of the actor's learning rate
 
 
 @struct.dataclass
@@ -171,7 +170,7 @@ class ActorCritic(abc.ABC):
         """Of the k policies, each for its own normalised observations f32[k, ..., *obs_shape]."""
 
     @abc.abstractmethod
-    def make_optimizer(self, generation: Array, rate_scale: Array) -> optax.GradientTransformation:
+    def make_optimizer(self, generation: Array) -> optax.GradientTransformation:
         """The optimiser of both networks."""
 
     def accepted(self, new: PyTree, old: PyTree, metrics: Metrics) -> tuple[PyTree, Metrics]:
@@ -184,10 +183,10 @@ class ActorCritic(abc.ABC):
         del state
         return {}
 
-    def adapted_scale(self, scale: Array, metrics: Metrics) -> Array:
-        """The factor of the actor's rate for the next iteration."""
+    def adapted(self, optimizer: optax.OptState, metrics: Metrics) -> optax.OptState:
+        """The optimiser's state for the next iteration, from this one's metrics."""
         del metrics
-        return scale
+        return optimizer
 
     @property
     def name(self) -> str:
@@ -241,19 +240,18 @@ class ActorCritic(abc.ABC):
         networks = Networks(
             actor=self.start_actor(k_actor, normalizer), critic=self.value_network.init(k_critic, self._value_spec)
         )
-        zero, one = jnp.zeros((), jnp.int32), jnp.ones(())
+        zero = jnp.zeros((), jnp.int32)
         return ActorCriticState(
             key=key,
             generation=zero,
             networks=networks,
-            optimizer=self.make_optimizer(zero, one).init(networks),
+            optimizer=self.make_optimizer(zero).init(networks),
             envs=AutoReset.start(indexed_keys(purpose_key(start, Purpose.EPISODES), self.num_envs), self.environment),
             last_returns=jnp.full(self.num_envs, -jnp.inf, jnp.float32),
             normalizer=normalizer,
             discounted=jnp.zeros(self.num_envs),
             reward_moments=Moments.zeros(()),
             failures=zero,
-            rate_scale=one,
         )
 
     def check_devices(self, count: int) -> None:
@@ -281,8 +279,8 @@ class ActorCritic(abc.ABC):
         networks, optimizer, losses = self.learn(purpose_key(key, Purpose.LEARN), batch, prepared, draws)
         finite = jnp.isfinite(losses["ppo/grad_norm"]) & all_finite((networks, optimizer))
         finite &= losses.get("ppo/dropped", 0.0) < 1.0  # some update was made
-        scale = self.adapted_scale(prepared.rate_scale, losses)
-        learned = dataclasses.replace(prepared, networks=networks, optimizer=optimizer, rate_scale=scale)
+        optimizer = self.adapted(optimizer, losses)
+        learned = dataclasses.replace(prepared, networks=networks, optimizer=optimizer)
         learned = jax.tree.map(lambda new, old: jnp.where(finite, new, old), learned, state)
         next_state = dataclasses.replace(
             learned, generation=state.generation + 1, failures=jnp.where(finite, 0, state.failures + 1)
@@ -380,7 +378,7 @@ class ActorCritic(abc.ABC):
         self, key: Key, batch: Batch, state: ActorCriticState, draws: PyTree = ()
     ) -> tuple[Networks, optax.OptState, Metrics]:
         """All epochs of an iteration, and the means of their metrics; `ppo/last_kl` is that of the last epoch."""
-        optimizer = self.make_optimizer(state.generation, state.rate_scale)
+        optimizer = self.make_optimizer(state.generation)
 
         def update(carry: tuple[Networks, optax.OptState], minibatch: Batch) -> tuple[tuple[Any, ...], Metrics]:
             networks, opt_state = carry

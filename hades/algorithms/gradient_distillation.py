@@ -118,23 +118,31 @@ class GradientDistillation(ActorCritic):
         policy = self.learner.policy
         return Stacked(jax.vmap(lambda params, obs: policy.distribution(params, obs, self.spec))(policies, obs))
 
-    def make_optimizer(self, generation: Array, rate_scale: Array) -> optax.GradientTransformation:
-        """One optimiser for the dataset and one for the critic, so that neither's gradient clips the other's."""
+    def make_optimizer(self, generation: Array) -> optax.GradientTransformation:
+        """One optimiser for the dataset and one for the critic, so that neither's gradient clips the other's.
+
+        Their state also holds the factor of the dataset's rate that follows the divergence.
+        """
         rate, options, clip = self.rate(generation), self.optimizer_options, self.max_grad_norm
-        of_actor = make_optimizer(self.optimizer, rate * rate_scale, options, clip)
-        of_critic = make_optimizer(
-            self.optimizer, rate * (self.critic_learning_rate / self.learning_rate), options, clip
-        )
+        critic_rate = rate * (self.critic_learning_rate / self.learning_rate)
+        of_critic = make_optimizer(self.optimizer, critic_rate, options, clip)
+
+        def of_actor(scale: Array) -> optax.GradientTransformation:
+            return make_optimizer(self.optimizer, rate * scale, options, clip)
 
         def init(networks: Networks) -> dict[str, optax.OptState]:
-            return {"actor": of_actor.init(networks.actor), "critic": of_critic.init(networks.critic)}
+            one = jnp.ones(())
+            actor, critic = of_actor(one).init(networks.actor), of_critic.init(networks.critic)
+            return {"actor": actor, "critic": critic, "rate_scale": one}
 
         def update(
             gradient: Networks, state: dict[str, optax.OptState], networks: Networks
         ) -> tuple[Networks, dict[str, optax.OptState]]:
-            actor, actor_state = of_actor.update(gradient.actor, state["actor"], networks.actor)
+            scale = state["rate_scale"]
+            actor, actor_state = of_actor(scale).update(gradient.actor, state["actor"], networks.actor)
             critic, critic_state = of_critic.update(gradient.critic, state["critic"], networks.critic)
-            return Networks(actor=actor, critic=critic), {"actor": actor_state, "critic": critic_state}
+            state = {"actor": actor_state, "critic": critic_state, "rate_scale": scale}
+            return Networks(actor=actor, critic=critic), state
 
         return optax.GradientTransformation(init, update)
 
@@ -151,12 +159,12 @@ class GradientDistillation(ActorCritic):
         known = {name: jnp.where(jnp.isfinite(x), x, 0.0) for name, x in metrics.items()}
         return (dataclasses.replace(networks, actor=actor), {**optimizer, "actor": of_actor}), known | dropped
 
-    def adapted_scale(self, scale: Array, metrics: Metrics) -> Array:
+    def adapted(self, optimizer: dict[str, Array], metrics: Metrics) -> dict[str, Array]:
         if not self.kl_target:
-            return scale
+            return optimizer
         kl = metrics["ppo/last_kl"]
         factor = jnp.where(kl > 1.5 * self.kl_target, 1 / RATE_STEP, jnp.where(kl < self.kl_target / 1.5, RATE_STEP, 1))
-        return jnp.clip(scale * factor, *RATE_SCALES)
+        return {**optimizer, "rate_scale": jnp.clip(optimizer["rate_scale"] * factor, *RATE_SCALES)}
 
     def actor_metrics(self, state: ActorCriticState) -> Metrics:
         """Sizes of the dataset, which show a search that runs away, and the scalars that are searched for with it."""
@@ -166,7 +174,7 @@ class GradientDistillation(ActorCritic):
         sizes = {"observations": pairs.observations, "targets": pairs.targets}
         metrics = {f"dataset/rms_{name}": jnp.sqrt(jnp.square(x).mean()) for name, x in sizes.items()}
         recipe = {f"recipe/{name}": value for name, value in self.learner.recipe(genome).items()}
-        return metrics | recipe | {"ppo/rate_scale": state.rate_scale}
+        return metrics | recipe | {"ppo/rate_scale": state.optimizer["rate_scale"]}
 
     def distilled(self, solution: Solution) -> Distilled | None:
         return distilling.distilled(solution, self.learner, self.normalizer, self.spec)

@@ -53,8 +53,7 @@ class PPO(ActorCritic):
     def distribution(self, policies: Params, obs: Array) -> Distribution:
         return self.actor.distribution(policies, obs, self.spec)
 
-    def make_optimizer(self, generation: Array, rate_scale: Array) -> optax.GradientTransformation:
-        del rate_scale  # PPO does not adapt it
+    def make_optimizer(self, generation: Array) -> optax.GradientTransformation:
         return make_optimizer(self.optimizer, self.rate(generation), self.optimizer_options, self.max_grad_norm)
 
     def distilled(self, solution: Solution) -> None:
