@@ -6,6 +6,7 @@ import jax
 import pytest
 
 from hades.algorithms.evolution import Evolution
+from hades.algorithms.gradient_distillation import GradientDistillation
 from hades.algorithms.ppo import PPO
 from hades.errors import ConfigError
 from hades.runs.gin_config import config_names, config_root, load_experiment
@@ -37,6 +38,10 @@ def test_shipped_run_builds(name: str) -> None:
     if isinstance(algorithm, PPO):
         actor = jax.eval_shape(lambda key: algorithm.actor.init(key, algorithm.spec), jax.random.key(0))
         assert size_of(actor) > 0
+        return
+    if isinstance(algorithm, GradientDistillation):
+        key = jax.random.key(0)
+        assert size_of(jax.eval_shape(lambda key: algorithm.init(key).networks.actor, key)) > 0
         return
     assert isinstance(algorithm, Evolution)
     assert size_of(algorithm.genome_shapes) > 0

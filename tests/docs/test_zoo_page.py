@@ -5,6 +5,7 @@ import re
 import pytest
 
 from hades import zoo
+from hades.runs.result import all_stages
 from hades.text import return_text
 from tests.support import ROOT
 
@@ -22,7 +23,7 @@ def row(name: str) -> str:
             f"{return_text(report['mean'])} ({low} to {high})",
             return_text(report["worst_init"]),
             f"{100 * retention['iqm']:.0f} % ({100 * retention['worst_decile']:.0f} %)".replace("-", "−"),
-            f"{card['env_steps']['search'] / 1e6:.1f} M",
+            f"{all_stages(card, 'env_steps', 'search') / 1e6:.1f} M",
             f"{zoo.path(name).stat().st_size / 1024:.1f} kB",
         ]
     )
