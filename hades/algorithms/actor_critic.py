@@ -194,7 +194,7 @@ class ActorCritic(abc.ABC):
         return type(self).__name__
 
     def __post_init__(self) -> None:
-        check_optimizer(type(self).__name__, self.optimizer, self.optimizer_options)
+        check_optimizer(self.name, self.optimizer, self.optimizer_options)
         self.normalizer.check(self.spec)
         if self.normalizer.has_memory:
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""From a genome to trained policies: what every algorithm that searches for a dataset shares."""
+"""From a genome to trained policies: what every algorithm that searches through an inner learner shares."""
 
 import functools
 from collections.abc import Callable
@@ -14,60 +14,51 @@ from hades.normalizers.base import Normalizer, NormalizerState
 from hades.types import ActFn, EnvSpec, Key, Metrics, Params
 
 
-def initial_policies(key: Key, learner: InnerLearner, spec: EnvSpec, count: int) -> Params:
-    """Initial weights of `count` policies, stacked."""
-    return sequential(lambda k: learner.init_params(k, spec), indexed_keys(key, count))
+class Distilling:
+    """Methods of an algorithm with these fields. `learn_batch` networks are cloned at a time (0: all)."""
 
+    environment: Environment
+    learner: InnerLearner
+    normalizer: Normalizer
+    learn_batch: int
 
-def acting(
-    learner: InnerLearner, normalizer: Normalizer, state: NormalizerState, spec: EnvSpec
-) -> Callable[[Params], ActFn]:
-    """A function from weights to an act on raw observations of a task."""
-    policy = learner.policy
+    def initial_policies(self, key: Key, count: int) -> Params:
+        """Initial weights of `count` policies, stacked."""
+        spec = self.environment.spec
+        return sequential(lambda k: self.learner.init_params(k, spec), indexed_keys(key, count))
 
-    def act_for(params: Params) -> ActFn:
-        def act(key: Key, obs: Array) -> Array:
-            return policy.act(key, params, obs, spec)
+    def act_for(self, normalizer: NormalizerState, spec: EnvSpec) -> Callable[[Params], ActFn]:
+        """A function from weights to an act on raw observations of a task."""
+        policy = self.learner.policy
 
-        return normalizer.wrap(state, act)
+        def from_weights(params: Params) -> ActFn:
+            def act(key: Key, obs: Array) -> Array:
+                return policy.act(key, params, obs, spec)
 
-    return act_for
+            return self.normalizer.wrap(normalizer, act)
 
+        return from_weights
 
-def distilled(solution: Solution, learner: InnerLearner, normalizer: Normalizer, spec: EnvSpec) -> Distilled | None:
-    """See Algorithm.distilled."""
-    pairs = learner.dataset(solution.genome, spec)
-    if pairs is None:
-        return None
-    return Distilled(pairs, learner.constant(solution.genome), normalizer)
+    def distilled(self, solution: Solution) -> Distilled | None:
+        pairs = self.learner.dataset(solution.genome, self.environment.spec)
+        if pairs is None:
+            return None
+        return Distilled(pairs, self.learner.constant(solution.genome), self.normalizer)
 
+    def evaluate(self, key: Key, solution: Solution, num_inits: int, num_episodes: int) -> Evaluation:
+        inits = self.initial_policies(purpose_key(key, Purpose.INITS), num_inits)
+        keys = indexed_keys(purpose_key(key, Purpose.LEARN), num_inits)
 
-def evaluate(
-    key: Key,
-    solution: Solution,
-    learner: InnerLearner,
-    normalizer: Normalizer,
-    environment: Environment,
-    num_inits: int,
-    num_episodes: int,
-    learn_batch: int,
-) -> Evaluation:
-    """Train and play `num_inits` policies, `learn_batch` at a time (0: all). See Algorithm.evaluate."""
-    spec = environment.spec
-    inits = initial_policies(purpose_key(key, Purpose.INITS), learner, spec, num_inits)
-    keys = indexed_keys(purpose_key(key, Purpose.LEARN), num_inits)
+        def learn(pair: tuple[Key, Params]) -> tuple[Params, Metrics]:
+            trained, metrics = self.learner.learn(pair[0], solution.genome, pair[1], self.environment.spec)
+            return self.learner.assemble(pair[1], trained), metrics
 
-    def learn(pair: tuple[Key, Params]) -> tuple[Params, Metrics]:
-        trained, metrics = learner.learn(pair[0], solution.genome, pair[1], spec)
-        return learner.assemble(pair[1], trained), metrics
+        params, metrics = map_chunks(learn, (keys, inits), self.learn_batch)
+        act_for = functools.partial(self.act_for, solution.normalizer)
+        return play_tasks(purpose_key(key, Purpose.EPISODES), self.environment, act_for, params, num_episodes, metrics)
 
-    params, metrics = map_chunks(learn, (keys, inits), learn_batch)
-    act_for = functools.partial(acting, learner, normalizer, solution.normalizer)
-    return play_tasks(purpose_key(key, Purpose.EPISODES), environment, act_for, params, num_episodes, metrics)
-
-
-def one_policy(key: Key, solution: Solution, learner: InnerLearner, normalizer: Normalizer, spec: EnvSpec) -> ActFn:
-    """See Algorithm.policy."""
-    init = learner.init_params(purpose_key(key, Purpose.INITS), spec)
-    trained, _ = learner.learn(purpose_key(key, Purpose.LEARN), solution.genome, init, spec)
-    return acting(learner, normalizer, solution.normalizer, spec)(learner.assemble(init, trained))
+    def policy(self, key: Key, solution: Solution) -> ActFn:
+        spec = self.environment.spec
+        init = self.learner.init_params(purpose_key(key, Purpose.INITS), spec)
+        trained, _ = self.learner.learn(purpose_key(key, Purpose.LEARN), solution.genome, init, spec)
+        return self.act_for(solution.normalizer, spec)(self.learner.assemble(init, trained))

@@ -17,8 +17,8 @@ from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from hades.algorithms import distilling
-from hades.algorithms.base import Distilled, Evaluation, Solution
+from hades.algorithms.base import Solution
+from hades.algorithms.distilling import Distilling
 from hades.algorithms.keys import Purpose, Stream, indexed_keys, purpose_key, stream_key
 from hades.algorithms.playing import apply_in_chunks, chunk_size, is_usable, map_chunks
 from hades.contracts import expect_same_structure, expect_shape, single_precision
@@ -33,7 +33,6 @@ from hades.outer.base import OuterOptimizer, OuterState, Population
 from hades.registry import register
 from hades.types import (
     POPULATION_AXIS,
-    ActFn,
     Candidate,
     EnvSpec,
     Genome,
@@ -60,7 +59,7 @@ class EvolutionState:
 
 @register("Algorithm", "Evolution")
 @dataclasses.dataclass(frozen=True)
-class Evolution:
+class Evolution(Distilling):
     """The distillation loop.
 
     Attributes:
@@ -189,19 +188,9 @@ class Evolution:
         expect_shape(solution, (size_of(self.genome_shapes),), self.outer, "the solution")
         return Solution(genome=self.unravel(solution), normalizer=state.normalizer)
 
-    def distilled(self, solution: Solution) -> Distilled | None:
-        return distilling.distilled(solution, self.learner, self.normalizer, self.spec)
-
-    def evaluate(self, key: Key, solution: Solution, num_inits: int, num_episodes: int) -> Evaluation:
-        parts = (self.learner, self.normalizer, self.environment)
-        return distilling.evaluate(key, solution, *parts, num_inits, num_episodes, self.learn_batch)
-
-    def policy(self, key: Key, solution: Solution) -> ActFn:
-        return distilling.one_policy(key, solution, self.learner, self.normalizer, self.spec)
-
     def _scores(self, key: Key, population: Population, state: EvolutionState, mesh: Mesh) -> Score:
         """Score[P] of a population asked with `state`, each device its own candidates, without communication."""
-        inits = distilling.initial_policies(purpose_key(key, Purpose.INITS), self.learner, self.spec, self.num_inits)
+        inits = self.initial_policies(purpose_key(key, Purpose.INITS), self.num_inits)
         replicated, sharded = PartitionSpec(), PartitionSpec(POPULATION_AXIS)
         score = jax.shard_map(
             self._score_chunks,
@@ -235,7 +224,9 @@ class Evolution:
             candidate = Candidate(genome=self.unravel(genome), params=params, metrics=metrics, generation=generation)
             wants = self.normalizer.wants_moments
             scores = [
-                self.fitness(k_episode, task, self._act_for(normalizer, task)(params), candidate, with_moments=wants)
+                self.fitness(
+                    k_episode, task, self.act_for(normalizer, task.spec)(params), candidate, with_moments=wants
+                )
                 for task in members
             ]
             for each in scores:
@@ -260,9 +251,6 @@ class Evolution:
     def rows_at_once(self, rows: int, per_row: int) -> int:
         """Number of a device's rows, each standing for `per_row` candidates, that make a full rollout batch."""
         return chunk_size(rows, max(1, self.rollout_batch // per_row) if self.rollout_batch else 0)
-
-    def _act_for(self, normalizer: NormalizerState, task: Environment) -> Callable[[Params], ActFn]:
-        return distilling.acting(self.learner, self.normalizer, normalizer, task.spec)
 
     def _updated_normalizer(self, state: NormalizerState, scores: Score) -> tuple[NormalizerState, Metrics]:
         """The statistics after a generation, as they were where they would not be finite, and what was left out.

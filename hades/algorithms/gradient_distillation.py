@@ -15,9 +15,8 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from hades.algorithms import distilling
 from hades.algorithms.actor_critic import ActorCritic, ActorCriticState, Networks
-from hades.algorithms.base import Distilled, Evaluation, Solution
+from hades.algorithms.distilling import Distilling
 from hades.algorithms.keys import Purpose, indexed_keys, purpose_key
 from hades.errors import ConfigError, require
 from hades.fields import Natural, NonNegative, Positive
@@ -28,7 +27,7 @@ from hades.policies.base import Policy
 from hades.policies.distributions import Stacked
 from hades.policies.mlp import MLP
 from hades.registry import register
-from hades.types import ActFn, Genome, Key, Metrics, Params, PyTree, all_finite
+from hades.types import Genome, Key, Metrics, Params, PyTree, all_finite
 
 RATE_STEP = 1.2
 """Factor by which an iteration changes the rate of the dataset where it moved too far or too little."""
@@ -38,7 +37,7 @@ RATE_SCALES = (0.01, 4.0)
 
 @register("Algorithm", "GradientDistillation")
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GradientDistillation(ActorCritic):
+class GradientDistillation(Distilling, ActorCritic):
     """Search for a dataset along the gradient of PPO's surrogate.
 
     Fields that are not listed here are those of ActorCritic. The learner's `num_inits` policies share the environments
@@ -104,7 +103,7 @@ class GradientDistillation(ActorCritic):
 
     def draw(self, key: Key) -> tuple[Key, Params]:
         """Cloning keys and initial weights of k policies."""
-        inits = distilling.initial_policies(purpose_key(key, Purpose.INITS), self.learner, self.spec, self.num_groups)
+        inits = self.initial_policies(purpose_key(key, Purpose.INITS), self.num_groups)
         return indexed_keys(purpose_key(key, Purpose.CLONE), self.num_groups), inits
 
     def acting_policies(self, actor: Genome, draws: tuple[Key, Params]) -> Params:
@@ -175,13 +174,3 @@ class GradientDistillation(ActorCritic):
         metrics = {f"dataset/rms_{name}": jnp.sqrt(jnp.square(x).mean()) for name, x in sizes.items()}
         recipe = {f"recipe/{name}": value for name, value in self.learner.recipe(genome).items()}
         return metrics | recipe | {"ppo/rate_scale": state.optimizer["rate_scale"]}
-
-    def distilled(self, solution: Solution) -> Distilled | None:
-        return distilling.distilled(solution, self.learner, self.normalizer, self.spec)
-
-    def evaluate(self, key: Key, solution: Solution, num_inits: int, num_episodes: int) -> Evaluation:
-        parts = (self.learner, self.normalizer, self.environment)
-        return distilling.evaluate(key, solution, *parts, num_inits, num_episodes, self.learn_batch)
-
-    def policy(self, key: Key, solution: Solution) -> ActFn:
-        return distilling.one_policy(key, solution, self.learner, self.normalizer, self.spec)

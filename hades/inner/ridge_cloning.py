@@ -1,7 +1,7 @@
 """Cloning in closed form: the last layer by ridge regression, in place of updates by gradient."""
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax.numpy as jnp
 import jax.scipy.linalg as linalg
@@ -58,9 +58,6 @@ class RidgeCloning(PairsLearner):
                 f"RidgeCloning.policy is {type(self.policy).__name__}, which names no features of its last layer: use "
                 "MLP or WideMLP, or give the class `kernel` and `fitted`."
             )
-
-    def adapted(self, **fields: Any) -> "RidgeCloning":
-        return self.changed(**fields)
 
     def learn(self, key: Key, genome: CloningGenome, params: Params, spec: EnvSpec) -> tuple[Params, Metrics]:
         recipe = self.recipe(genome)

@@ -81,7 +81,8 @@ def run(
     before = None
     if experiment.first is not None:
         first = Path(workdir) / FIRST
-        notice(f"First {experiment.first.algorithm.label}, in {first}:")
+        if processes.is_first():
+            notice(f"First {experiment.first.algorithm.label}, in {first}:")
         before = run(experiment.first, first, progress=progress, accept_numerics=accept_numerics)
         if before.interrupted:
             return dataclasses.replace(before, workdir=Path(workdir))

@@ -22,26 +22,17 @@ from hades.inner.identity import Identity
 from hades.inner.init_scheme import RandomInit
 from hades.inner.losses import MSE, LogitMSE
 from hades.inner.ridge_cloning import RidgeCloning
-from hades.normalizers.none import NoNormalizer
 from hades.policies.mlp import MLP
 from hades.policies.wide_mlp import WideMLP
 from hades.runs.experiment import Experiment
 from hades.runs.loop import run
-from tests.runs.tiny import assert_same_run
-from tests.support import POINT, run_python
+from tests.runs.tiny import assert_same_run, tiny_experiment
+from tests.support import BY_GRADIENT, run_python
+from tests.support import RIDGE as A_RIDGE
 
 NETWORK = MLP(width=8, depth=1, acting="greedy", log_std=-0.5)
-RIDGE = RidgeCloning(policy=NETWORK, init_scheme=RandomInit(2), num_pairs=3)
-SEARCH = GradientDistillation(
-    environment=POINT,
-    learner=RIDGE,
-    normalizer=NoNormalizer(),
-    num_envs=8,
-    num_steps=4,
-    num_epochs=2,
-    num_minibatches=2,
-    learning_rate=1e-2,
-)
+RIDGE = dataclasses.replace(A_RIDGE, policy=NETWORK)
+SEARCH = dataclasses.replace(BY_GRADIENT, learner=RIDGE, num_steps=4, learning_rate=1e-2)
 
 
 def unrolled(optimizer: str, **options: float) -> BehaviourCloning:
@@ -170,16 +161,7 @@ def test_the_rate_follows_the_divergence_within_bounds(mesh: Any) -> None:
 
 
 def experiment(generations: int = 6) -> Experiment:
-    return Experiment(
-        algorithm=SEARCH,
-        generations=generations,
-        eval_every=2,
-        eval_inits=2,
-        eval_episodes=2,
-        report_inits=2,
-        report_episodes=2,
-        checkpoint_every=3,
-    )
+    return tiny_experiment(algorithm=SEARCH, generations=generations, eval_every=2, checkpoint_every=3)
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path) -> None:

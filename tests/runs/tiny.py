@@ -46,7 +46,7 @@ def tiny_experiment(init_scheme: InitScheme | None = None, **changes: Any) -> Ex
         "report_episodes": 2,
         "checkpoint_every": 4,
     }
-    return Experiment(algorithm=algorithm, **(settings | changes))
+    return Experiment(**({"algorithm": algorithm} | settings | changes))
 
 
 def assert_same_run(one: Path, other: Path) -> None:
