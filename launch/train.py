@@ -22,6 +22,7 @@ from hades.runs.path_flags import define_path
 from hades.runs.processes import first_does
 from hades.runs.result import RunResult, all_stages
 from hades.runs.signals import FINISHED, INTERRUPTED, end_at_once
+from hades.runs.stages import FIRST, stages
 from hades.runs.workdir import WorkDir
 
 CONFIG = flags.DEFINE_string("config", None, f"A gin file, or one of: {', '.join(config_names())}.")
@@ -81,6 +82,8 @@ def show(experiment: Experiment, result: RunResult, directory: WorkDir) -> None:
     policy = None  # trained from the dataset
     if result.dataset is None and result.solution is not None:
         policy = RunPolicy(experiment.algorithm, result.solution)
+    for depth in range(1, len(stages(experiment))):  # the stages before
+        write_report(directory.path.joinpath(*[FIRST] * depth))
     report = write_report(directory.path, policy)
     print(f"{result.details['method']} on {result.details['environment']}: return {result.returns}")
     print(f"time:    {time_line(result.details['seconds'])}")

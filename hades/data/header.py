@@ -39,6 +39,9 @@ _FORM = {
     "training": {
         **{"generations": int, "best_generation": int, "seed": int, "method": str, "source": str},
         "env_steps": {"*": _NUMBER},
+        "stages": [
+            {"method": str, "recipe": str, "generations": int, "return": _MEASURED, "env_steps": {"*": _NUMBER}}
+        ],
     },
     "versions": {"*": str},
 }

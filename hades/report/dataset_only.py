@@ -14,7 +14,7 @@ def stated_by(run: RunRecord) -> RunRecord:
         "environment": run.dataset.environment.spec.name,
         "method": training.get("method") or run.dataset.learner.label,
         "num_pairs": len(run.dataset),
-        **{name: training[name] for name in ("generations", "env_steps") if name in training},
+        **{name: training[name] for name in ("generations", "env_steps", "stages") if name in training},
         **({"report": dict(run.dataset.returns)} if run.dataset.returns else {}),
     }
     return dataclasses.replace(run, result=result)

@@ -166,6 +166,12 @@ def _reading_field(field: Field, pairs: Pairs) -> str:
 def search(run: RunRecord) -> Markup:
     """Fitness over the search."""
     title = "The search"
+    if run.result.get("stages") and not run.result.get("generations"):
+        text = (
+            "This stage searches no more: it trains policies from the pairs of the stage before, whose report is "
+            "first/report.html."
+        )
+        return html.section(title, text)
     if not run.metrics:
         return html.section(title, "There is no metrics.jsonl, so the course of the search is not known.")
     is_evolved = any(name.startswith("population/") for name in run.metrics[-1])

@@ -10,6 +10,7 @@ from hades.pictures.markup import html
 from hades.policy.published import remeasured_text
 from hades.report.dataset_only import is_bare
 from hades.runs.record import RunRecord
+from hades.runs.result import all_stages
 from hades.text import duration, integer, interval, interval_text, number, return_text
 
 _PHASES = {
@@ -76,13 +77,15 @@ def _against_threshold(run: RunRecord) -> Markup:
 
 
 def _facts(run: RunRecord, count: int) -> dict[str, str]:
-    steps, seconds = run.result.get("env_steps", {}), run.result.get("seconds", {})
+    def total(*place: str) -> float | None:
+        return all_stages(run.result, *place) if place[0] in run.result else None
+
     facts = {
         "pairs": integer(count) if count else "",
         "numbers evolved": integer(run.result.get("genome_size")),
-        "generations": integer(run.result.get("generations")),
-        "steps of the search": integer(steps.get("search")),
-        "time of the search": duration(seconds.get("search")),
+        "generations": integer(total("generations")),
+        "steps of the search": integer(total("env_steps", "search")),
+        "time of the search": duration(total("seconds", "search")),
     }
     return {name: value for name, value in facts.items() if value}
 
@@ -151,7 +154,8 @@ def cost(run: RunRecord) -> Markup:
     rows = []
     for name, label in _PHASES.items():
         if name in steps or name in seconds:
-            count, took = steps.get(name), seconds.get(name)
+            count = all_stages(run.result, "env_steps", name) if name in steps else None
+            took = all_stages(run.result, "seconds", name) if name in seconds else None
             rate = integer(round(count / took)) if count and took else ""
             rows.append((label, integer(count) or "–", duration(took) or "–", rate or "–"))
     head = ("phase", "environment steps", "time", "steps a second")
@@ -159,7 +163,26 @@ def cost(run: RunRecord) -> Markup:
     device, devices = run.result.get("device"), run.result.get("num_devices", 1)
     measured = f"Measured on {f'{devices} × ' if devices != 1 else ''}{device}."
     table = html.table([row[:known] for row in rows], head[:known])
-    return html.section("What it cost", table, html.note(measured) if device else "")
+    return html.section("What it cost", table, _stages(run), html.note(measured) if device else "")
+
+
+def _stages(run: RunRecord) -> Markup:
+    """The stages of a run, the last of which is the run itself; empty where it has one."""
+    if not (before := run.result.get("stages")):
+        return Markup()
+    report = run.report or {}
+    last = {**run.result, "recipe": "this one", "return": report.get("mean")}
+    rows = [
+        (
+            stage.get("recipe", stage.get("method", "")),
+            integer(stage.get("generations")),
+            integer(stage.get("env_steps", {}).get("search")),
+            return_text(stage["return"]) if stage.get("return") is not None else "",
+        )
+        for stage in [*before, last]
+    ]
+    note = html.note("The table above sums all stages. Each one starts from the dataset of the one before:")
+    return note + html.table(rows, ("stage", "generations", "steps of the search", "return"))
 
 
 def how_to_use(run: RunRecord) -> Markup:

@@ -25,13 +25,14 @@ _RETURNS = {
     "protocol": str,
     "alarms": {ANY: {"largest": (int, float), "bound": (int, float), "episodes": int}},
 }
+_COSTS = {"env_steps": dict.fromkeys(_PHASES, int), "seconds": dict.fromkeys(_PHASES, (int, float))}
 RESULT = {
     **dict.fromkeys(("environment", "method", "device"), str),
     **dict.fromkeys(("generations", "genome_size", "num_pairs", "seed", "best_generation"), int),
     **dict.fromkeys(("num_devices", "num_processes"), int),
     "selection_return": _NUMBER,
-    "env_steps": dict.fromkeys(_PHASES, int),
-    "seconds": dict.fromkeys(_PHASES, (int, float)),
+    **_COSTS,
+    "stages": [{"method": str, "recipe": str, "generations": int, "return": _NUMBER, **_COSTS}],
     "versions": {ANY: str},
     "report": {**_RETURNS, "tasks": {ANY: _RETURNS}},
 }

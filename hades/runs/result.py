@@ -1,6 +1,7 @@
 """Results of a finished run: `result.json` and, where a dataset was evolved, `dataset.safetensors`."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def finished(
     algorithm = experiment.algorithm
     details = _details(algorithm, experiment.seed, host, best, returns)
     if before is not None:
-        details["stages"] = [*before.details.get("stages", ()), _stage(before.details)]
+        details["stages"] = [*before.details.get("stages", ()), _stage(before)]
     training = {name: details[name] for name in _TRAINING if name in details}
     if "stages" in training:  # without their seconds: equal runs write equal files
         training["stages"] = [{k: v for k, v in stage.items() if k != "seconds"} for stage in training["stages"]]
@@ -78,19 +79,27 @@ def finished(
 _TRAINING = ("generations", "best_generation", "env_steps", "seed", "method", "stages")
 
 
-def _stage(details: dict[str, Any]) -> dict[str, Any]:
+def _stage(result: RunResult) -> dict[str, Any]:
     """What later stages keep of the result of an earlier one."""
+    assert result.dataset is not None  # stages.check_stages
+    learner, details = result.dataset.learner, result.details
     names = ("method", "generations", "best_generation", "env_steps", "seconds", "seed")
-    return {name: details[name] for name in names} | {"return": details["report"]["mean"]}
+    recipe = f"{type(learner).__name__} of {type(learner.policy).__name__}"
+    return {name: details[name] for name in names} | {"recipe": recipe, "return": details["report"]["mean"]}
 
 
-def all_stages(details: dict[str, Any], *place: str) -> float:
-    """Sum of a number of `result.json` over a run and the stages before it, such as `env_steps`, `search`."""
+def all_stages(details: Mapping[str, Any], *place: str) -> float:
+    """Sum of a number over a run and the stages before it, such as `env_steps`, `search`.
+
+    Args:
+        details: the content of `result.json`.
+        *place: names that lead to the number; it counts as 0 where a stage lacks it.
+    """
 
     def number(part: Any) -> float:
         for name in place:
-            part = part[name]
-        return float(part)
+            part = part.get(name, {})
+        return part or 0.0
 
     return sum(number(part) for part in [*details.get("stages", ()), details])
 

@@ -17,6 +17,7 @@ from hades.inner.losses import MSE
 from hades.normalizers.constant import ConstantNormalizer
 from hades.normalizers.running import RunningNormalizer
 from hades.policies.wide_mlp import WideMLP
+from hades.report.report import write_report
 from hades.runs.experiment import Experiment
 from hades.runs.log import read_json_lines
 from hades.runs.loop import run
@@ -88,6 +89,17 @@ def test_a_run_that_stopped_inside_a_stage_goes_on_there(staged: Path, tmp_path:
         for name in SAME_BYTES:
             if (staged / place / name).exists():
                 assert (folder / place / name).read_bytes() == (staged / place / name).read_bytes(), (place, name)
+
+
+def test_a_report_sums_the_stages_and_says_where_the_search_is(staged: Path) -> None:
+    page = write_report(staged).read_text()
+    assert "This stage searches no more" in page
+    tiles = page[page.index("<h1") : page.index("The dataset")]
+    assert "steps of the search" in tiles
+    assert "256" in tiles, "2 stages × 4 iterations × 8 environments × 4 steps"
+    assert "RidgeCloning of WideMLP" in page
+    assert "RidgeCloning of MLP" in page
+    assert "This stage searches no more" not in write_report(staged / "first").read_text()
 
 
 def test_pairs_of_a_file_are_those_of_the_file(staged: Path) -> None:
