@@ -39,6 +39,7 @@ from hades.outer.evosax import Evosax
 from hades.outer.snes import SNES
 from hades.policies.cnn import CNN
 from hades.policies.mlp import MLP
+from hades.policies.network_pool import NetworkPool
 from hades.policies.wide_mlp import WideMLP
 from hades.runs.experiment import Experiment
 from hades.types import Box, Discrete, EnvSpec
@@ -90,6 +91,7 @@ EXAMPLES: dict[str, Any] = {
     "Identity": Identity(policy=SMALL),
     "MLP": SMALL,
     "WideMLP": WideMLP(width=8),
+    "NetworkPool": NetworkPool(members=(SMALL, MLP(width=4, depth=1, activation="relu"))),
     "CNN": CNN(features=(2,), width=4),
     "Evolution": EVOLUTION,
     "PPO": LEARNING,

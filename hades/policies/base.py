@@ -53,6 +53,11 @@ class Policy(abc.ABC):
         """One policy for all whose `init` gives equal weights; by default this one."""
         return self
 
+    @property
+    def networks(self) -> "tuple[Policy, ...]":
+        """The networks that `init` draws from; by default this one alone."""
+        return (self,)
+
     @abc.abstractmethod
     def network(self, spec: EnvSpec) -> nn.Module:
         """A module from f32[..., *obs_shape] to f32[..., A]."""

@@ -85,7 +85,9 @@ def _stage(result: RunResult) -> dict[str, Any]:
     learner, details = result.dataset.learner, result.details
     names = ("method", "generations", "best_generation", "env_steps", "seconds", "seed")
     recipe = f"{type(learner).__name__} of {type(learner.policy).__name__}"
-    return {name: details[name] for name in names} | {"recipe": recipe, "return": details["report"]["mean"]}
+    networks = [registry.describe(network) for network in learner.policy.networks]
+    made = {"recipe": recipe, "networks": networks, "return": details["report"]["mean"]}
+    return {name: details[name] for name in names} | made
 
 
 def all_stages(details: Mapping[str, Any], *place: str) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from hades import registry
 from hades.environments.point import Point
 from hades.errors import ConfigError, DatasetError, HadesError
 from hades.fitness.episodic_return import EpisodicReturn
@@ -336,3 +337,17 @@ def test_files_of_a_newer_format_and_for_unknown_environments_are_refused(tmp_pa
         load_datasets([_with_header(tmp_path / "y.safetensors", environment=unknown)])
     with pytest.raises(DatasetError, match=r"z\.safetensors"):
         load_datasets([str(tmp_path / "z.safetensors")])
+
+
+def test_a_recipe_says_how_far_its_network_is_from_those_of_the_search() -> None:
+    dataset = expert_pairs(policy=MLP(width=8, depth=1))
+    networks = [registry.describe(MLP(width=width, depth=depth)) for width, depth in ((4, 1), (16, 3))]
+    metadata = {**dataset.metadata, "training": {"stages": [{"networks": networks}]}}
+    grid = Grid(widths=(4, 8, 32), depths=(1, 2), activations=("tanh", "relu"), learning_rates=(1.0,))
+    found: dict[str, set[tuple[int, int, str]]] = {}
+    for settings in (cell.settings for cell in grid.cells(dataclasses.replace(dataset, metadata=metadata))):
+        sizes = settings["width"], settings["depth"], settings["activation"]
+        found.setdefault(settings["network"], set()).add(sizes)
+    assert found["searched"] == {(4, 1, "tanh"), (8, 1, "tanh")}
+    assert found["interpolated"] == {(4, 2, "tanh"), (8, 2, "tanh")}
+    assert len(found["held out"]) == 8

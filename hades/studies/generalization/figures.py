@@ -9,7 +9,7 @@ import numpy as np
 from hades.pictures.figures import NARROW, WIDE, figure, render
 from hades.pictures.heat import draw_shares
 from hades.pictures.palette import BLUE, GREEN, INDIGO, INK, MUTED, ORANGE, PINK, SLATE, VERMILION
-from hades.studies.generalization.grid import axis_text, value_text
+from hades.studies.generalization.grid import KIND, axis_text, value_text
 from hades.studies.generalization.numbers import Generalization
 from hades.text import percent
 
@@ -74,7 +74,7 @@ def heat_maps(result: Generalization, *, narrow: bool = False, image_format: str
 
 def axis_pairs(result: Generalization) -> list[tuple[str, str]]:
     """Pairs of axes that vary together, the one with more values first (it goes downwards)."""
-    pairs = itertools.combinations(result.axes, 2)
+    pairs = itertools.combinations([axis for axis in result.axes if axis != KIND], 2)
     ordered = [(a, b) if len(result.axes[a]) >= len(result.axes[b]) else (b, a) for a, b in pairs]
     return [pair for pair in ordered if min(np.isfinite(heat(result, *pair)).any(i).sum() for i in (0, 1)) > 1]
 

@@ -30,6 +30,9 @@ _RECIPE = {
     "acting": "acting",
 }
 """Axes that change the recipe of a network, by their name in a cell."""
+KIND = "network"
+"""Name in a cell of how far its network is from those that the search has trained: SEARCHED, INTERPOLATED, HELD_OUT."""
+SEARCHED, INTERPOLATED, HELD_OUT = "searched", "interpolated", "held out"
 Settings = Mapping[str, Any]
 """The value of each axis; a network of the grid has width, depth and activation, another one has them as None."""
 
@@ -89,11 +92,12 @@ class Grid:
             ConfigError: for an unknown activation, optimiser or learner, for an axis that a learner has no field for,
                 and for what does not fit the environment.
         """
-        found = []
+        found, searched = [], _searched(dataset)
         for text in self.learners:
             learner = _learner(text, changed_learner(dataset, {})).sized(len(dataset)).randomized()
             self._check_axes(learner)
             for network, policy in self._networks(learner.policy):
+                network[KIND] = _kind(policy, searched)
                 for values in itertools.product(*(getattr(self, axis) for axis in _RECIPE.values())):
                     choice = dict(zip(_RECIPE, values, strict=True))
                     changed = _changed(learner, policy, choice)
@@ -126,6 +130,30 @@ class Grid:
             yield {"width": width, "depth": depth, "activation": activation, "policy": type(base).__name__}, policy
         for other in self.policies:
             yield {"width": None, "depth": None, "activation": None, "policy": policy_text(other)}, other
+
+
+def _searched(dataset: DistilledDataset) -> list[Mapping[str, Any]]:
+    """Descriptions of the networks that the search has trained, in all of its stages."""
+    stages = dataset.metadata.get("training", {}).get("stages", ())
+    of_recipe = [registry.describe(network) for network in dataset.learner.policy.networks]
+    return [*of_recipe, *(network for stage in stages for network in stage.get("networks", ()))]
+
+
+def _kind(policy: Policy, searched: Sequence[Mapping[str, Any]]) -> str:
+    """How far a network is from those that the search has trained: its class, activation, width and depth count.
+
+    Interpolated ones have a width and a depth between those of networks that were searched with.
+    """
+    network = registry.describe(policy)
+    alike = [other for other in searched if all(other.get(key) == network.get(key) for key in ("name", "activation"))]
+    sizes = [(other.get("width"), other.get("depth"), other.get("features")) for other in alike]
+    if (network.get("width"), network.get("depth"), network.get("features")) in sizes:
+        return SEARCHED
+    within = len(alike) > 1 and "depth" in network
+    for size in ("width", "depth"):
+        values = [other[size] for other in alike if size in other]
+        within = within and min(values) <= network[size] <= max(values)
+    return INTERPOLATED if within else HELD_OUT
 
 
 def parse_grid(texts: Mapping[str, Sequence[str]]) -> Grid:

@@ -127,10 +127,10 @@ def summary_rows(results: Sequence[Generalization]) -> list[tuple[str, ...]]:
 def axis_rows(group: Sequence[Generalization]) -> list[tuple[str, ...]]:
     """A row for each value of each axis that varies: IQM and, in brackets, worst decile of each dataset."""
     rows = []
-    for axis, values in group[0].axes.items():
-        for value in values:
-            masks = [result.chosen(**{axis: value}) for result in group]
-            cells = (_kept(result.retention[mask]) for result, mask in zip(group, masks, strict=True))
+    for axis in group[0].axes:
+        for value in dict.fromkeys(value for result in group for value in result.axes.get(axis, ())):
+            kept = [r.retention[[settings.get(axis) == value for settings in r.settings]] for r in group]
+            cells = (_kept(retention) if retention.size else "–" for retention in kept)
             rows.append((f"{axis_text(axis)} {value_text(axis, value)}", *cells))
     return rows
 
@@ -167,6 +167,7 @@ def notes(results: Sequence[Generalization]) -> list[str]:
         "has the same keys in every recipe. Worst decile: mean over the lowest tenth of all policies.",
         "Every policy starts from fresh initial weights, those from a HaDES-F dataset too; only its original recipe "
         "has the initial weights that the dataset was made for.",
+        "Network: searched with, between those in width and depth (interpolated), or held out.",
         "Learning rate, updates and init scale are factors on the recipe's own values.",
         *([f"{lost} policies have a return that is not finite; they count as 0 %."] if lost else []),
     ]
