@@ -10,6 +10,8 @@ from hades.registry import register
 
 FREE_FIELDS = ("generations", "checkpoint_every", "target_return", "max_seconds", "max_env_steps")
 """Fields that may change when a run continues: they decide how far it goes, not where."""
+HANDED_OVER = {"learner": ("start_pairs",), "normalizer": ("mean", "std")}
+"""Fields of an algorithm's components that a stage takes over from the one before: not in its configuration."""
 
 
 @register("Experiment", "Experiment")
@@ -31,6 +33,7 @@ class Experiment:
         target_return: stop once the solution earns this much on selection keys; None: never.
         max_seconds: stop after so many seconds of search and selection, compilation excluded; None: never.
         max_env_steps: stop with the generation in which the search has taken so many environment steps; None: never.
+            Seconds and steps of the stages before count in both.
     """
 
     algorithm: Algorithm

@@ -12,7 +12,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -66,6 +66,29 @@ def load_experiment(config: str, bindings: Sequence[str] = ()) -> Experiment:
     Raises:
         ConfigError: for anything misspelt, missing or impossible.
     """
+    with _parsed(config, bindings):
+        experiment = gin.get_configurable(Experiment)()
+        _Last.operative_config = gin.operative_config_str()
+    return experiment
+
+
+def stage_scopes(config: str, bindings: Sequence[str] = ()) -> list[str]:
+    """Scopes of a config's stages in gin, in the order in which they run: "wide/", …, and "" for the experiment itself.
+
+    Raises:
+        ConfigError: like `load_experiment`.
+    """
+    with _parsed(config, bindings):
+        scopes = [""]
+        with suppress(ValueError):  # not bound: no stage before
+            while (first := gin.query_parameter(f"{scopes[0]}Experiment.first")) is not None:
+                scopes.insert(0, "".join(f"{scope}/" for scope in first.scopes))
+    return scopes
+
+
+@contextmanager
+def _parsed(config: str, bindings: Sequence[str]) -> Iterator[None]:
+    """Inside, gin holds a config; what it or a component raises becomes an error of hades."""
     path = find_config(config)
     registry.discover()
     files = _Files(path)
@@ -73,9 +96,7 @@ def load_experiment(config: str, bindings: Sequence[str] = ()) -> Experiment:
         with _LOADING, gin_internals.own_state(files.read):
             _announce("--gin_bindings", "\n".join(bindings))
             gin.parse_config_files_and_bindings([str(path.absolute())], list(bindings), finalize_config=True)
-            experiment = gin.get_configurable(Experiment)()
-            _Last.operative_config = gin.operative_config_str()
-        return experiment
+            yield
     except HadesError as error:
         raise _hades_class(error)(_plain(str(error))) from None
     except Exception as error:  # gin raises ValueError, TypeError, SyntaxError, RuntimeError, ImportError, OSError …

@@ -27,7 +27,7 @@ from hades.runs.compiled_run import BLOCK, MAX_FAILURES, CompiledRun
 from hades.runs.experiment import Experiment
 from hades.runs.log import RunLog
 from hades.runs.progress import ProgressReport, generation_text
-from hades.runs.result import RunResult, finished, write_result
+from hades.runs.result import BUDGETED, RunResult, all_stages, finished, write_result
 from hades.runs.signals import stop_requests
 from hades.runs.stages import FIRST, check_stages, started_from
 from hades.runs.state import Progress
@@ -79,8 +79,10 @@ def run(
     """
     check_stages(experiment)
     before = None
+    directory = WorkDir(workdir)
     if experiment.first is not None:
-        first = Path(workdir) / FIRST
+        processes.first_does(lambda: directory.check(registry.describe(experiment), configured=True))
+        first = directory.path / FIRST
         if processes.is_first():
             notice(f"First {experiment.first.algorithm.label}, in {first}:")
         before = run(experiment.first, first, progress=progress, accept_numerics=accept_numerics)
@@ -91,7 +93,6 @@ def run(
     engines = [environment.spec.engine for environment in experiment.algorithm.environments]
     processes.compare([registry.describe(experiment), library_versions(), engines])
     experiment.algorithm.check_devices(jax.device_count())
-    directory = WorkDir(workdir)
     with contextlib.ExitStack() as stack:
         report = stack.enter_context(ProgressReport(progress and processes.is_first()))
         _open(directory, experiment, config, stack, report)
@@ -123,6 +124,7 @@ class _Session:
         self._experiment, self._directory, self._report = experiment, directory, report
         self._accept_numerics = accept_numerics
         self._before = before  # the stage before
+        self._costs_before = {} if before is None else before.details
         self._compiled = CompiledRun(experiment)
         self._host = Progress()
         self._state: State = None
@@ -225,7 +227,15 @@ class _Session:
 
     def _steps_left(self) -> int | None:
         most = self._experiment.max_env_steps
-        return None if most is None else most - self._host.search_steps
+        return None if most is None else most - self._steps_taken()
+
+    def _steps_taken(self) -> int:
+        """Environment steps of the search, those of the stages before included."""
+        return self._host.search_steps + int(all_stages(self._costs_before, "env_steps", "search"))
+
+    def _seconds_taken(self) -> float:
+        """Seconds of search and selection, those of the stages before included."""
+        return sum(self._host.seconds[p] + all_stages(self._costs_before, "seconds", p) for p in BUDGETED)
 
     def _count(self, metrics: list[dict[str, Any]], began: float) -> None:
         """Add a block's generations to the record and the log, and show how far the run is."""
@@ -251,10 +261,11 @@ class _Session:
         each = self._compiled.seconds_per_generation or elapsed
         limits = [(host.generation / experiment.generations, each * (experiment.generations - host.generation))]
         if experiment.max_env_steps is not None:
-            left = experiment.max_env_steps - host.search_steps
-            limits.append((host.search_steps / experiment.max_env_steps, max(0, left) / max(steps_per_second, 1e-9)))
+            taken = self._steps_taken()
+            left = experiment.max_env_steps - taken
+            limits.append((taken / experiment.max_env_steps, max(0, left) / max(steps_per_second, 1e-9)))
         if experiment.max_seconds is not None:
-            spent = host.seconds["search"] + host.seconds["selection"] + elapsed
+            spent = self._seconds_taken() + elapsed
             limits.append((spent / experiment.max_seconds, max(0.0, experiment.max_seconds - spent)))
         return min(1.0, max(share for share, _ in limits)), min(left for _, left in limits)
 

@@ -13,6 +13,8 @@ from hades.data.files import read_json
 from hades.errors import HadesError, notice
 from hades.runs.json_forms import RESULT, fits
 from hades.runs.log import read_json_lines
+from hades.runs.result import BUDGETED, all_stages
+from hades.runs.stages import FIRST
 from hades.runs.workdir import WorkDir
 from hades.types import EnvSpec
 
@@ -67,8 +69,19 @@ class RunRecord:
 
     @property
     def method(self) -> str:
-        """The paper's name of the method; empty where the run has not finished."""
-        return self.result.get("method", "")
+        """The paper's name of the method, or those of a run's stages; empty where the run has not finished."""
+        last = [self.result] if self.result.get("generations") or "stages" not in self.result else []
+        names = [stage["method"] for stage in (*self.result.get("stages", ()), *last) if "method" in stage]
+        return ", then ".join(dict.fromkeys(names))
+
+    def all_stages(self) -> "list[RunRecord]":
+        """Records of the stages before, and of this one.
+
+        Raises:
+            HadesError: when the folder of one is missing.
+        """
+        before = read_run(self.workdir / FIRST).all_stages() if self.experiment.get("first") else []
+        return [*before, self]
 
     @property
     def device(self) -> str:
@@ -129,11 +142,11 @@ def _is_end(result: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], exp
 
 def _used_up(experiment: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
     """Return True if a result reached one of the limits that the experiment states."""
-    seconds = sum(result["seconds"].get(phase, 0.0) for phase in ("search", "selection"))
+    seconds = sum(all_stages(result, "seconds", phase) for phase in BUDGETED)
     ends = (
         ("generations", result["generations"]),
         ("max_seconds", seconds + 0.002),  # the file holds milliseconds
-        ("max_env_steps", result["env_steps"].get("search")),
+        ("max_env_steps", all_stages(result, "env_steps", "search")),
         ("target_return", result["selection_return"]),
     )
     return any(experiment.get(n) is not None and value is not None and value >= experiment[n] for n, value in ends)

@@ -90,6 +90,10 @@ def _stage(result: RunResult) -> dict[str, Any]:
     return {name: details[name] for name in names} | made
 
 
+BUDGETED = ("search", "selection")
+"""Phases whose seconds count in `max_seconds`."""
+
+
 def all_stages(details: Mapping[str, Any], *place: str) -> float:
     """Sum of a number over a run and the stages before it, such as `env_steps`, `search`.
 

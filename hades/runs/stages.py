@@ -1,6 +1,7 @@
 """A run in stages: each starts from the dataset that the one before has made."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,17 @@ FIRST = "first"
 def stages(experiment: Experiment) -> list[Experiment]:
     """All stages of a run in the order in which they run, of which the last is the experiment itself."""
     return [*(stages(experiment.first) if experiment.first is not None else []), experiment]
+
+
+def described_stages(described: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The same of a described experiment."""
+    return [*(described_stages(described["first"]) if described.get("first") else []), described]
+
+
+def recipe_text(described: Mapping[str, Any]) -> str:
+    """What trains a policy in a described stage, such as "RidgeCloning of WideMLP"."""
+    learner = described["algorithm"]["learner"]
+    return f"{learner['name']} of {learner['policy']['name']}"
 
 
 def pairs_of(dataset: DistilledDataset, source: str) -> StartPairs:

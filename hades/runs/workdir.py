@@ -10,7 +10,7 @@ from hades import registry
 from hades.data.files import read_json, user_path, write_bytes
 from hades.errors import CheckpointError
 from hades.runs import lock
-from hades.runs.experiment import FREE_FIELDS, Experiment
+from hades.runs.experiment import FREE_FIELDS, HANDED_OVER, Experiment
 from hades.runs.json_forms import EXPERIMENT, fits, is_description
 
 
@@ -82,8 +82,12 @@ class WorkDir:
             raise CheckpointError(f"{self.experiment} is damaged: it holds JSON, but no experiment. {remedy}")
         return dict(registry.upgraded(found))
 
-    def check(self, described: Mapping[str, Any]) -> Mapping[str, Any]:
+    def check(self, described: Mapping[str, Any], *, configured: bool = False) -> Mapping[str, Any]:
         """Return the description of the run that lives here, empty if none does, once it is known to be this one.
+
+        Args:
+            described: the run that should.
+            configured: it is described as its configuration has it, so that a stage lacks what it takes over.
 
         Raises:
             CheckpointError: when the directory holds a different configuration, naming the fields that differ.
@@ -94,6 +98,8 @@ class WorkDir:
             "It names the run that lives here. Put a copy in its place; or, if this is the command that started the "
             "run, delete the file: it is written again."
         )
+        if configured:
+            known, described = as_configured(known), as_configured(described)
         different = [d for d in differences(known, dict(described)) if d[0] not in FREE_FIELDS]
         if different:
             rows = "; ".join(f"{path} is {old!r} there and {new!r} now" for path, old, new in different[:6])
@@ -116,6 +122,17 @@ class WorkDir:
         write_bytes(self.experiment, json.dumps(described, indent=1, sort_keys=True).encode())
         if config:
             write_bytes(self.config, config.encode())
+
+
+def as_configured(described: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The description of an experiment without what it takes over from the stage before, if there is one."""
+    if not described.get("first"):
+        return described
+    algorithm = dict(described["algorithm"])
+    for name, fields in HANDED_OVER.items():
+        if isinstance(part := algorithm.get(name), Mapping):
+            algorithm[name] = {field: value for field, value in part.items() if field not in fields}
+    return {**described, "algorithm": algorithm}
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from hades import registry
 from hades.errors import ConfigError
 from hades.runs.record import RunRecord, read_run
-from hades.runs.workdir import differences
+from hades.runs.stages import described_stages
+from hades.runs.workdir import as_configured, differences
 
 K = TypeVar("K")
 PROTOCOL = ("eval_inits", "eval_episodes", "report_inits", "report_episodes")
@@ -57,7 +58,7 @@ def check_agreement(records: Sequence[RunRecord]) -> None:
         ]
         _check_equal(group, environment, facts)
         for method, cell in grouped(group, lambda r: r.method).items():
-            recipes = [{k: v for k, v in r.experiment.items() if k not in _NOT_OF_THE_METHOD} for r in cell]
+            recipes = [_recipe(r.experiment) for r in cell]
             _check_equal(cell, f"{method} on {environment}", recipes)
             seeds = [r.result["seed"] for r in cell]
             twice = {seed for seed in seeds if seeds.count(seed) > 1}
@@ -73,8 +74,9 @@ def protocol(record: RunRecord) -> dict[str, Any]:
 
 
 def budget(record: RunRecord) -> dict[str, Any]:
-    """Limits of a run."""
-    return {name: record.experiment.get(name) for name in BUDGET}
+    """Limits of a run; the generations are those of its longest stage."""
+    longest = max((s.get("generations") or 0 for s in described_stages(record.experiment)), default=None)
+    return {name: record.experiment.get(name) for name in BUDGET} | {"generations": longest}
 
 
 def environment_of(record: RunRecord) -> Mapping[str, Any]:
@@ -83,7 +85,9 @@ def environment_of(record: RunRecord) -> Mapping[str, Any]:
     Raises:
         ConfigError: where the run says none.
     """
-    found = _environments(record.experiment)
+    found: list[Mapping[str, Any]] = []
+    for environment in _environments(record.experiment):  # the stages of a run share theirs
+        found += [environment] if environment not in found else []
     if len(found) != 1:
         raise ConfigError(f"{record.workdir} says {len(found)} environments in experiment.json; a comparison needs 1.")
     return found[0]
@@ -101,6 +105,12 @@ def grouped(records: Sequence[RunRecord], name_of: Callable[[RunRecord], K]) -> 
     for record in records:
         groups.setdefault(name_of(record), []).append(record)
     return groups
+
+
+def _recipe(experiment: Mapping[str, Any]) -> dict[str, Any]:
+    """What the runs of a method share: everything but the seed, how far each stage goes, and how it is evaluated."""
+    own = {k: v for k, v in as_configured(experiment).items() if k not in _NOT_OF_THE_METHOD}
+    return own | ({"first": _recipe(own["first"])} if own.get("first") else {})
 
 
 def _environments(value: Any) -> list[Mapping[str, Any]]:

@@ -23,7 +23,8 @@ from hades.runs.log import read_json_lines
 from hades.runs.loop import run
 from hades.runs.record import finished_result
 from hades.runs.signals import FAILED, FINISHED, INTERRUPTED, handled
-from hades.runs.workdir import WorkDir, differences
+from hades.runs.stages import FIRST, described_stages
+from hades.runs.workdir import WorkDir, as_configured, differences
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,10 +54,8 @@ class PlannedRun:
 
     @property
     def budget(self) -> str:
-        """ "60 s", "1,000,000 steps" or both, whichever is used up first."""
-        seconds, steps = self.described["max_seconds"], self.described["max_env_steps"]
-        ends = ([] if seconds is None else [f"{seconds:g} s"]) + ([] if steps is None else [f"{steps:,.0f} steps"])
-        return " or ".join(ends) or "no budget"
+        """Seconds, steps or both; see `budget_text`."""
+        return budget_text(self.described)
 
     @property
     def seconds(self) -> float:
@@ -65,9 +64,10 @@ class PlannedRun:
 
     @property
     def generation(self) -> int:
-        """Generations that the folder holds."""
-        rows = read_json_lines(WorkDir(self.workdir).timing)
-        return int(rows[-1]["generation"]) if rows else 0
+        """Generations that the folder holds, those of the stages before included."""
+        folders = [self.workdir.joinpath(*[FIRST] * depth) for depth in range(len(described_stages(self.described)))]
+        rows = [read_json_lines(WorkDir(folder).timing)[-1:] for folder in folders]
+        return sum(int(last[0]["generation"]) for last in rows if last)
 
     def result(self) -> Mapping[str, Any]:
         """Return `result.json` if the folder holds the end of this run under this budget, else an empty mapping.
@@ -75,11 +75,11 @@ class PlannedRun:
         Raises:
             CheckpointError: when it holds another run, or the end of this one under a larger budget.
         """
-        known = WorkDir(self.workdir).check(self.described)
+        known = WorkDir(self.workdir).check(self.described, configured=True)
         result = finished_result(self.workdir, self.described)
         if not known or not result:
             return result
-        changed = {path: (old, new) for path, old, new in differences(dict(known), dict(self.described))}
+        changed = {path: (old, new) for path, old, new in differences(known, as_configured(self.described))}
         changed.pop("checkpoint_every", None)
         larger = [
             f"{name} {old} there and {new} now"
@@ -100,7 +100,7 @@ class PlannedRun:
 
     def progress(self) -> str:
         """ "generation 12 of 200"."""
-        return f"generation {self.generation} of {self.described['generations']}"
+        return f"generation {self.generation} of {sum(s['generations'] for s in described_stages(self.described))}"
 
     def state(self) -> str:
         """ "finished", "generation 12 of 200" or "not started", by the files in its folder; raises like `result`."""
@@ -126,6 +126,13 @@ class End:
 
 Runner = Callable[[PlannedRun, Sequence[int]], End]
 """Makes a run and returns how it was left. The sequence grows with each request to stop: a second one kills the run."""
+
+
+def budget_text(described: Mapping[str, Any]) -> str:
+    """The budget of an experiment: "60 s", "1,000,000 steps" or both, whichever is used up first."""
+    seconds, steps = described["max_seconds"], described["max_env_steps"]
+    ends = ([] if seconds is None else [f"{seconds:g} s"]) + ([] if steps is None else [f"{steps:,.0f} steps"])
+    return " or ".join(ends) or "no budget"
 
 
 def planned(name: str, values: Mapping[str, str], job: Job) -> PlannedRun:

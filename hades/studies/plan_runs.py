@@ -1,5 +1,7 @@
 """Environments × methods × seeds under one budget and one evaluation protocol: the runs that a command line asks for.
 
+The stages of a run share its budget, each that searches by its generations in the config.
+
 Numbers and lists on it are as "60", "cartpole=40,freeway=150" and "0,1,2".
 """
 
@@ -11,9 +13,10 @@ from typing import Any
 
 from hades.errors import ConfigError, offer, shown
 from hades.fields import Seed, checked
-from hades.runs.gin_config import config_names
+from hades.runs.gin_config import config_names, load_experiment, stage_scopes
 from hades.runs.job import Job
-from hades.studies.many_runs import PlannedRun, planned, time_left
+from hades.runs.stages import described_stages, recipe_text, stages
+from hades.studies.many_runs import PlannedRun, budget_text, planned, time_left
 
 NO_END = 10**9
 """Generations of a run that only its budget is to end."""
@@ -68,22 +71,51 @@ def plan_grid(
     if missing:
         known = [n for n in config_names() if n.startswith(tuple(names))] or list(config_names())
         raise ConfigError(f"There is no config {', '.join(missing)}. {offer(missing[0], known)}")
+    shares = {pair: _shares(str(config), settings.bindings) for pair, config in configs.items()}
     runs = []
     for ((e, m), config), seed in itertools.product(configs.items(), seeds):
         name = Path(e).name
-        job = Job(str(config), str(workdir / name / m / f"seed{seed}"), _bindings(name, m, seed, settings))
+        bindings = _bindings(name, m, seed, settings, shares[e, m])
+        job = Job(str(config), str(workdir / name / m / f"seed{seed}"), bindings)
         runs.append(planned(f"{name} {m} seed {seed}", {"environment": name, "method": m, "seed": str(seed)}, job))
     return runs
 
 
 def plan_text(runs: Sequence[PlannedRun]) -> str:
     """Describe each run in a line, and add up the budgets, for `--dry_run`."""
-    lines = [f"{one.name}: {one.job.config}, {one.budget}, in {one.workdir}" for one in runs]
+    lines = [f"{one.name}: {one.job.config}, {one.budget}{_stages_text(one)}, in {one.workdir}" for one in runs]
     total = time_left(runs) or ", for as long as their steps take"
     return "\n".join([*lines, f"{len(runs)} runs{total}, and compilation and reports on top"])
 
 
-def _bindings(environment: str, method: str, seed: int, settings: Settings) -> tuple[str, ...]:
+def _stages_text(one: PlannedRun) -> str:
+    """How the stages of a run share its budget; empty where it has one."""
+    stages = described_stages(one.described)
+    if len(stages) == 1:
+        return ""
+    parts = [
+        f"{i} ({recipe_text(stage)}) " + (f"until {budget_text(stage)}" if stage["generations"] else "searches no more")
+        for i, stage in enumerate(stages, 1)
+    ]
+    return f" for all stages: {', '.join(parts)}"
+
+
+def _shares(config: str, bindings: Sequence[str]) -> dict[str, float]:
+    """What of a budget is used up when each stage of a config ends, by its scope in gin; 0 where it does not search.
+
+    In proportion to the generations of the stages in the config.
+    """
+    scopes = stage_scopes(config, bindings)
+    if len(scopes) == 1:
+        return {"": 1.0}
+    counts = [stage.generations for stage in stages(load_experiment(config, bindings))]
+    until = itertools.accumulate(counts)
+    return {s: done / sum(counts) if n else 0.0 for s, n, done in zip(scopes, counts, until, strict=True)}
+
+
+def _bindings(
+    environment: str, method: str, seed: int, settings: Settings, shares: Mapping[str, float]
+) -> tuple[str, ...]:
     """Gin lines of one run; those that make runs comparable come last, so that they hold."""
     seconds, steps = (value_for(values, environment) for values in (settings.max_seconds, settings.max_env_steps))
     every = value_for(settings.eval_every, f"{environment}_{method}", method, environment)
@@ -95,13 +127,18 @@ def _bindings(environment: str, method: str, seed: int, settings: Settings) -> t
         "eval_episodes": eval_episodes,
         "report_inits": report_inits,
         "report_episodes": report_episodes,
-        "max_seconds": seconds,
-        "max_env_steps": None if steps is None else int(steps),
         "target_return": None,
-        "generations": NO_END,
         "seed": seed,
     }
-    return (*settings.bindings, *(f"Experiment.{name} = {value!r}" for name, value in fields.items()))
+    lines = [*settings.bindings]
+    for scope, share in shares.items():
+        limits = {
+            "max_seconds": None if seconds is None else (share or 1.0) * seconds,
+            "max_env_steps": None if steps is None else max(1, int((share or 1.0) * steps)),
+            "generations": NO_END if share else 0,
+        }
+        lines += [f"{scope}Experiment.{name} = {value!r}" for name, value in (fields | limits).items()]
+    return tuple(lines)
 
 
 def _find_config(environment: str, method: str, variant: str) -> str | None:

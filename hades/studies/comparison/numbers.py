@@ -2,7 +2,7 @@
 
 Definitions. *Return* of a run: the mean of its report, on report keys. *Curve*: the selection return of the solution
 of the moment, not of the best so far, as a step function of the search's environment steps or seconds; compilation,
-selection and report are in neither. *To reach* a return: the first evaluation at or above it, so a method that is
+selection and report are in neither. The curve of a run in stages goes on through them. *To reach* a return: the first evaluation at or above it, so a method that is
 evaluated more often has more chances. Over runs: interquartile means with bootstrap intervals (aggregate.py).
 """
 
@@ -16,6 +16,8 @@ import numpy as np
 from hades import registry
 from hades.environments.thresholds import SOLVED
 from hades.runs.record import RunRecord
+from hades.runs.result import all_stages
+from hades.runs.workdir import as_configured
 from hades.studies.aggregate import Estimate, estimate, estimates
 from hades.studies.comparable import budget, check_agreement, environment_of, environment_versions, grouped, protocol
 from hades.studies.comparison.measurements import Measurements
@@ -42,7 +44,11 @@ class Curve:
 
 @dataclasses.dataclass(frozen=True)
 class RunNumbers:
-    """One run: `env_steps`, `seconds` and `returns` f64[E] of its E evaluations, and what it came to."""
+    """One run: `env_steps`, `seconds` and `returns` f64[E] of its E evaluations, and what it came to.
+
+    `counts` bool[E]: the evaluation is of policies that are trained as the reported ones are. Earlier stages may train
+    others.
+    """
 
     seed: int
     workdir: str
@@ -50,14 +56,15 @@ class RunNumbers:
     env_steps: np.ndarray
     seconds: np.ndarray
     returns: np.ndarray
+    counts: np.ndarray
     result: Mapping[str, Any]
 
     def axis(self, name: str) -> np.ndarray:
         return self.env_steps if name == "env_steps" else self.seconds
 
     def reached(self, target: float, axis: str) -> float:
-        """Position on an axis of the first evaluation at or above a return; infinite where there is none."""
-        at = np.flatnonzero(self.returns >= target)
+        """Position on an axis of the first one that counts, at or above a return; infinite where there is none."""
+        at = np.flatnonzero(self.counts & (self.returns >= target))
         return float(self.axis(axis)[at[0]]) if len(at) else float("inf")
 
 
@@ -79,8 +86,8 @@ class MethodRuns:
         return (self.final.low, self.final.high) if len(self.runs) > 1 else None
 
     def total(self, kind: str, phase: str) -> float:
-        """Mean over runs of the `env_steps` or `seconds` of a phase."""
-        return float(np.mean([run.result[kind].get(phase, 0.0) for run in self.runs]))
+        """Mean over runs of the `env_steps` or `seconds` of a phase, in all stages."""
+        return float(np.mean([all_stages(run.result, kind, phase) for run in self.runs]))
 
     @cached_property
     def curves(self) -> dict[str, Curve]:
@@ -196,20 +203,34 @@ def compare(
 
 
 def _numbers(record: RunRecord) -> RunNumbers:
-    rows = [row for row in record.evaluations if row["return_mean"] is not None]
-    generation, steps, returns = (
-        np.array([row[name] for row in rows], np.float64) for name in ("generation", "env_steps_total", "return_mean")
-    )
-    known = np.array([[row["generation"], row["seconds"]] for row in record.timing], np.float64).reshape(-1, 2)
+    stages = record.all_stages()
+    learners = [as_configured(stage.experiment)["algorithm"].get("learner") for stage in stages]
+    curves, before = [], np.zeros((2, 1))
+    for stage, learner in zip(stages, learners, strict=True):
+        curve = _curve(stage)
+        curves.append(np.concatenate([curve[:2] + before, curve[2:], np.full_like(curve[:1], learner == learners[-1])]))
+        before = before + [[stage.result[kind].get("search", 0.0)] for kind in AXES]
+    steps, seconds, returns, counts = np.concatenate(curves, 1)
     return RunNumbers(
         seed=record.result["seed"],
         workdir=str(record.workdir),
         final=float(record.result["report"]["mean"]),
         env_steps=steps,
-        seconds=np.interp(generation, known[:, 0], known[:, 1]),
+        seconds=seconds,
         returns=returns,
+        counts=counts.astype(bool),
         result=record.result,
     )
+
+
+def _curve(record: RunRecord) -> np.ndarray:
+    """f64[3, E]: steps and seconds of the search, and the return, at each evaluation of one stage."""
+    rows = [row for row in record.evaluations if row["return_mean"] is not None]
+    generation, steps, returns = (
+        np.array([row[name] for row in rows], np.float64) for name in ("generation", "env_steps_total", "return_mean")
+    )
+    known = np.array([(0, 0.0), *((row["generation"], row["seconds"]) for row in record.timing)], np.float64)
+    return np.stack([steps, np.interp(generation, known[:, 0], known[:, 1]), returns])
 
 
 def _thinned(grid: np.ndarray) -> np.ndarray:

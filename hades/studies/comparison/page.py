@@ -154,9 +154,23 @@ def notes(comparison: Comparison) -> list[str]:
         f"Reached: how many seeds had an evaluation at or above {targets}. Steps and seconds to it are medians over "
         "all seeds, those that never did counting as later than any; the seconds are of search, without compilation, "
         "selection and report.",
+        *_stages(comparison),
         *_advice(comparison),
         *([f"Uniformly random actions earn: {'; '.join(chance)}."] if chance else []),
     ]
+
+
+def _stages(comparison: Comparison) -> list[str]:
+    """What the methods that run in stages do in each of them."""
+    texts: dict[str, None] = {}
+    for cell in (cell for env in comparison.environments for cell in env.cells):
+        if recipes := [stage["recipe"] for stage in cell.runs[0].result.get("stages", ())]:
+            texts[
+                f"{cell.method} runs in {len(recipes) + 1} stages: {', '.join(recipes)}, then the recipe that is "
+                "reported. Steps, seconds and curve are those of all stages. An evaluation is of policies that its "
+                "stage trains; only those trained as reported count in Reached."
+            ] = None
+    return list(texts)
 
 
 def _advice(comparison: Comparison) -> list[str]:

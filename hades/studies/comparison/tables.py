@@ -3,6 +3,7 @@
 import math
 from functools import partial
 
+from hades.runs.result import all_stages
 from hades.studies.comparison.numbers import AXES, Comparison, EnvironmentComparison
 from hades.text import duration, fixed, integer, interval, return_text, si
 
@@ -52,8 +53,8 @@ def run_rows(comparison: Comparison) -> list[dict[str, object]]:
             **dict(zip(("return_low", "return_high"), run.result["report"]["ci95"], strict=True)),
             "target": env.target,
             **{f"{axis}_to_reach": _finite(run.reached(env.target, axis)) for axis in AXES},
-            **{f"{kind}_{phase}": n for kind in ("env_steps", "seconds") for phase, n in run.result[kind].items()},
-            "generations": run.result["generations"],
+            **{f"{kind}_{p}": all_stages(run.result, kind, p) for kind in AXES for p in run.result[kind]},
+            "generations": all_stages(run.result, "generations"),
             "numbers_learned": run.result["genome_size"],
             "pairs": run.result.get("num_pairs"),
             "workdir": run.workdir,
