@@ -48,7 +48,8 @@ def main() -> int:
     )
     runs = []
     for size in parse_sizes(SIZES.value):
-        bound = (*BINDINGS.value, f"BehaviourCloning.num_pairs = {size}")
+        learners = ("BehaviourCloning", "RidgeCloning")  # the stages of a run may have either
+        bound = (*BINDINGS.value, *(f"{learner}.num_pairs = {size}" for learner in learners))
         sized = dataclasses.replace(settings, bindings=bound)
         runs += plan_grid(ENVIRONMENTS.value, [METHOD.value], seeds, folder / f"d{size}", sized)
     if DRY_RUN.value:

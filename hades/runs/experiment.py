@@ -1,14 +1,17 @@
 """Everything that decides a run, as one component."""
 
 import dataclasses
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from hades.algorithms.base import Algorithm
 from hades.errors import require
 from hades.fields import Count, Natural, Positive, Range, Seed
 from hades.registry import register
 
-FREE_FIELDS = ("generations", "checkpoint_every", "target_return", "max_seconds", "max_env_steps")
+LIMITS = ("target_return", "max_seconds", "max_env_steps", "patience", "generations")
+"""Fields that end a run."""
+FREE_FIELDS = (*LIMITS, "checkpoint_every", "plateau_notice")
 """Fields that may change when a run continues: they decide how far it goes, not where."""
 HANDED_OVER = {"learner": ("start_pairs",), "normalizer": ("mean", "std")}
 """Fields of an algorithm's components that a stage takes over from the one before: not in its configuration."""
@@ -34,6 +37,8 @@ class Experiment:
         max_seconds: stop after so many seconds of search and selection, compilation excluded; None: never.
         max_env_steps: stop with the generation in which the search has taken so many environment steps; None: never.
             Seconds and steps of the stages before count in both.
+        plateau_notice: print a line after so many evaluations in a row that improve nothing; None: never.
+        patience: stop after so many; None: never.
     """
 
     algorithm: Algorithm
@@ -49,9 +54,22 @@ class Experiment:
     target_return: float | None = None
     max_seconds: Positive | None = None
     max_env_steps: Annotated[int, Range(least=1, below=2**63)] | None = None
+    plateau_notice: Count | None = None
+    patience: Count | None = None
 
     def __post_init__(self) -> None:
         require(
             self.generations > 0 or self.first is not None,
             "Experiment.generations is 0, but no stage runs first: use at least 1.",
         )
+
+
+def limit_reached(limits: Mapping[str, Any], reached: Mapping[str, float | None]) -> str:
+    """Name of the first limit that ends a run; empty if none does.
+
+    Args:
+        limits: fields of an experiment.
+        reached: how far the run is, by field of LIMITS.
+    """
+    ends = (n for n in LIMITS if limits.get(n) is not None and (at := reached[n]) is not None and at >= limits[n])
+    return next(ends, "")

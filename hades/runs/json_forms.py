@@ -29,6 +29,8 @@ _COSTS = {"env_steps": dict.fromkeys(_PHASES, int), "seconds": dict.fromkeys(_PH
 RESULT = {
     **dict.fromkeys(("environment", "method", "device"), str),
     **dict.fromkeys(("generations", "genome_size", "num_pairs", "seed", "best_generation"), int),
+    "improved_generation": int,
+    "stopped_by": str,
     **dict.fromkeys(("num_devices", "num_processes"), int),
     "selection_return": _NUMBER,
     **_COSTS,
@@ -40,7 +42,7 @@ RESULT = {
 EXPERIMENT = {
     **dict.fromkeys(("generations", "seed", "eval_every", "eval_inits", "eval_episodes"), int),
     **dict.fromkeys(("report_inits", "report_episodes", "checkpoint_every"), int),
-    **dict.fromkeys(("target_return", "max_seconds", "max_env_steps"), _NUMBER),
+    **dict.fromkeys(("target_return", "max_seconds", "max_env_steps", "plateau_notice", "patience"), _NUMBER),
     "algorithm": dict,
 }
 """Of `experiment.json`, beside that it is a description."""

@@ -24,7 +24,7 @@ from hades.policy.versions import library_versions
 from hades.runs import processes
 from hades.runs.checkpoint import opened
 from hades.runs.compiled_run import BLOCK, MAX_FAILURES, CompiledRun
-from hades.runs.experiment import Experiment
+from hades.runs.experiment import Experiment, limit_reached
 from hades.runs.log import RunLog
 from hades.runs.progress import ProgressReport, generation_text
 from hades.runs.result import BUDGETED, RunResult, all_stages, finished, write_result
@@ -171,6 +171,7 @@ class _Session:
         self._host.seconds["inside"] += seconds
         self._host.seconds["total"] = time.monotonic() - self._began
         result = finished(self._directory, self._experiment, self._host, self._best, summary, self._before)
+        result.details["stopped_by"] = self._limit()
         processes.first_does(lambda: write_result(self._directory, result))
         return result
 
@@ -179,7 +180,7 @@ class _Session:
         each = self._compiled.seconds_per_generation
         count = self._next_count()
         long = each is None or each * count > LONG_BLOCK_SECONDS
-        given = processes.gather(count, long, self._is_done(), stop_requested())
+        given = processes.gather(count, long, bool(self._limit()), stop_requested())
         return _Order(int(given[0, 0]), bool(given[0, 1]), bool(given[0, 2]), bool(given[:, 3].any()))
 
     def _start_or_resume(self) -> None:
@@ -276,10 +277,13 @@ class _Session:
         host = self._host
         host.seconds["selection"] += seconds
         host.seconds["inside"] += seconds
-        host.selected_generation = host.generation
         host.selection_steps += round(summary.mean_length * summary.num_inits * summary.num_episodes)
         # Of equals the newest: where a return saturates, the longer search is the safer one.
         is_best = bool(np.isfinite(summary.mean)) and (host.best_return is None or summary.mean >= host.best_return)
+        in_vain = self._evaluations_in_vain()
+        host.selected_generation = host.generation
+        if is_best and (host.best_return is None or summary.mean > host.best_return):
+            host.improved_generation = host.generation
         if is_best:
             host.best_return, host.best_generation, self._best = summary.mean, host.generation, solution
         self._log.evaluation(
@@ -292,6 +296,7 @@ class _Session:
                 "best": is_best,
             }
         )
+        self._note_plateau(in_vain)
 
     def _evaluate(self, solution: Solution, stream: Stream) -> tuple[ReturnSummary, float]:
         self._host.seconds["compile"] += self._compiled.compile_evaluation(solution, stream)
@@ -309,16 +314,30 @@ class _Session:
         if processes.is_first():
             notice(text)
 
-    def _is_done(self) -> bool:
-        host, experiment = self._host, self._experiment
-        target, seconds, steps = experiment.target_return, experiment.max_seconds, experiment.max_env_steps
-        if target is not None and host.best_return is not None and host.best_return >= target:
-            return True
-        if seconds is not None and host.seconds["search"] + host.seconds["selection"] >= seconds:
-            return True
-        if steps is not None and host.search_steps >= steps:
-            return True
-        return host.generation >= experiment.generations
+    def _limit(self) -> str:
+        """Name of the limit that ends the run; empty while none does."""
+        host = self._host
+        reached = {
+            "target_return": host.best_return,
+            "max_seconds": self._seconds_taken(),
+            "max_env_steps": self._steps_taken(),
+            "patience": self._evaluations_in_vain(),
+            "generations": host.generation,
+        }
+        return limit_reached(vars(self._experiment), reached)
+
+    def _evaluations_in_vain(self) -> float:
+        """Evaluations since the last one that improved the return."""
+        return (self._host.selected_generation - self._host.improved_generation) / self._experiment.eval_every
+
+    def _note_plateau(self, before: float) -> None:
+        """Print, once, that the search is on a plateau; `before` is `_evaluations_in_vain` at the last evaluation."""
+        now, experiment = self._evaluations_in_vain(), self._experiment
+        if any(n is not None and before < n <= now for n in (experiment.plateau_notice, experiment.patience)):
+            self._warn(
+                f"The search is on a plateau: {now:.0f} evaluations in a row, up to generation {self._host.generation}, "
+                f"did not improve the return of {self._host.best_return} of generation {self._host.improved_generation}."
+            )
 
     def _save(self) -> None:
         processes.first_does(self._directory.check_owner)

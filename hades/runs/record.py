@@ -11,6 +11,7 @@ from hades import registry
 from hades.data.dataset import DistilledDataset, load_dataset
 from hades.data.files import read_json
 from hades.errors import HadesError, notice
+from hades.runs.experiment import limit_reached
 from hades.runs.json_forms import RESULT, fits
 from hades.runs.log import read_json_lines
 from hades.runs.result import BUDGETED, all_stages
@@ -143,13 +144,15 @@ def _is_end(result: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], exp
 def _used_up(experiment: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
     """Return True if a result reached one of the limits that the experiment states."""
     seconds = sum(all_stages(result, "seconds", phase) for phase in BUDGETED)
-    ends = (
-        ("generations", result["generations"]),
-        ("max_seconds", seconds + 0.002),  # the file holds milliseconds
-        ("max_env_steps", all_stages(result, "env_steps", "search")),
-        ("target_return", result["selection_return"]),
-    )
-    return any(experiment.get(n) is not None and value is not None and value >= experiment[n] for n, value in ends)
+    in_vain = result["generations"] - result.get("improved_generation", result["generations"])
+    reached = {
+        "target_return": result["selection_return"],
+        "max_seconds": seconds + 0.002,  # the file holds milliseconds
+        "max_env_steps": all_stages(result, "env_steps", "search"),
+        "patience": in_vain / experiment.get("eval_every", 1),
+        "generations": result["generations"],
+    }
+    return bool(limit_reached(experiment, reached))
 
 
 def _read_result(paths: WorkDir, say: Callable[[str], None] = lambda text: None) -> Mapping[str, Any]:

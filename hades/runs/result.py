@@ -176,6 +176,7 @@ def _details(algorithm: Algorithm, seed: int, host: Progress, best: Solution, re
         "seed": seed,
         "report": returns.describe(),
         "best_generation": host.best_generation,
+        "improved_generation": host.improved_generation,
         "selection_return": host.best_return,
         "env_steps": {"search": host.search_steps, "selection": host.selection_steps, "report": report_steps},
         "seconds": {name: round(value, 3) for name, value in host.seconds.items()},

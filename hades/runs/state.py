@@ -20,6 +20,7 @@ class Progress:
     selection_steps: int = 0
     best_return: float | None = None
     best_generation: int = 0
+    improved_generation: int = 0  # of the last evaluation that was better than all before; best is also an equal one
     selected_generation: int = 0
     starts: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     seconds: dict[str, float] = dataclasses.field(
@@ -34,7 +35,8 @@ class Progress:
             CheckpointError: when another version of hades wrote it.
         """
         known = dataclasses.asdict(cls())
-        record = {"starts": [], **record}  # absent where an earlier version of hades wrote it
+        absent = {"starts": [], "improved_generation": record.get("best_generation")}  # in earlier versions
+        record = absent | record
         different = sorted({*known} ^ {*record} | {*known["seconds"]} ^ {*record.get("seconds", ())})
         if different:
             raise CheckpointError(

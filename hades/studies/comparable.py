@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 
 from hades import registry
 from hades.errors import ConfigError
+from hades.runs.experiment import FREE_FIELDS, LIMITS
 from hades.runs.record import RunRecord, read_run
 from hades.runs.stages import described_stages
 from hades.runs.workdir import as_configured, differences
 
 K = TypeVar("K")
 PROTOCOL = ("eval_inits", "eval_episodes", "report_inits", "report_episodes")
-BUDGET = ("generations", "max_seconds", "max_env_steps", "target_return")
-_NOT_OF_THE_METHOD = ("seed", "checkpoint_every", *BUDGET, *PROTOCOL)
+_NOT_OF_THE_METHOD = ("seed", *FREE_FIELDS, *PROTOCOL)
 
 
 def read_finished(commands: Mapping[Path, str]) -> list[RunRecord]:
@@ -76,7 +76,7 @@ def protocol(record: RunRecord) -> dict[str, Any]:
 def budget(record: RunRecord) -> dict[str, Any]:
     """Limits of a run; the generations are those of its longest stage."""
     longest = max((s.get("generations") or 0 for s in described_stages(record.experiment)), default=None)
-    return {name: record.experiment.get(name) for name in BUDGET} | {"generations": longest}
+    return {name: record.experiment.get(name) for name in LIMITS} | {"generations": longest}
 
 
 def environment_of(record: RunRecord) -> Mapping[str, Any]:

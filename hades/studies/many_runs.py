@@ -80,7 +80,8 @@ class PlannedRun:
         if not known or not result:
             return result
         changed = {path: (old, new) for path, old, new in differences(known, as_configured(self.described))}
-        changed.pop("checkpoint_every", None)
+        for name in ("checkpoint_every", "plateau_notice"):
+            changed.pop(name, None)
         larger = [
             f"{name} {old} there and {new} now"
             for name, (old, new) in changed.items()

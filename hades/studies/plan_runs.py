@@ -128,6 +128,7 @@ def _bindings(
         "report_inits": report_inits,
         "report_episodes": report_episodes,
         "target_return": None,
+        "patience": None,
         "seed": seed,
     }
     lines = [*settings.bindings]

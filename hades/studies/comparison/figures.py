@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hades.pictures.figures import NARROW, WIDE, figure, render
-from hades.pictures.palette import BLUE, GREEN, INDIGO, INK, MUTED, ORANGE, PINK, SLATE, VERMILION
+from hades.pictures.palette import BLUE, GREEN, INDIGO, INK, MUTED, ORANGE, PINK, SKY, SLATE, VERMILION, WINE
 from hades.studies.comparison.numbers import AXES, Comparison, EnvironmentComparison, sorted_methods
 from hades.text import return_text
 
@@ -14,8 +14,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-_COLOURS = {"HaDES-R": BLUE, "HaDES-F": GREEN, "ES": ORANGE, "PPO": VERMILION}
-_OTHERS = (INDIGO, PINK, SLATE)
+_COLOURS = {
+    "HaDES-R": BLUE,
+    "HaDES-F": GREEN,
+    "HaDES-R by gradient": INDIGO,
+    "HaDES-F by gradient": PINK,
+    "ES": ORANGE,
+    "PPO": VERMILION,
+}
+_OTHERS = (SLATE, WINE, SKY)
 _LABELS = {"env_steps": "environment steps of the search", "seconds": "seconds of the search"}
 _TARGET: dict[str, Any] = {"color": MUTED, "linewidth": 1.0, "linestyle": (0, (5, 3)), "zorder": 1.0}
 _RANDOM: dict[str, Any] = {"color": MUTED, "linewidth": 1.0, "linestyle": (0, (1, 2)), "zorder": 1.0}
@@ -29,7 +36,7 @@ _TWO_A_DECADE = 2.6
 
 
 def colours(methods: Sequence[str]) -> dict[str, str]:
-    """One colour a method, the same in every comparison for the four known ones."""
+    """One colour a method, the same in every comparison for the known ones."""
     others = [method for method in methods if method not in _COLOURS]
     return _COLOURS | {method: _OTHERS[i % len(_OTHERS)] for i, method in enumerate(others)}
 

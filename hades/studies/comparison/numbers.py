@@ -22,7 +22,7 @@ from hades.studies.aggregate import Estimate, estimate, estimates
 from hades.studies.comparable import budget, check_agreement, environment_of, environment_versions, grouped, protocol
 from hades.studies.comparison.measurements import Measurements
 
-METHODS = ("HaDES-R", "HaDES-F", "ES", "PPO")
+METHODS = ("HaDES-R", "HaDES-F", "HaDES-R by gradient", "HaDES-F by gradient", "ES", "PPO")
 """The order of tables and legends; others follow."""
 AXES = ("env_steps", "seconds")
 NEAR_BEST = 0.9

@@ -13,6 +13,7 @@ import numpy as np
 from hades.errors import ConfigError
 from hades.registry import build
 from hades.runs.record import RunRecord
+from hades.runs.result import all_stages
 from hades.studies.aggregate import Estimate, estimate
 from hades.studies.comparable import budget, check_agreement, environment_of, grouped, protocol
 from hades.studies.retention import random_return
@@ -84,17 +85,20 @@ def _point(size: int, records: Sequence[RunRecord]) -> SizePoint:
         size=size,
         genome_size=results[0]["genome_size"],
         finals=np.array([result["report"]["mean"] for result in results], np.float64),
-        env_steps=float(np.mean([result["env_steps"]["search"] for result in results])),
-        seconds=float(np.mean([result["seconds"]["search"] for result in results])),
+        env_steps=float(np.mean([all_stages(result, "env_steps", "search") for result in results])),
+        seconds=float(np.mean([all_stages(result, "seconds", "search") for result in results])),
     )
 
 
 def _without_size(record: RunRecord, index: int) -> RunRecord:
     """A record whose recipe says no size and whose seed is its own, so that all sizes can be asked to agree."""
-    algorithm = dict(record.experiment["algorithm"])
-    algorithm["learner"] = {**algorithm["learner"], "num_pairs": 0}
+
+    def sizeless(experiment: Mapping[str, Any]) -> Mapping[str, Any]:
+        algorithm = dict(experiment["algorithm"])
+        algorithm["learner"] = {**algorithm["learner"], "num_pairs": 0}
+        first = {"first": sizeless(experiment["first"])} if experiment.get("first") else {}
+        return {**experiment, "algorithm": algorithm, **first}
+
     return dataclasses.replace(
-        record,
-        experiment={**record.experiment, "algorithm": algorithm},
-        result={**record.result, "seed": index},
+        record, experiment=sizeless(record.experiment), result={**record.result, "seed": index}
     )
