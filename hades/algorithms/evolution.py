@@ -30,6 +30,7 @@ from hades.fitness.base import Fitness
 from hades.inner.base import InnerLearner, Trained
 from hades.normalizers.base import Normalizer, NormalizerState
 from hades.outer.base import OuterOptimizer, OuterState, Population
+from hades.outer.shaping import tied_share
 from hades.registry import register
 from hades.types import (
     POPULATION_AXIS,
@@ -309,6 +310,7 @@ def _summary(scores: Score, fitness: Array, finite: Array) -> Metrics:
         "fitness/max": jnp.nanmax(known),
         "fitness/min": jnp.nanmin(known),
         "fitness/std": jnp.nanstd(known),
+        "fitness/tied": tied_share(known),
         "fitness/nonfinite": (~finite).sum(),
         "fitness/infinite": jnp.isinf(fitness).sum(),
         "env_steps": scores.env_steps.sum(),

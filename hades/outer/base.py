@@ -45,6 +45,12 @@ class OuterOptimizer(abc.ABC):
         """f32[n]: the mean where the method has one, else its best member."""
 
 
+def sigma_metrics(sigma: Array, start: float | Array) -> Metrics:
+    """Mean step size, and as a multiple of the one that the search started with."""
+    mean = sigma.mean()
+    return {"outer/sigma": mean, "outer/sigma_ratio": mean / start}
+
+
 PopulationSize = Annotated[int, Range(least=2, below=2**31)]
 
 

@@ -21,7 +21,7 @@ from jax import Array, lax
 from hades.errors import ConfigError, MissingPackageError, offer, shown
 from hades.fields import Count, NonNegative, Positive, checked
 from hades.optimizers import check_optimizer, make_optimizer
-from hades.outer.base import OuterOptimizer, PopulationSize, check_population
+from hades.outer.base import OuterOptimizer, PopulationSize, check_population, sigma_metrics
 from hades.outer.shaping import average_over_ties, centered_rank
 from hades.registry import register
 from hades.types import Genome, Key, Metrics, PyTree
@@ -138,7 +138,7 @@ class Evosax(OuterOptimizer):
         starts = self._is_population_based
         told = lax.cond(state.generation == 0, first, ordinary, None) if starts else ordinary(None)
         std = getattr(told, "std", None)
-        metrics = {} if std is None else {"outer/sigma": jnp.mean(std)}
+        metrics = {} if std is None else sigma_metrics(std, getattr(params, "std_init", self.sigma))
         return dataclasses.replace(state, strategy=told, generation=state.generation + 1), metrics
 
     def solution(self, state: EvosaxState) -> Array:

@@ -16,7 +16,7 @@ from jax import Array
 from hades.errors import ConfigError, offer
 from hades.fields import NonNegative, Positive, Range
 from hades.optimizers import check_optimizer, make_optimizer
-from hades.outer.base import OuterOptimizer, PopulationSize, check_population
+from hades.outer.base import OuterOptimizer, PopulationSize, check_population, sigma_metrics
 from hades.outer.noise import Noise, Perturbations, Rows, StoredNoise, array_shapes
 from hades.outer.shaping import SHAPINGS
 from hades.registry import register
@@ -81,7 +81,7 @@ class OpenES(OuterOptimizer):
         updates, optimizer_state = optimizer.update(-gradient, state.optimizer, state.mean)
         mean = optax.apply_updates(state.mean, updates)
         sigma = jnp.maximum(state.sigma * self.sigma_decay, self.sigma_min)
-        metrics = {"outer/sigma": state.sigma, "outer/update_norm": optax.tree.norm(updates)}
+        metrics = sigma_metrics(state.sigma, self.sigma) | {"outer/update_norm": optax.tree.norm(updates)}
         return dataclasses.replace(state, mean=mean, sigma=sigma, optimizer=optimizer_state), metrics
 
     def solution(self, state: OpenESState) -> Array:

@@ -20,6 +20,13 @@ def average_over_ties(fitness: Array, weights: Array) -> Array:
     return (cumulative[last] - cumulative[first - 1]) / (last - first + 1)
 
 
+def tied_share(fitness: Array) -> Array:
+    """Share of candidates whose fitness is another one's, too: f32[]. NaN equals nothing."""
+    ordered = jnp.sort(fitness)
+    equal = jnp.concatenate([jnp.zeros(1, bool), ordered[1:] == ordered[:-1], jnp.zeros(1, bool)])
+    return (equal[1:] | equal[:-1]).mean()
+
+
 def rank_utilities(size: int, temperature: float) -> Array:
     """Weights of natural evolution strategies by rank: f32[P], best first.
 

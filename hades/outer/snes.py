@@ -15,7 +15,7 @@ from jax import Array
 
 from hades.errors import ConfigError
 from hades.fields import NonNegative, Positive, Range
-from hades.outer.base import OuterOptimizer, PopulationSize, check_population
+from hades.outer.base import OuterOptimizer, PopulationSize, check_population, sigma_metrics
 from hades.outer.noise import Noise, Perturbations, Rows, StoredNoise, array_shapes
 from hades.outer.shaping import average_over_ties, rank_utilities
 from hades.registry import register
@@ -79,7 +79,7 @@ class SNES(OuterOptimizer):
         mean = state.mean + self.learning_rate * state.std * perturbations.mean_gradient(utilities, population)
         mean = mean + self.pull * (state.prior - mean)
         std = state.std * jnp.exp(0.5 * rate * perturbations.std_gradient(utilities, population))
-        metrics = {"outer/sigma": std.mean(), "outer/update_norm": jnp.linalg.norm(mean - state.mean)}
+        metrics = sigma_metrics(std, self.sigma) | {"outer/update_norm": jnp.linalg.norm(mean - state.mean)}
         return dataclasses.replace(state, mean=mean, std=std), metrics
 
     def solution(self, state: SNESState) -> Array:

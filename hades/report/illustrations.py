@@ -25,7 +25,7 @@ from hades.report.sections import is_fixed_policy
 from hades.runs.record import RunRecord
 from hades.runs.restore import load_policy
 from hades.studies.inspection.page import inspection_of
-from hades.text import number, return_text
+from hades.text import number, percent, return_text
 
 MOST_SCENES = 64
 MOST_HELD = 12
@@ -193,6 +193,14 @@ def search(run: RunRecord) -> Markup:
             "is the best of many measurements, so it flatters; the report measured the selected solution anew."
         )
         parts.append(html.note(note))
+    if run.result.get("stopped_by") == "patience":
+        since = run.result.get("improved_generation")
+        parts.append(html.note(f"The search stopped on a plateau: no evaluation after generation {since} was better."))
+    if (tied := [row["fitness/tied"] for row in run.metrics if row.get("fitness/tied") is not None]) and any(tied):
+        note = f"{percent(sum(tied) / len(tied))} of the candidates tied with another one, {percent(tied[-1])} in the end."
+        parts.append(html.note(note))
+    if (ratio := run.metrics[-1].get("outer/sigma_ratio")) is not None:
+        parts.append(html.note(f"The mean step size ended at {ratio:.3g} times its start."))
     counted = (
         ("fitness/nonfinite", "candidates had a fitness that was not finite and were ranked last."),
         ("normalizer/rejected", "candidates did not count in the normaliser, for numbers that were not finite."),

@@ -32,6 +32,7 @@ from hades.runs.signals import stop_requests
 from hades.runs.stages import FIRST, check_stages, started_from
 from hades.runs.state import Progress
 from hades.runs.workdir import WorkDir
+from hades.text import return_text
 
 BLOCK_SECONDS = 2.0
 """About how long a block should take: how often progress moves and a signal is noticed."""
@@ -336,7 +337,8 @@ class _Session:
         if any(n is not None and before < n <= now for n in (experiment.plateau_notice, experiment.patience)):
             self._warn(
                 f"The search is on a plateau: {now:.0f} evaluations in a row, up to generation {self._host.generation}, "
-                f"did not improve the return of {self._host.best_return} of generation {self._host.improved_generation}."
+                f"did not improve the {return_text(self._host.best_return)} of generation "
+                f"{self._host.improved_generation}."
             )
 
     def _save(self) -> None:

@@ -149,7 +149,7 @@ def _used_up(experiment: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
         "target_return": result["selection_return"],
         "max_seconds": seconds + 0.002,  # the file holds milliseconds
         "max_env_steps": all_stages(result, "env_steps", "search"),
-        "patience": in_vain / experiment.get("eval_every", 1),
+        "patience": in_vain / (experiment.get("eval_every") or 1),
         "generations": result["generations"],
     }
     return bool(limit_reached(experiment, reached))

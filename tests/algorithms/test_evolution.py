@@ -64,6 +64,8 @@ def test_a_generation_counts_and_reports(whole):
     np.testing.assert_array_equal(metrics["env_steps"], 8 * 2 * 2 * 4)  # candidates, inits, episodes, steps
     np.testing.assert_array_equal(metrics["episodes"], 8 * 2 * 2)
     np.testing.assert_array_equal(metrics["fitness/nonfinite"], 0)
+    np.testing.assert_array_equal(metrics["fitness/tied"], 0)
+    np.testing.assert_allclose(metrics["outer/sigma_ratio"], metrics["outer/sigma"] / EVOLUTION.outer.sigma, rtol=1e-6)
     assert (metrics["fitness/min"] < metrics["fitness/mean"]).all()
     assert (metrics["fitness/mean"] < metrics["fitness/max"]).all()
     np.testing.assert_allclose(metrics["population/return"], metrics["fitness/mean"], rtol=1e-5)

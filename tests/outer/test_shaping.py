@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from hades.outer.evosax import Evosax
-from hades.outer.shaping import SHAPINGS, average_over_ties, centered_rank, rank_utilities, standardized
+from hades.outer.shaping import SHAPINGS, average_over_ties, centered_rank, rank_utilities, standardized, tied_share
 
 TIED = jnp.array([500.0] * 20 + [float(i) for i in range(12)])  # 20 of 32 at CartPole's best
 TEMPERATURE_20 = rank_utilities(32, 20.0)
@@ -16,6 +16,12 @@ def test_weights_keep_their_sum_when_20_of_32_tie_for_best():
     np.testing.assert_allclose(shaped.sum(), TEMPERATURE_20.sum(), rtol=1e-5)
     np.testing.assert_allclose(shaped[:20], TEMPERATURE_20[:20].mean(), rtol=1e-5)
     np.testing.assert_allclose(shaped[20:], TEMPERATURE_20[20:][::-1], rtol=1e-4, atol=1e-8)
+
+
+def test_candidates_are_tied_that_share_their_fitness():
+    assert tied_share(TIED) == 20 / 32
+    assert tied_share(jnp.array([3.0, 1.0, 3.0, 2.0, 1.0])) == pytest.approx(4 / 5)
+    assert tied_share(jnp.array([jnp.nan, jnp.nan, 1.0, 2.0])) == 0.0
 
 
 def test_distinct_fitness_gets_the_weights_by_rank():
