@@ -197,7 +197,9 @@ def search(run: RunRecord) -> Markup:
         since = run.result.get("improved_generation")
         parts.append(html.note(f"The search stopped on a plateau: no evaluation after generation {since} was better."))
     if (tied := [row["fitness/tied"] for row in run.metrics if row.get("fitness/tied") is not None]) and any(tied):
-        note = f"{percent(sum(tied) / len(tied))} of the candidates tied with another one, {percent(tied[-1])} in the end."
+        note = (
+            f"{percent(sum(tied) / len(tied))} of the candidates tied with another one, {percent(tied[-1])} in the end."
+        )
         parts.append(html.note(note))
     if (ratio := run.metrics[-1].get("outer/sigma_ratio")) is not None:
         parts.append(html.note(f"The mean step size ended at {ratio:.3g} times its start."))

@@ -41,7 +41,10 @@ def test_a_run_without_improvement_ends_with_its_report(stopped: Path) -> None:
     assert result["stopped_by"] == "patience"
     assert result["report"]["num_inits"] == 3
     assert read_run(stopped).is_finished
-    assert "The search stopped on a plateau: no evaluation after generation 2 was better" in write_report(stopped).read_text()
+    assert (
+        "The search stopped on a plateau: no evaluation after generation 2 was better"
+        in write_report(stopped).read_text()
+    )
 
 
 def test_a_run_that_was_stopped_on_its_way_decides_the_same(

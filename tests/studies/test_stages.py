@@ -104,7 +104,10 @@ def test_all_stages_together_take_the_budget(finished: PlannedRun) -> None:
     assert taken == [3 * ITERATION, 6 * ITERATION, 0]
     assert record.is_finished
     assert finished.generation == 9
-    assert {n: v for n, v in budget(record).items() if v is not None} == {"generations": NO_END, "max_env_steps": BUDGET}
+    assert {n: v for n, v in budget(record).items() if v is not None} == {
+        "generations": NO_END,
+        "max_env_steps": BUDGET,
+    }
 
 
 def test_a_finished_run_in_stages_is_not_run_again(finished: PlannedRun, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,6 +99,4 @@ def _without_size(record: RunRecord, index: int) -> RunRecord:
         first = {"first": sizeless(experiment["first"])} if experiment.get("first") else {}
         return {**experiment, "algorithm": algorithm, **first}
 
-    return dataclasses.replace(
-        record, experiment=sizeless(record.experiment), result={**record.result, "seed": index}
-    )
+    return dataclasses.replace(record, experiment=sizeless(record.experiment), result={**record.result, "seed": index})
