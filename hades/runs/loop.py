@@ -333,12 +333,11 @@ class _Session:
 
     def _note_plateau(self, before: float) -> None:
         """Print, once, that the search is on a plateau; `before` is `_evaluations_in_vain` at the last evaluation."""
-        now, experiment = self._evaluations_in_vain(), self._experiment
+        now, experiment, host = self._evaluations_in_vain(), self._experiment, self._host
         if any(n is not None and before < n <= now for n in (experiment.plateau_notice, experiment.patience)):
             self._warn(
-                f"The search is on a plateau: {now:.0f} evaluations in a row, up to generation {self._host.generation}, "
-                f"did not improve the {return_text(self._host.best_return)} of generation "
-                f"{self._host.improved_generation}."
+                f"The search is on a plateau: {now:.0f} evaluations in a row, up to generation {host.generation}, did "
+                f"not improve the {return_text(host.best_return)} of generation {host.improved_generation}."
             )
 
     def _save(self) -> None:

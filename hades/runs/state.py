@@ -35,7 +35,10 @@ class Progress:
             CheckpointError: when another version of hades wrote it.
         """
         known = dataclasses.asdict(cls())
-        absent = {"starts": [], "improved_generation": record.get("best_generation")}  # in earlier versions
+        absent: dict[str, Any] = {
+            "starts": [],
+            "improved_generation": record.get("best_generation"),
+        }  # in earlier versions
         record = absent | record
         different = sorted({*known} ^ {*record} | {*known["seconds"]} ^ {*record.get("seconds", ())})
         if different:

@@ -126,6 +126,6 @@ def test_a_run_that_was_evaluated_once_or_never_has_a_figure(tmp_path: Path) -> 
 
 
 def test_methods_have_colours_of_their_own() -> None:
-    known = colours(["ES", "PPO", "HaDES-R", "HaDES-F", "Mine", "Yours"])
-    assert len(set(known.values())) == 6
+    known = colours(["ES", "PPO", "HaDES-R", "HaDES-F", "HaDES-R by gradient", "HaDES-F by gradient", "Mine", "Yours"])
+    assert len(set(known.values())) == 8
     assert colours(["ES"])["ES"] == known["ES"]

@@ -18,6 +18,7 @@ from hades.studies.comparison.numbers import compare
 from hades.studies.comparison.page import page
 from hades.studies.many_runs import End, PlannedRun, State, in_process, report, run_all
 from hades.studies.plan_runs import NO_END, Settings, plan_grid, plan_text
+from hades.studies.size.numbers import size_sweep
 from tests.runs.tiny import tiny_experiment
 from tests.studies.runs import write_run
 
@@ -141,6 +142,16 @@ def test_seeds_agree_although_each_hands_over_its_own_pairs(finished: PlannedRun
     assert cell.method == "HaDES-R by gradient"
     assert [run.env_steps[-1] for run in cell.runs] == [BUDGET, BUDGET]
     assert cell.total("env_steps", "search") == BUDGET
+
+
+def test_sizes_of_a_run_in_stages_agree_and_count_all_steps(finished: PlannedRun) -> None:
+    record = read_run(finished.workdir)
+    text = json.dumps(record.experiment).replace('"num_pairs": 3', '"num_pairs": 4')
+    larger = dataclasses.replace(record, experiment=json.loads(text), result={**record.result, "num_pairs": 4})
+    assert [(point.size, point.env_steps) for point in size_sweep([record, larger]).points] == [
+        (3, BUDGET),
+        (4, BUDGET),
+    ]
 
 
 def write_stages(path: Path, method: str = "ES") -> None:

@@ -2,8 +2,9 @@
 
 Definitions. *Return* of a run: the mean of its report, on report keys. *Curve*: the selection return of the solution
 of the moment, not of the best so far, as a step function of the search's environment steps or seconds; compilation,
-selection and report are in neither. The curve of a run in stages goes on through them. *To reach* a return: the first evaluation at or above it, so a method that is
-evaluated more often has more chances. Over runs: interquartile means with bootstrap intervals (aggregate.py).
+selection and report are in neither. The curve of a run in stages goes on through them. *To reach* a return: the first
+evaluation at or above it of policies that are trained as the reported ones, so a method that is evaluated more often
+has more chances. Over runs: interquartile means with bootstrap intervals (aggregate.py).
 """
 
 import dataclasses
