@@ -80,14 +80,12 @@ def budget(record: RunRecord) -> dict[str, Any]:
 
 
 def environment_of(record: RunRecord) -> Mapping[str, Any]:
-    """The description of a run's environment; its backend is a part of it.
+    """The description of the environment that a run reports on; its backend is a part of it.
 
     Raises:
         ConfigError: where the run says none.
     """
-    found: list[Mapping[str, Any]] = []
-    for environment in _environments(record.experiment):  # the stages of a run share theirs
-        found += [environment] if environment not in found else []
+    found = _environments({name: part for name, part in record.experiment.items() if name != "first"})
     if len(found) != 1:
         raise ConfigError(f"{record.workdir} says {len(found)} environments in experiment.json; a comparison needs 1.")
     return found[0]

@@ -35,6 +35,8 @@ Experiment.eval_every = 2
 
 GradientDistillation.environment = @Point()
 Point.max_episode_steps = 4
+wide/GradientDistillation.environment = @short/Point()
+short/Point.max_episode_steps = 3
 GradientDistillation.num_envs = 8
 GradientDistillation.num_steps = 4
 GradientDistillation.num_epochs = 1

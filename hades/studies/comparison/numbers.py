@@ -205,11 +205,12 @@ def compare(
 
 def _numbers(record: RunRecord) -> RunNumbers:
     stages = record.all_stages()
-    learners = [as_configured(stage.experiment)["algorithm"].get("learner") for stage in stages]
+    algorithms = [as_configured(stage.experiment)["algorithm"] for stage in stages]
+    trained = [(algorithm.get("learner"), algorithm.get("environment")) for algorithm in algorithms]
     curves, before = [], np.zeros((2, 1))
-    for stage, learner in zip(stages, learners, strict=True):
+    for stage, how in zip(stages, trained, strict=True):
         curve = _curve(stage)
-        curves.append(np.concatenate([curve[:2] + before, curve[2:], np.full_like(curve[:1], learner == learners[-1])]))
+        curves.append(np.concatenate([curve[:2] + before, curve[2:], np.full_like(curve[:1], how == trained[-1])]))
         before = before + [[stage.result[kind].get("search", 0.0)] for kind in AXES]
     steps, seconds, returns, counts = np.concatenate(curves, 1)
     return RunNumbers(
