@@ -1,8 +1,7 @@
 """On-policy actor-critic iterations with the surrogate of PPO (Schulman et al., 2017), for any differentiable actor.
 
-What the loop calls a generation is one iteration here: T steps of E environments, then several epochs of minibatch
-updates on them. A subclass says what is trained (`start_actor`), what acts (`acting_policies`) and how a gradient is
-applied. The E environments fall into k groups of equal size, each with a policy of its own; PPO has one.
+What the loop calls a generation is one iteration here (iterations.py). A subclass says what is trained
+(`start_actor`), what acts (`acting_policies`) and how a gradient is applied. PPO has one group of environments.
 
 Ours because no library at hand serves both action kinds on today's JAX: rejax 0.1 needs a nightly build of TensorFlow
 Probability and gymnax before 1.0, and the PPO of brax 0.14 calls a function that JAX no longer has. Departures
@@ -12,7 +11,7 @@ true last observation, and an iteration whose update is not finite is dropped an
 
 import abc
 import dataclasses
-from typing import Any, ClassVar, TypeAlias
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,19 +24,15 @@ from hades.algorithms.advantages import (
     discounted_returns,
     explained_variance,
     generalized_advantages,
-    linear_decay,
-    minibatches,
     policy_loss,
     value_loss,
 )
 from hades.algorithms.base import Solution
+from hades.algorithms.iterations import Iterating, StepKeys, summary
 from hades.algorithms.keys import Purpose, Stream, indexed_keys, purpose_key, stream_key
-from hades.environments.base import Environment
 from hades.environments.rollout import AutoReset
-from hades.errors import ConfigError
-from hades.fields import Count, Fraction, NonNegative, Positive, Total
-from hades.normalizers.base import Normalizer, NormalizerState
-from hades.optimizers import check_optimizer
+from hades.fields import Fraction, NonNegative, Positive
+from hades.normalizers.base import NormalizerState
 from hades.policies.base import Policy
 from hades.policies.distributions import Distribution, Stacked
 from hades.types import (
@@ -54,8 +49,6 @@ from hades.types import (
     finite_or,
 )
 
-StepKeys: TypeAlias = tuple[Key, Key, Key]
-"""Keys of one step: one key to act, E to step and E to begin anew."""
 REWARD_CLIP = 10.0
 """Largest scaled reward, as in Stable Baselines' VecNormalize."""
 
@@ -107,40 +100,22 @@ class Steps:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ActorCritic(abc.ABC):
+class ActorCritic(Iterating):
     """What PPO and GradientDistillation share.
 
+    Fields that are not listed here are those of Iterating.
+
     Attributes:
-        environment: where it learns.
-        critic: the architecture of the critic, whose one output is the value; None: the subclass's choice.
-        normalizer: of the observations of both.
-        num_envs, num_steps: E and T of an iteration.
-        num_epochs, num_minibatches: passes over the E·T steps of an iteration, and updates in a pass.
-        learning_rate, anneal_steps: and the environment steps over which it falls linearly to 0 (0: constant).
-        optimizer, optimizer_options: any optax optimiser.
-        max_grad_norm: clip by the global norm over what one optimiser moves.
+        critic: the architecture of the critic, whose one output is the value; None: the subclass's choice. Its
+            observations are normalised like the actor's.
         discount, gae_lambda: γ and λ.
         clip: ε of the surrogate; with `clip_value` also how far values may move.
         value_weight, entropy_weight: of their terms in the loss.
         normalize_rewards: divide rewards by the running deviation of discounted rewards, and clip them at ±10.
         bootstrap_truncated: whether a time limit is no end of the task; False treats it as one.
-
-    Raises:
-        ConfigError: where the numbers do not fit each other.
     """
 
-    environment: Environment
-    normalizer: Normalizer
     critic: Policy | None = None
-    num_envs: Count = 64
-    num_steps: Count = 128
-    num_epochs: Count = 4
-    num_minibatches: Count = 8
-    learning_rate: Positive = 2.5e-4
-    anneal_steps: Total = 0
-    optimizer: str = "adam"
-    optimizer_options: tuple[tuple[str, Any], ...] = (("eps", 1e-5),)
-    max_grad_norm: Positive = 0.5
     discount: Fraction = 0.99
     gae_lambda: Fraction = 0.95
     clip: Positive = 0.2
@@ -149,8 +124,6 @@ class ActorCritic(abc.ABC):
     entropy_weight: float = 0.01
     normalize_rewards: bool = False
     bootstrap_truncated: bool = True
-
-    num_groups: ClassVar[int] = 1
 
     @abc.abstractmethod
     def start_actor(self, key: Key, normalizer: NormalizerState) -> PyTree:
@@ -189,42 +162,6 @@ class ActorCritic(abc.ABC):
         return optimizer
 
     @property
-    def name(self) -> str:
-        """The class's name, for messages."""
-        return type(self).__name__
-
-    def __post_init__(self) -> None:
-        check_optimizer(self.name, self.optimizer, self.optimizer_options)
-        self.normalizer.check(self.spec)
-        if self.normalizer.has_memory:
-            raise ConfigError(
-                f"{self.name}.normalizer is {type(self.normalizer).__name__}, whose statistics restart with every "
-                f"evaluation: {self.name} learns from observations in fixed coordinates. Use RunningNormalizer."
-            )
-        if self.steps_per_iteration >= 2**31:
-            raise ConfigError(
-                f"{self.name}.num_envs is {self.num_envs} and .num_steps {self.num_steps}; their product, the steps of "
-                "an iteration, must be below 2³¹."
-            )
-        if self.steps_per_iteration % self.num_minibatches:
-            raise ConfigError(
-                f"{self.name}.num_minibatches is {self.num_minibatches}, which does not divide the {self.num_envs} × "
-                f"{self.num_steps} = {self.steps_per_iteration} steps of an iteration: use a divisor."
-            )
-
-    @property
-    def environments(self) -> tuple[Environment, ...]:
-        return (self.environment,)
-
-    @property
-    def spec(self) -> EnvSpec:
-        return self.environment.spec
-
-    @property
-    def steps_per_iteration(self) -> int:
-        return self.num_envs * self.num_steps
-
-    @property
     @abc.abstractmethod
     def value_network(self) -> Policy:
         """The critic as a policy with one continuous action, of which the mode is the value."""
@@ -254,13 +191,6 @@ class ActorCritic(abc.ABC):
             failures=zero,
         )
 
-    def check_devices(self, count: int) -> None:
-        if self.num_envs % count:
-            raise ConfigError(
-                f"{self.name}.num_envs {self.num_envs} is not divisible by {count} devices: "
-                f"use {-(-self.num_envs // count) * count}, or fewer devices."
-            )
-
     def step(self, state: ActorCriticState, mesh: Mesh) -> tuple[ActorCriticState, Metrics]:
         """One iteration. See Algorithm.step.
 
@@ -285,8 +215,8 @@ class ActorCritic(abc.ABC):
         next_state = dataclasses.replace(
             learned, generation=state.generation + 1, failures=jnp.where(finite, 0, state.failures + 1)
         )
-        summary = _summary(played.last_returns, episodes, self.steps_per_iteration)
-        return next_state, summary | losses | refused | self.actor_metrics(next_state)
+        of_episodes = summary(played.last_returns, episodes, self.steps_per_iteration)
+        return next_state, of_episodes | losses | refused | self.actor_metrics(next_state)
 
     def solution(self, state: ActorCriticState) -> Solution:
         return Solution(genome=state.networks.actor, normalizer=state.normalizer)
@@ -318,13 +248,8 @@ class ActorCritic(abc.ABC):
             return lax.with_sharding_constraint((after, last_returns), sharding), (taken, ended.episodes.sum())
 
         start = lax.with_sharding_constraint((state.envs, state.last_returns), sharding)
-        keys = jax.vmap(self._step_keys)(indexed_keys(key, self.num_steps))
-        (envs, last_returns), (steps, episodes) = lax.scan(advance, start, keys)
+        (envs, last_returns), (steps, episodes) = lax.scan(advance, start, self.step_keys(key))
         return dataclasses.replace(state, envs=envs, last_returns=last_returns), steps, episodes.sum()
-
-    def _step_keys(self, key: Key) -> StepKeys:
-        k_act, k_step, k_reset = jax.random.split(key, 3)
-        return k_act, indexed_keys(k_step, self.num_envs), indexed_keys(k_reset, self.num_envs)
 
     def prepare(self, state: ActorCriticState, steps: Steps) -> tuple[ActorCriticState, Batch, Metrics]:
         """Make a batch of the steps, and update the scales of rewards and observations.
@@ -350,19 +275,10 @@ class ActorCritic(abc.ABC):
             advantage=advantage,
             target=advantage + values,
         )
-        batch = jax.tree.map(self._grouped, batch)
-        if self.normalizer.wants_moments:
-            raw = steps.obs.reshape(-1, *self.spec.obs_shape)
-            moments = Moments.of(raw, jnp.ones(len(raw), bool))
-            updated, accepted = finite_or(self.normalizer.update(state.normalizer, moments), state.normalizer)
-            state = dataclasses.replace(state, normalizer=updated)
-            metrics["normalizer/refused"] = (~accepted).astype(jnp.int32)
+        batch = jax.tree.map(self.grouped, batch)
+        normalizer, refused = self.seen(state.normalizer, steps.obs)
+        state, metrics = dataclasses.replace(state, normalizer=normalizer), metrics | refused
         return state, batch, metrics
-
-    def _grouped(self, x: Array) -> Array:
-        """[T, E, ...] -> [k, T·E/k, ...]"""
-        k = self.num_groups
-        return jnp.moveaxis(x.reshape(len(x), k, -1, *x.shape[2:]), 1, 0).reshape(k, -1, *x.shape[2:])
 
     def _seen_rewards(self, state: ActorCriticState, steps: Steps) -> tuple[ActorCriticState, Array]:
         """The state with the moments of these steps' discounted rewards, and bool[], whether they are finite.
@@ -387,13 +303,8 @@ class ActorCritic(abc.ABC):
             metrics["ppo/grad_norm"] = optax.tree.norm(gradient)
             return self.accepted((optax.apply_updates(networks, updates), new_state), carry, metrics)
 
-        def epoch(carry: tuple[Networks, optax.OptState], key: Key) -> tuple[tuple[Any, ...], Metrics]:
-            rows = minibatches(key, self.steps_per_iteration // self.num_groups, self.num_minibatches)
-            # One gather, not one an update.
-            return lax.scan(update, carry, jax.tree.map(lambda x: jnp.moveaxis(x[:, rows], 1, 0), batch))
-
         start = state.networks, state.optimizer
-        (networks, opt_state), metrics = lax.scan(epoch, start, indexed_keys(key, self.num_epochs))
+        (networks, opt_state), metrics = self.epochs(key, update, start, batch)
         last_kl = metrics["ppo/kl"][-1].mean()
         metrics = jax.tree.map(jnp.mean, metrics) | {"ppo/last_kl": last_kl}
         metrics["ppo/explained_variance"] = explained_variance(batch.value, batch.target)
@@ -427,27 +338,3 @@ class ActorCritic(abc.ABC):
             lambda: jnp.where(cut_off, self._value(state, step.obs), 0.0),
             lambda: jnp.zeros(self.num_envs),
         )
-
-    def rate(self, generation: Array) -> Array:
-        """The learning rate of an iteration: f32[]."""
-        return linear_decay(self.learning_rate, generation * float(self.steps_per_iteration), self.anneal_steps)
-
-
-def _summary(last_returns: Array, episodes: Array, env_steps: int) -> Metrics:
-    """Summary of each environment's last finished episode: the training returns that the host loop shows.
-
-    An environment whose first episode still goes on has none. With none at all each number is −∞, because NaN would
-    stop a program under `jax_debug_nans`.
-    """
-    known = ~jnp.isneginf(last_returns)
-    count = jnp.maximum(known.sum(), 1)
-    mean = jnp.where(known, last_returns, 0.0).sum() / count
-    variance = jnp.where(known, jnp.square(last_returns - mean), 0.0).sum() / count
-    return {
-        "fitness/mean": jnp.where(known.any(), mean, -jnp.inf),
-        "fitness/max": last_returns.max(),
-        "fitness/min": jnp.where(known, last_returns, last_returns.max()).min(),
-        "fitness/std": jnp.where(known.any(), jnp.sqrt(variance), -jnp.inf),
-        "env_steps": jnp.asarray(env_steps, jnp.int32),
-        "episodes": episodes,
-    }

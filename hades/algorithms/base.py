@@ -9,8 +9,10 @@ from jax.sharding import Mesh
 
 from hades.environments.base import Environment
 from hades.inner.base import InnerLearner
+from hades.inner.teacher import TeacherRecord
 from hades.normalizers.base import Normalizer, NormalizerState
-from hades.types import ActFn, Dataset, Genome, Key, Metrics
+from hades.policies.base import Policy
+from hades.types import ActFn, Dataset, Genome, Key, Metrics, Params
 
 State: TypeAlias = Any
 
@@ -53,8 +55,18 @@ class Algorithm(Protocol):
         ...
 
     @property
+    def normalizer(self) -> Normalizer:
+        """Of what policies observe."""
+        ...
+
+    @property
     def label(self) -> str:
         """Name of the method in results and reports."""
+        ...
+
+    @property
+    def teachers(self) -> tuple[TeacherRecord, ...]:
+        """What the search owes to teachers; none where it begins from nothing."""
         ...
 
     @property
@@ -86,6 +98,10 @@ class Algorithm(Protocol):
         """Train `num_inits` independent policies from a solution and play whole episodes with each."""
         ...
 
+    def network(self, key: Key, solution: Solution) -> tuple[Policy, Params]:
+        """One policy trained from a solution, with its weights."""
+        ...
+
     def policy(self, key: Key, solution: Solution) -> ActFn:
-        """One policy trained from a solution, acting on raw observations."""
+        """The same, acting on raw observations."""
         ...

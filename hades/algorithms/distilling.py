@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import ClassVar
 
 from jax import Array
 
@@ -10,7 +11,9 @@ from hades.algorithms.keys import Purpose, indexed_keys, purpose_key
 from hades.algorithms.playing import map_chunks, play_tasks, sequential
 from hades.environments.base import Environment
 from hades.inner.base import InnerLearner
+from hades.inner.teacher import TeacherRecord
 from hades.normalizers.base import Normalizer, NormalizerState
+from hades.policies.base import Policy
 from hades.types import ActFn, EnvSpec, Key, Metrics, Params
 
 
@@ -21,6 +24,17 @@ class Distilling:
     learner: InnerLearner
     normalizer: Normalizer
     learn_batch: int
+
+    how: ClassVar[str] = ""
+    """What the label says of the search."""
+
+    @property
+    def label(self) -> str:
+        return f"{self.learner.label}{self.how}" + (" from a teacher" if self.learner.teachers else "")
+
+    @property
+    def teachers(self) -> tuple[TeacherRecord, ...]:
+        return self.learner.teachers
 
     def initial_policies(self, key: Key, count: int) -> Params:
         """Initial weights of `count` policies, stacked."""
@@ -57,8 +71,11 @@ class Distilling:
         act_for = functools.partial(self.act_for, solution.normalizer)
         return play_tasks(purpose_key(key, Purpose.EPISODES), self.environment, act_for, params, num_episodes, metrics)
 
-    def policy(self, key: Key, solution: Solution) -> ActFn:
+    def network(self, key: Key, solution: Solution) -> tuple[Policy, Params]:
         spec = self.environment.spec
         init = self.learner.init_params(purpose_key(key, Purpose.INITS), spec)
         trained, _ = self.learner.learn(purpose_key(key, Purpose.LEARN), solution.genome, init, spec)
-        return self.act_for(solution.normalizer, spec)(self.learner.assemble(init, trained))
+        return self.learner.policy, self.learner.assemble(init, trained)
+
+    def policy(self, key: Key, solution: Solution) -> ActFn:
+        return self.act_for(solution.normalizer, self.environment.spec)(self.network(key, solution)[1])

@@ -105,10 +105,6 @@ class Evolution(Distilling):
     def spec(self) -> EnvSpec:
         return self.environment.spec
 
-    @property
-    def label(self) -> str:
-        return self.learner.label
-
     @cached_property
     def evolves_dataset(self) -> bool:
         return jax.eval_shape(lambda g: self.learner.dataset(g, self.spec), self.genome_shapes) is not None

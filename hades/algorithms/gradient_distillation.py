@@ -16,18 +16,14 @@ import optax
 from jax import Array
 
 from hades.algorithms.actor_critic import ActorCritic, ActorCriticState, Networks
-from hades.algorithms.distilling import Distilling
-from hades.algorithms.keys import Purpose, indexed_keys, purpose_key
-from hades.errors import ConfigError, require
-from hades.fields import Natural, NonNegative, Positive
-from hades.inner.base import InnerLearner
+from hades.algorithms.through_cloning import ThroughCloning
+from hades.fields import NonNegative, Positive
 from hades.normalizers.base import NormalizerState
 from hades.optimizers import make_optimizer
 from hades.policies.base import Policy
-from hades.policies.distributions import Stacked
 from hades.policies.mlp import MLP
 from hades.registry import register
-from hades.types import Genome, Key, Metrics, Params, PyTree, all_finite
+from hades.types import Genome, Key, Metrics, PyTree, all_finite
 
 RATE_STEP = 1.2
 """Factor by which an iteration changes the rate of the dataset where it moved too far or too little."""
@@ -37,85 +33,30 @@ RATE_SCALES = (0.01, 4.0)
 
 @register("Algorithm", "GradientDistillation")
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GradientDistillation(Distilling, ActorCritic):
+class GradientDistillation(ThroughCloning, ActorCritic):
     """Search for a dataset along the gradient of PPO's surrogate.
 
-    Fields that are not listed here are those of ActorCritic. The learner's `num_inits` policies share the environments
-    equally. Without a `critic` it is an MLP 2 × 64.
+    Fields that are not listed here are those of ActorCritic and ThroughCloning. Without a `critic` it is an MLP 2 × 64.
 
     Attributes:
-        learner: from a dataset to a policy, differentiable.
         critic_learning_rate: `learning_rate` is that of the dataset; both are annealed.
         kl_target: divergence of an iteration's last epoch to which the dataset's rate is adapted, by a factor of 1.2
             an iteration where it is more than 1.5 times off, within 0.01 to 4 times the rate; 0: never.
         kl_limit: updates of a minibatch whose divergence is above this are dropped; 0: none.
-        learn_batch: networks cloned at a time where policies are evaluated. 0: all.
-
-    Raises:
-        ConfigError: where the components do not fit each other, or the dataset has no gradient.
     """
 
-    learner: InnerLearner
     critic_learning_rate: Positive = 1e-3
     kl_target: NonNegative = 0.0
     kl_limit: NonNegative = 0.0
-    learn_batch: Natural = 8
 
-    evolves_dataset = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.learner.check(self.spec)
-        self.learner.check_differentiable()
-        require(
-            self.num_envs % self.num_groups == 0,
-            f"GradientDistillation.num_envs is {self.num_envs}, which the {self.num_groups} initial policies of an "
-            "iteration cannot share equally: use a multiple.",
-        )
-        require(
-            (self.steps_per_iteration // self.num_groups) % self.num_minibatches == 0,
-            f"GradientDistillation.num_minibatches is {self.num_minibatches}, which does not divide the "
-            f"{self.steps_per_iteration // self.num_groups} steps of each initial policy: use a divisor.",
-        )
-
-    @property
-    def label(self) -> str:
-        return f"{self.learner.label} by gradient"
-
-    @property
-    def num_groups(self) -> int:  # type: ignore[override]  # a constant in the base class
-        return self.learner.num_inits
+    how = " by gradient"
 
     @cached_property
     def value_network(self) -> Policy:
         return self.critic or MLP(width=64, depth=2, activation="tanh", output_scale=1.0)
 
-    def check_devices(self, count: int) -> None:
-        super().check_devices(count)
-        if self.num_groups > 1 and self.num_groups % count:
-            raise ConfigError(
-                f"The {self.num_groups} initial policies of an iteration are not divisible by {count} devices: use "
-                f"{-(-self.num_groups // count) * count} (num_inits of the init scheme), or fewer devices."
-            )
-
     def start_actor(self, key: Key, normalizer: NormalizerState) -> Genome:
-        return self.learner.init_genome(key, self.environment, lambda obs: self.normalizer.apply(normalizer, obs))
-
-    def draw(self, key: Key) -> tuple[Key, Params]:
-        """Cloning keys and initial weights of k policies."""
-        inits = self.initial_policies(purpose_key(key, Purpose.INITS), self.num_groups)
-        return indexed_keys(purpose_key(key, Purpose.CLONE), self.num_groups), inits
-
-    def acting_policies(self, actor: Genome, draws: tuple[Key, Params]) -> Params:
-        def clone(key: Key, init: Params) -> Params:
-            trained, _ = self.learner.learn(key, actor, init, self.spec)
-            return self.learner.assemble(init, trained)
-
-        return jax.vmap(clone)(*draws)
-
-    def distribution(self, policies: Params, obs: Array) -> Stacked:
-        policy = self.learner.policy
-        return Stacked(jax.vmap(lambda params, obs: policy.distribution(params, obs, self.spec))(policies, obs))
+        return self.start_genome(key, normalizer)
 
     def make_optimizer(self, generation: Array) -> optax.GradientTransformation:
         """One optimiser for the dataset and one for the critic, so that neither's gradient clips the other's.
@@ -166,11 +107,4 @@ class GradientDistillation(Distilling, ActorCritic):
         return {**optimizer, "rate_scale": jnp.clip(optimizer["rate_scale"] * factor, *RATE_SCALES)}
 
     def actor_metrics(self, state: ActorCriticState) -> Metrics:
-        """Sizes of the dataset, which show a search that runs away, and the scalars that are searched for with it."""
-        genome = state.networks.actor
-        pairs = self.learner.dataset(genome, self.spec)
-        assert pairs is not None
-        sizes = {"observations": pairs.observations, "targets": pairs.targets}
-        metrics = {f"dataset/rms_{name}": jnp.sqrt(jnp.square(x).mean()) for name, x in sizes.items()}
-        recipe = {f"recipe/{name}": value for name, value in self.learner.recipe(genome).items()}
-        return metrics | recipe | {"ppo/rate_scale": state.optimizer["rate_scale"]}
+        return self.dataset_metrics(state.networks.actor) | {"ppo/rate_scale": state.optimizer["rate_scale"]}

@@ -37,6 +37,7 @@ class PPO(ActorCritic):
 
     label = "PPO"
     evolves_dataset = False
+    teachers = ()
 
     @cached_property
     def value_network(self) -> Policy:
@@ -65,6 +66,10 @@ class PPO(ActorCritic):
         groups = jnp.arange(num_inits)
         episodes = play(purpose_key(key, Purpose.EPISODES), self.environment, lambda group: act, groups, num_episodes)
         return Evaluation(returns=episodes.returns, lengths=episodes.lengths, metrics={}, info_max=episodes.info_max)
+
+    def network(self, key: Key, solution: Solution) -> tuple[Policy, Params]:
+        del key
+        return self.actor, solution.genome
 
     def policy(self, key: Key, solution: Solution) -> ActFn:
         del key

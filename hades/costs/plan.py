@@ -13,8 +13,11 @@ from hades.algorithms.actor_critic import ActorCritic
 from hades.algorithms.base import Algorithm
 from hades.algorithms.evolution import Evolution, num_rows
 from hades.algorithms.gradient_distillation import GradientDistillation
+from hades.algorithms.iterations import Iterating
 from hades.algorithms.playing import apply_in_chunks, chunk_size
 from hades.algorithms.ppo import PPO
+from hades.algorithms.teacher_matching import TeacherMatching
+from hades.algorithms.through_cloning import ThroughCloning
 from hades.contracts import single_precision
 from hades.costs import communication
 from hades.environments.lockstep import num_together
@@ -185,11 +188,25 @@ def _distillation_lines(algorithm: GradientDistillation, iterations: int) -> lis
     return _iteration_lines(algorithm, iterations, text, cloning_bytes(algorithm))
 
 
-def cloning_bytes(algorithm: GradientDistillation) -> int:
+@algorithm_lines.register
+def _matching_lines(algorithm: TeacherMatching, iterations: int) -> list[str]:
+    state = jax.eval_shape(lambda: algorithm.init(jax.random.key(0)))
+    numbers = algorithm.spec.obs_size + algorithm.spec.action_space.size
+    sizes = {
+        "environments": _bytes(state.envs),
+        "steps": 3 * 4 * algorithm.steps_per_iteration * numbers,  # as _iteration_lines counts them
+        "cloning": cloning_bytes(algorithm),
+    }
+    return _lines(algorithm, iterations, f"genome: {size_of(state.genome):,} numbers", sizes)
+
+
+def cloning_bytes(algorithm: ThroughCloning) -> int:
     """Cloned policies and their gradients, and what every update of the unrolled training keeps."""
     key = jax.eval_shape(lambda: jax.random.key(0))
     learner, spec = algorithm.learner, algorithm.spec
-    genome = jax.eval_shape(algorithm.init, key).networks.actor
+    genome = jax.eval_shape(
+        lambda k: algorithm.start_genome(k, algorithm.normalizer.init(k, algorithm.environment)), key
+    )
     init = jax.eval_shape(lambda k: learner.init_params(k, spec), key)
     trained = jax.eval_shape(lambda k, g, p: learner.learn(k, g, p, spec)[0], key, genome, init)
     working = _bytes(jax.eval_shape(learner.working_arrays, trained))
@@ -211,9 +228,14 @@ def _iteration_lines(algorithm: ActorCritic, iterations: int, trained: str, clon
     }
     if cloning:
         sizes["cloning"] = cloning
+    trained = trained.format(actor=size_of(state.networks.actor), critic=size_of(state.networks.critic))
+    return _lines(algorithm, iterations, trained, sizes)
+
+
+def _lines(algorithm: Iterating, iterations: int, trained: str, sizes: dict[str, int]) -> list[str]:
     each = algorithm.steps_per_iteration
     return [
-        trained.format(actor=size_of(state.networks.actor), critic=size_of(state.networks.critic)),
+        trained,
         f"environment steps: {each:,} an iteration, {each * iterations:,} in {iterations:,} iterations; "
         f"{algorithm.num_epochs * algorithm.num_minibatches} updates an iteration",
         "memory plan of an iteration, on one device:",

@@ -91,6 +91,11 @@ class DistilledDataset:
     def normalizer(self) -> Normalizer:
         return self._component("normalizer", Normalizer)
 
+    @property
+    def method(self) -> str:
+        """Name of the method that made it; that of its initial policies where the header states none."""
+        return (self.metadata.get("training") or {}).get("method") or self.learner.label
+
     @cached_property
     def protocol(self) -> Fitness | None:
         """The protocol that `returns` were measured under; None: whole episodes."""

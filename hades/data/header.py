@@ -42,6 +42,7 @@ _FORM = {
         "stages": [
             {"method": str, "recipe": str, "generations": int, "return": _MEASURED, "env_steps": {"*": _NUMBER}}
         ],
+        "teachers": [{"source": str, "method": str, "env_steps": (int, types.NoneType)}],
     },
     "versions": {"*": str},
 }

@@ -9,6 +9,7 @@ from jax import Array
 
 from hades.environments.base import Environment
 from hades.errors import ConfigError, offer
+from hades.inner.teacher import TeacherRecord
 from hades.policies.base import Policy
 from hades.types import Dataset, EnvSpec, Genome, Key, Metrics, Params, PyTree
 
@@ -64,6 +65,11 @@ class InnerLearner(abc.ABC):
     def is_fixed(self) -> bool:
         """True if all policies start from the same weights, which a dataset then needs (HaDES-F)."""
         return False
+
+    @property
+    def teachers(self) -> tuple[TeacherRecord, ...]:
+        """What the start of the search owes to teachers."""
+        return ()
 
     @abc.abstractmethod
     def init_genome(self, key: Key, env: Environment, normalize: Callable[[Array], Array]) -> Genome:

@@ -13,7 +13,7 @@ from hades.errors import ConfigError
 from hades.fields import Count, Natural, NonNegative, Positive, Range
 from hades.inner.base import InitScheme, InnerLearner
 from hades.inner.losses import Loss
-from hades.inner.pairs import CloningGenome, PairsLearner, StartPairs
+from hades.inner.pairs import CloningGenome, PairsLearner, Start
 from hades.inner.span import SPAN_OPTIMIZERS, SpanProblem, dense, with_kernel
 from hades.optimizers import check_optimizer, make_optimizer, scalar_bounds
 from hades.policies.base import Policy
@@ -50,7 +50,7 @@ class BehaviourCloning(PairsLearner):
     start: str = "zeros"
     start_scale: NonNegative = 1.0
     start_logit: float = 0.0
-    start_pairs: StartPairs | None = None
+    start_pairs: Start | None = None
     target_scale: Positive = 1.0
     optimizer: str = "adam"
     learning_rate: Positive = 5e-3

@@ -5,6 +5,7 @@ code in which a step of one size means about as much for each: x multiplies a po
 scalar above 1 by exp(x), shifts a scalar of (0, 1) on the logit scale, and is added to a logarithm.
 """
 
+import abc
 import dataclasses
 import math
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from hades.errors import ConfigError, offer, require
 from hades.inner.base import InitScheme, InnerLearner
 from hades.inner.init_scheme import RandomInit
 from hades.inner.losses import centred_log
+from hades.inner.teacher import TeacherRecord
 from hades.registry import register
 from hades.types import Dataset, EnvSpec, Key, Params
 
@@ -34,9 +36,32 @@ class CloningGenome:
     recipe: dict[str, Array]  # f32[] each, coded
 
 
+class Start(abc.ABC):
+    """Where the pairs come from that a search starts from; a frozen dataclass."""
+
+    @property
+    @abc.abstractmethod
+    def teachers(self) -> tuple[TeacherRecord, ...]:
+        """What the pairs owe to teachers."""
+
+    @abc.abstractmethod
+    def check_count(self, learner: str, num_pairs: int) -> None:
+        """Raise ConfigError where there are not N pairs for the learner of that name."""
+
+    @abc.abstractmethod
+    def check(self, spec: EnvSpec) -> None:
+        """Raise ConfigError where the pairs do not fit the environment."""
+
+    @abc.abstractmethod
+    def pairs(
+        self, key: Key, env: Environment, num_pairs: int, normalize: Callable[[Array], Array]
+    ) -> tuple[Array, Array]:
+        """Normalised observations f32[N, *obs_shape], and class probabilities or actions f32[N, A]."""
+
+
 @register("StartPairs", "StartPairs")
 @dataclasses.dataclass(frozen=True)
-class StartPairs:
+class StartPairs(Start):
     """Pairs that a search starts from.
 
     Attributes:
@@ -44,12 +69,37 @@ class StartPairs:
         observations: f32[N, *obs_shape] in a row, raw.
         targets: f32[N, A] in a row, class probabilities or actions.
         source: where they come from, for readers.
+        teachers: those that the pairs come from.
     """
 
     num_pairs: int
     observations: tuple[float, ...]
     targets: tuple[float, ...]
     source: str = ""
+    teachers: tuple[TeacherRecord, ...] = ()
+
+    def check_count(self, learner: str, num_pairs: int) -> None:
+        require(
+            self.num_pairs == num_pairs,
+            f"{learner}.num_pairs is {num_pairs}, but the pairs to start from ({self.source}) are "
+            f"{self.num_pairs}: set it to that.",
+        )
+
+    def check(self, spec: EnvSpec) -> None:
+        sizes = (self.num_pairs * spec.obs_size, self.num_pairs * spec.action_space.size)
+        require(
+            (len(self.observations), len(self.targets)) == sizes,
+            f"The pairs to start from ({self.source}) have {len(self.observations) // self.num_pairs} observed "
+            f"numbers and {len(self.targets) // self.num_pairs} targets each, but {spec.name} has "
+            f"{spec.obs_size} and {spec.action_space.size}.",
+        )
+
+    def pairs(
+        self, key: Key, env: Environment, num_pairs: int, normalize: Callable[[Array], Array]
+    ) -> tuple[Array, Array]:
+        del key
+        observations = normalize(jnp.asarray(self.observations).reshape(num_pairs, *env.spec.obs_shape))
+        return observations, jnp.asarray(self.targets).reshape(num_pairs, env.spec.action_space.size)
 
 
 class PairsLearner(InnerLearner):
@@ -64,7 +114,7 @@ class PairsLearner(InnerLearner):
         start: where the observations start: "zeros", "gaussian" (times `start_scale`), or "random_policy" (states that
             a uniformly random policy meets).
         start_logit: where evolved targets of discrete actions start: the logit of label i mod A. Others start at 0.
-        start_pairs: a dataset to start from instead.
+        start_pairs: a dataset, or a teacher's states, to start from instead.
         target_scale: a factor of the evolved targets, which `evolve` may name: the step size of a search then fits
             targets of any size.
         evolve: scalars in the genome: "target_scale", "log_std" (of the policy's actions), and those of the recipe.
@@ -76,7 +126,7 @@ class PairsLearner(InnerLearner):
     start: str
     start_scale: float
     start_logit: float
-    start_pairs: StartPairs | None
+    start_pairs: Start | None
     target_scale: float
     evolve: tuple[str, ...]
 
@@ -86,11 +136,7 @@ class PairsLearner(InnerLearner):
         one_of(f"{name}.targets", self.targets, ("evolved", "hard", "fixed"))
         one_of(f"{name}.start", self.start, ("zeros", "gaussian", "random_policy"))
         if self.start_pairs is not None:
-            require(
-                self.start_pairs.num_pairs == self.num_pairs,
-                f"{name}.num_pairs is {self.num_pairs}, but the pairs to start from ({self.start_pairs.source}) are "
-                f"{self.start_pairs.num_pairs}: set it to that.",
-            )
+            self.start_pairs.check_count(name, self.num_pairs)
             require(
                 self.targets == "evolved",
                 f'{name}.targets is "{self.targets}", but a search that starts from pairs moves their targets too: use '
@@ -111,6 +157,10 @@ class PairsLearner(InnerLearner):
     def is_fixed(self) -> bool:
         return self.init_scheme.is_fixed
 
+    @property
+    def teachers(self) -> tuple[TeacherRecord, ...]:
+        return self.start_pairs.teachers if self.start_pairs is not None else ()
+
     def check(self, spec: EnvSpec) -> None:
         name = type(self).__name__
         if not spec.is_discrete and self.targets != "evolved":
@@ -120,14 +170,8 @@ class PairsLearner(InnerLearner):
             )
         if spec.is_discrete and "log_std" in self.evolve:
             raise ConfigError(f'{name}.evolve names "log_std", but the actions of {spec.name} are discrete.')
-        if (pairs := self.start_pairs) is not None:
-            sizes = (pairs.num_pairs * spec.obs_size, pairs.num_pairs * spec.action_space.size)
-            require(
-                (len(pairs.observations), len(pairs.targets)) == sizes,
-                f"The pairs to start from ({pairs.source}) have {len(pairs.observations) // pairs.num_pairs} observed "
-                f"numbers and {len(pairs.targets) // pairs.num_pairs} targets each, but {spec.name} has "
-                f"{spec.obs_size} and {spec.action_space.size}.",
-            )
+        if self.start_pairs is not None:
+            self.start_pairs.check(spec)
         self.policy.network(spec)
 
     def check_differentiable(self) -> None:
@@ -145,7 +189,9 @@ class PairsLearner(InnerLearner):
     def init_genome(self, key: Key, env: Environment, normalize: Callable[[Array], Array]) -> CloningGenome:
         recipe = {name: jnp.zeros(()) for name in self.evolve}
         if self.start_pairs is not None:
-            return CloningGenome(*self._given_pairs(self.start_pairs, env.spec, normalize), recipe)
+            observations, targets = self.start_pairs.pairs(key, env, self.num_pairs, normalize)
+            targets = (centred_log(targets) if env.spec.is_discrete else targets) / self.target_scale
+            return CloningGenome(observations, targets, recipe)
         shape, size = (self.num_pairs, *env.spec.obs_shape), env.spec.action_space.size
         if self.start == "random_policy":
             observations = normalize(visited_observations(key, env, self.num_pairs))
@@ -207,13 +253,6 @@ class PairsLearner(InnerLearner):
     def _labels(self, size: int) -> Array:
         """Label i mod A of each pair as a one-hot row: f32[N, A]."""
         return jax.nn.one_hot(jnp.arange(self.num_pairs) % size, size)
-
-    def _given_pairs(
-        self, pairs: StartPairs, spec: EnvSpec, normalize: Callable[[Array], Array]
-    ) -> tuple[Array, Array]:
-        observations = normalize(jnp.asarray(pairs.observations).reshape(self.num_pairs, *spec.obs_shape))
-        targets = jnp.asarray(pairs.targets).reshape(self.num_pairs, spec.action_space.size)
-        return observations, (centred_log(targets) if spec.is_discrete else targets) / self.target_scale
 
     def _check_evolved(self, name: str) -> None:
         known, owner = self.evolvable(), type(self).__name__

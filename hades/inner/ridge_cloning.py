@@ -11,7 +11,7 @@ from hades.errors import ConfigError
 from hades.fields import Count, NonNegative, Positive
 from hades.inner.base import InitScheme
 from hades.inner.losses import centred_log
-from hades.inner.pairs import CloningGenome, PairsLearner, StartPairs
+from hades.inner.pairs import CloningGenome, PairsLearner, Start
 from hades.policies.base import Policy
 from hades.registry import register
 from hades.types import Dataset, EnvSpec, Key, Metrics, Params
@@ -42,7 +42,7 @@ class RidgeCloning(PairsLearner):
     start: str = "gaussian"
     start_scale: NonNegative = 0.5
     start_logit: float = 2.0
-    start_pairs: StartPairs | None = None
+    start_pairs: Start | None = None
     target_scale: Positive = 1.0
     evolve: tuple[str, ...] = ()
 

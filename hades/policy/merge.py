@@ -70,6 +70,7 @@ def merge(
                 "merged_from": [d.metadata["spec"]["name"] for d in datasets],
                 "points": [len(d) for d in datasets],
                 "env_steps": {"search": 0},
+                **_teachers(datasets),
             },
             "versions": _versions(datasets),
         },
@@ -149,6 +150,12 @@ def _repeats(sizes: Sequence[int]) -> list[int]:
             f"most {MOST_POINTS:,} in all are made. Merge datasets whose sizes divide each other."
         )
     return [common // size for size in sizes]
+
+
+def _teachers(datasets: Sequence[DistilledDataset]) -> dict[str, Any]:
+    """What the datasets state of teachers, and a name of the method that says so; empty where none had one."""
+    found = [teacher for d in datasets for teacher in (d.metadata.get("training") or {}).get("teachers", ())]
+    return {"method": "merged, from a teacher", "teachers": found} if found else {}
 
 
 def _versions(datasets: Sequence[DistilledDataset]) -> Mapping[str, str]:

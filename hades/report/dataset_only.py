@@ -12,9 +12,9 @@ def stated_by(run: RunRecord) -> RunRecord:
     training = run.dataset.metadata.get("training") or {}
     result = {
         "environment": run.dataset.environment.spec.name,
-        "method": training.get("method") or run.dataset.learner.label,
+        "method": run.dataset.method,
         "num_pairs": len(run.dataset),
-        **{name: training[name] for name in ("generations", "env_steps", "stages") if name in training},
+        **{name: training[name] for name in ("generations", "env_steps", "stages", "teachers") if name in training},
         **({"report": dict(run.dataset.returns)} if run.dataset.returns else {}),
     }
     return dataclasses.replace(run, result=result)

@@ -163,7 +163,7 @@ def cost(run: RunRecord) -> Markup:
     device, devices = run.result.get("device"), run.result.get("num_devices", 1)
     measured = f"Measured on {f'{devices} × ' if devices != 1 else ''}{device}."
     table = html.table([row[:known] for row in rows], head[:known])
-    return html.section("What it cost", table, _stages(run), html.note(measured) if device else "")
+    return html.section("What it cost", table, _stages(run), _teachers(run), html.note(measured) if device else "")
 
 
 def _stages(run: RunRecord) -> Markup:
@@ -183,6 +183,15 @@ def _stages(run: RunRecord) -> Markup:
     ]
     note = html.note("The table above sums all stages. Each one starts from the dataset of the one before:")
     return note + html.table(rows, ("stage", "generations", "steps of the search", "return"))
+
+
+def _teachers(run: RunRecord) -> Markup:
+    """The teachers that the search had, whose steps are in no other table; empty where it had none."""
+    if not (teachers := run.result.get("teachers")):
+        return Markup()
+    rows = [(t["method"], t["source"], integer(t.get("env_steps")) or "not stated") for t in teachers]
+    note = html.note("Not from nothing: the search had a teacher, whose steps come on top of those above:")
+    return note + html.table(rows, ("teacher", "from", "environment steps"))
 
 
 def how_to_use(run: RunRecord) -> Markup:

@@ -35,6 +35,7 @@ RESULT = {
     "selection_return": _NUMBER,
     **_COSTS,
     "stages": [{"method": str, "recipe": str, "generations": int, "return": _NUMBER, **_COSTS}],
+    "teachers": [{"source": str, "method": str, "env_steps": (int, NoneType)}],
     "versions": {ANY: str},
     "report": {**_RETURNS, "tasks": {ANY: _RETURNS}},
 }

@@ -56,7 +56,7 @@ def finished(
 ) -> RunResult:
     """Collect the result of a run that is done, and of the stage `before` it."""
     algorithm = experiment.algorithm
-    details = _details(algorithm, experiment.seed, host, best, returns)
+    details = _details(algorithm, experiment.seed, host, best, returns) | _teachers(algorithm)
     if before is not None:
         details["stages"] = [*before.details.get("stages", ()), _stage(before)]
     training = {name: details[name] for name in _TRAINING if name in details}
@@ -76,7 +76,7 @@ def finished(
     )
 
 
-_TRAINING = ("generations", "best_generation", "env_steps", "seed", "method", "stages")
+_TRAINING = ("generations", "best_generation", "env_steps", "seed", "method", "stages", "teachers")
 
 
 def _stage(result: RunResult) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def distilled_dataset(
         "normalizer": registry.describe(distilled.normalizer),
         "init": init,
         "returns": measured,
-        "training": training or {},
+        "training": training or ({"method": algorithm.label} | _teachers(algorithm) if algorithm.teachers else {}),
         "versions": library_versions(env.versions),
     }
     return DistilledDataset(
@@ -163,6 +163,11 @@ def distilled_dataset(
         metadata=metadata,
         init=weights,
     )
+
+
+def _teachers(algorithm: Algorithm) -> dict[str, Any]:
+    """Records of the teachers that a search had; empty where it had none."""
+    return {"teachers": [dataclasses.asdict(record) for record in algorithm.teachers]} if algorithm.teachers else {}
 
 
 def _details(algorithm: Algorithm, seed: int, host: Progress, best: Solution, returns: ReturnSummary) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from hades.data.dataset import DistilledDataset
 from hades.errors import ConfigError, require
 from hades.inner.pairs import PairsLearner, StartPairs
+from hades.inner.teacher import TeacherRecord
 from hades.normalizers.base import Normalizer
 from hades.runs.experiment import Experiment
 
@@ -39,7 +40,13 @@ def pairs_of(dataset: DistilledDataset, source: str) -> StartPairs:
         observations=tuple(map(float, np.ravel(dataset.observations * dataset.obs_std + dataset.obs_mean))),
         targets=tuple(map(float, np.ravel(dataset.targets))),
         source=source,
+        teachers=teachers_of(dataset.metadata.get("training") or {}),
     )
+
+
+def teachers_of(details: Mapping[str, Any]) -> tuple[TeacherRecord, ...]:
+    """What a result, or the `training` of a dataset's header, states of teachers."""
+    return tuple(TeacherRecord(t["source"], t["method"], t.get("env_steps")) for t in details.get("teachers", ()))
 
 
 def check_stages(experiment: Experiment) -> None:

@@ -3,6 +3,8 @@
 In gin: `RidgeCloning.start_pairs = @pairs_from_dataset()` and `pairs_from_dataset.path = 'dataset.safetensors'`.
 """
 
+from pathlib import Path
+
 import gin
 
 from hades.data import zoo
@@ -24,6 +26,11 @@ def pairs_from_dataset(path: str) -> StartPairs:
         ConfigError: when there is no such file or name, or the file is damaged.
     """
     try:
-        return pairs_of(load_dataset(zoo.path(path) if path in zoo.names() else user_path(path)), path)
+        return pairs_of(load_dataset(file_of(path)), path)
     except DatasetError as error:
         raise ConfigError(f"pairs_from_dataset.path: {error}") from error
+
+
+def file_of(path: str) -> Path:
+    """The file of a dataset of the zoo by its name, or of any by its path."""
+    return zoo.path(path) if path in zoo.names() else user_path(path)

@@ -52,7 +52,7 @@ def add(workdir: str, command: str) -> str:
     record.dataset.save(zoo.FOLDER / f"{name}.safetensors")
     report = {key: value for key, value in record.report.items() if key != "per_init"}  # the file itself has it
     facts = {key: record.result[key] for key in (*_FACTS, *_COSTS)}
-    facts |= {"stages": record.result["stages"]} if "stages" in record.result else {}
+    facts |= {key: record.result[key] for key in ("stages", "teachers") if key in record.result}
     write_card(name, {**facts, "report": report, "command": command})
     return name
 

@@ -45,7 +45,7 @@ class Generalization:
     Attributes:
         name: of the dataset, for tables.
         environment: its name.
-        method: label of its learner, such as "HaDES-R".
+        method: what made it, such as "HaDES-R".
         num_pairs: pairs in the dataset.
         settings: value of each axis for each of the C recipes.
         returns: f64[C, I], mean return of each trained policy over whole episodes.
@@ -176,7 +176,7 @@ def generalize(
     return Generalization(
         name=name,
         environment=dataset.environment.spec.name,
-        method=dataset.learner.label,
+        method=dataset.method,
         num_pairs=len(dataset),
         settings=tuple(cell.settings for cell in cells),
         returns=returns,

@@ -1,0 +1,80 @@
+"""Pairs to start a search from: the most central states that a teacher visits, with what it does there."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from hades.environments.base import Environment
+from hades.environments.rollout import rollout
+from hades.errors import require
+from hades.fields import Count
+from hades.inner.pairs import Start
+from hades.inner.teacher import Teacher, TeacherRecord
+from hades.registry import register
+from hades.types import EnvSpec, Key
+
+
+@register("StartPairs", "TeacherStates")
+@dataclasses.dataclass(frozen=True)
+class TeacherStates(Start):
+    """k-medoids of the states of a teacher's episodes, in the coordinates of the dataset.
+
+    The episodes are played where the search begins, and count nowhere, as those of a normaliser's estimate.
+
+    Attributes:
+        teacher: whose.
+        num_episodes: whole episodes that it plays.
+        states_each: states that are kept of each, evenly; distances of all to all are held at once.
+    """
+
+    teacher: Teacher
+    num_episodes: Count = 16
+    states_each: Count = 64
+
+    @property
+    def teachers(self) -> tuple[TeacherRecord, ...]:
+        return self.teacher.records
+
+    def check_count(self, learner: str, num_pairs: int) -> None:
+        most = self.num_episodes * self.states_each
+        require(
+            num_pairs <= most,
+            f"{learner}.num_pairs is {num_pairs}, but TeacherStates keeps at most {self.num_episodes} × "
+            f"{self.states_each} = {most} states: raise num_episodes or states_each.",
+        )
+
+    def check(self, spec: EnvSpec) -> None:
+        self.teacher.check(spec)
+
+    def pairs(
+        self, key: Key, env: Environment, num_pairs: int, normalize: Callable[[Array], Array]
+    ) -> tuple[Array, Array]:
+        spec = env.spec
+        act = lambda key, obs: self.teacher.act(key, obs, spec)  # noqa: E731
+        kept = rollout(key, env, act, self.num_episodes, keep=self.states_each).kept
+        assert kept is not None
+        raw = kept.observations.reshape(-1, *spec.obs_shape)
+        observations = normalize(raw)
+        chosen = medoids(observations.reshape(len(raw), -1), kept.steps.reshape(-1) >= 0, num_pairs)
+        targets = self.teacher.targets(raw[chosen], spec)
+        return observations[chosen], jnp.exp(targets) if spec.is_discrete else targets
+
+
+def medoids(x: Array, usable: Array, count: int) -> Array:
+    """Rows of f32[M, O] to which the usable rows bool[M] are near, chosen one after another: i32[count].
+
+    The greedy phase of PAM (Kaufman and Rousseeuw, 1990, BUILD) with Euclidean distances.
+    """
+    squares = jnp.square(x).sum(-1)
+    distance = jnp.sqrt(jnp.maximum(squares[:, None] + squares - 2.0 * x @ x.T, 0.0))
+
+    def choose(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
+        nearest, free = carry
+        total = jnp.where(usable[:, None], jnp.minimum(nearest[:, None], distance), 0.0).sum(0)
+        chosen = jnp.argmin(jnp.where(free, total, jnp.inf))
+        return (jnp.minimum(nearest, distance[:, chosen]), free.at[chosen].set(False)), chosen
+
+    start = jnp.full(len(x), jnp.inf), usable
+    return lax.scan(choose, start, None, length=count)[1]

@@ -1,0 +1,77 @@
+"""A teacher out of a finished run, a dataset file or the zoo.
+
+In gin: `TeacherMatching.teacher = @teacher_from()`, `TeacherStates.teacher = @teacher_from()`, and
+`teacher_from.path = 'runs/cartpole_ppo'`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gin
+import jax
+
+from hades.algorithms.keys import Stream, stream_key
+from hades.data import zoo
+from hades.data.dataset import load_dataset
+from hades.errors import CheckpointError, ConfigError, HadesError
+from hades.fields import Seed, checked
+from hades.inner.teacher import Teacher, TeacherRecord
+from hades.policy.trained_policy import train_policy
+from hades.runs.record import read_run
+from hades.runs.restore import load_policy
+from hades.runs.result import all_stages
+from hades.runs.stages import teachers_of
+from hades.runs.start_pairs import file_of
+from hades.runs.workdir import WorkDir
+
+
+@gin.register(module="hades.Teacher")
+def teacher_from(path: str, seed: int = 0) -> Teacher:
+    """The policy of a finished run of PPO or direct ES, or one that a dataset trains.
+
+    Args:
+        path: a work directory, a dataset file, or the name of a dataset of the zoo.
+        seed: of the initial policy that a dataset trains.
+
+    Raises:
+        ConfigError: when there is no such thing, it is damaged, or the run has not finished.
+    """
+    checked(seed, Seed, "teacher_from.seed")
+    try:
+        file = file_of(path)
+        dataset = WorkDir(file).dataset if file.is_dir() else file
+        if dataset.exists() or path in zoo.names() or not file.is_dir():
+            return _of_dataset(dataset, path, seed)
+        return _of_run(file, path)
+    except HadesError as error:
+        raise ConfigError(f"teacher_from.path: {error}") from error
+
+
+def _of_dataset(file: Path, path: str, seed: int) -> Teacher:
+    dataset = load_dataset(file)
+    trained = train_policy(dataset, seed)
+    parts = trained.learner.policy, trained.params, trained.normalizer, trained.normalizer_state
+    training = dataset.metadata.get("training") or {}
+    return Teacher.of(*parts, dataset.environment.spec, _records(path, dataset.method, training))
+
+
+def _of_run(folder: Path, path: str) -> Teacher:
+    run = load_policy(folder)
+    record = read_run(folder)
+    if not record.is_finished:
+        raise CheckpointError(
+            f"The run in {folder} has not finished, so that its policy and its steps may still change: finish it first "
+            "(the command that started it continues it)."
+        )
+    algorithm, solution = run.algorithm, run.solution
+    normalizer = algorithm.normalizer
+    policy, params = algorithm.network(stream_key(jax.random.key(0), Stream.REPORT), solution)
+    records = _records(path, record.method, record.result)
+    return Teacher.of(policy, params, normalizer, solution.normalizer, run.environment.spec, records)
+
+
+def _records(path: str, method: str, details: Mapping[str, Any]) -> tuple[TeacherRecord, ...]:
+    """The teacher's own, then those of its teachers; `details` as in `result.json`."""
+    steps = sum(all_stages(details, "env_steps", phase) for phase in ("search", "selection"))
+    return TeacherRecord(path, method, int(steps) if "env_steps" in details else None), *teachers_of(details)
