@@ -12,11 +12,13 @@ from typing import Any
 
 import chex
 import jax
+import numpy as np
 
 from hades import registry
 from hades.algorithms.evolution import Evolution
 from hades.algorithms.gradient_distillation import GradientDistillation
 from hades.algorithms.ppo import PPO
+from hades.algorithms.teacher_matching import TeacherMatching
 from hades.environments.base import Environment
 from hades.environments.brax import Brax
 from hades.environments.gymnax import Gymnax
@@ -34,6 +36,9 @@ from hades.inner.init_scheme import FixedInit, RandomInit
 from hades.inner.losses import MSE, CrossEntropy
 from hades.inner.pairs import StartPairs
 from hades.inner.ridge_cloning import RidgeCloning
+from hades.inner.teacher import Teacher, TeacherRecord
+from hades.inner.teacher_states import TeacherStates
+from hades.normalizers.base import identity_state
 from hades.normalizers.none import NoNormalizer
 from hades.outer.evosax import Evosax
 from hades.outer.snes import SNES
@@ -42,7 +47,7 @@ from hades.policies.mlp import MLP
 from hades.policies.network_pool import NetworkPool
 from hades.policies.wide_mlp import WideMLP
 from hades.runs.experiment import Experiment
-from hades.types import Box, Discrete, EnvSpec
+from hades.types import Box, Discrete, EnvSpec, Params
 
 ROOT = Path(__file__).parents[1]
 HAS_PLAYGROUND = importlib.util.find_spec("mujoco_playground") is not None
@@ -77,6 +82,18 @@ BY_GRADIENT = GradientDistillation(
     num_minibatches=2,
 )
 
+
+def to_the_goal(env: Environment) -> Teacher:
+    """A linear policy of `point` that goes to the goal."""
+    gains = [[8.0, 0.0, -8.0], [-8.0, 0.0, 8.0]] if env.spec.is_discrete else [[-4.0], [4.0]]
+    kernel = np.array(gains, np.float32)
+    params: Params = {"layers_0": {"kernel": kernel, "bias": np.zeros(kernel.shape[1], np.float32)}}
+    if not env.spec.is_discrete:
+        params["log_std"] = np.full(1, -3.0, np.float32)
+    records = (TeacherRecord("a test", "PPO", 640),)
+    return Teacher.of(MLP(depth=0), params, NoNormalizer(), identity_state(env.spec.obs_shape), env.spec, records)
+
+
 EXAMPLES: dict[str, Any] = {
     "Brax": Brax("inverted_pendulum", episode_length=12),
     "Gymnax": Gymnax("CartPole-v1"),
@@ -88,6 +105,19 @@ EXAMPLES: dict[str, Any] = {
     "BehaviourCloning": CLONING,
     "RidgeCloning": RIDGE,
     "StartPairs": StartPairs(num_pairs=1, observations=(0.5, -0.5), targets=(1.0, -1.0), source="a test"),
+    "TeacherRecord": TeacherRecord("a test", "PPO", 640),
+    "Teacher": to_the_goal(POINT),
+    "TeacherStates": TeacherStates(to_the_goal(POINT), num_episodes=2, states_each=3),
+    "TeacherMatching": TeacherMatching(
+        environment=POINT,
+        learner=RIDGE,
+        normalizer=NoNormalizer(),
+        teacher=to_the_goal(POINT),
+        num_envs=8,
+        num_steps=3,
+        num_epochs=2,
+        num_minibatches=2,
+    ),
     "Identity": Identity(policy=SMALL),
     "MLP": SMALL,
     "WideMLP": WideMLP(width=8),

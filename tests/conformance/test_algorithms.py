@@ -42,7 +42,12 @@ def test_a_solution_is_evaluated_and_acts(name, key):
     assert action.shape == (() if env.spec.is_discrete else (env.spec.action_space.size,))
 
 
-LABELS = [("Evolution", "HaDES-R"), ("GradientDistillation", "HaDES-R by gradient"), ("PPO", "PPO")]
+LABELS = [
+    ("Evolution", "HaDES-R"),
+    ("GradientDistillation", "HaDES-R by gradient"),
+    ("PPO", "PPO"),
+    ("TeacherMatching", "HaDES-R matching a teacher"),
+]
 
 
 @pytest.mark.parametrize(("name", "label"), LABELS)

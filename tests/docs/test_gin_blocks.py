@@ -6,8 +6,8 @@ import jax
 import pytest
 
 from hades.algorithms.evolution import Evolution
-from hades.algorithms.gradient_distillation import GradientDistillation
 from hades.algorithms.ppo import PPO
+from hades.algorithms.through_cloning import ThroughCloning
 from hades.errors import ConfigError
 from hades.runs.gin_config import config_names, config_root, load_experiment
 from hades.types import size_of
@@ -39,9 +39,9 @@ def test_shipped_run_builds(name: str) -> None:
         actor = jax.eval_shape(lambda key: algorithm.actor.init(key, algorithm.spec), jax.random.key(0))
         assert size_of(actor) > 0
         return
-    if isinstance(algorithm, GradientDistillation):
+    if isinstance(algorithm, ThroughCloning):
         key = jax.random.key(0)
-        assert size_of(jax.eval_shape(lambda key: algorithm.init(key).networks.actor, key)) > 0
+        assert size_of(jax.eval_shape(lambda key: algorithm.solution(algorithm.init(key)).genome, key)) > 0
         return
     assert isinstance(algorithm, Evolution)
     assert size_of(algorithm.genome_shapes) > 0
