@@ -71,7 +71,7 @@ def test_a_teacher_is_the_same_after_it_was_written_and_read() -> None:
 def test_what_does_not_fit_is_refused_by_name() -> None:
     other = dataclasses.replace(RIDGE, start_pairs=TeacherStates(to_the_goal(POINT_DISCRETE)))
     with pytest.raises(
-        ConfigError, match="environment of the teacher from a test is point-discrete, but .* point: take"
+        ConfigError, match=r"environment of the teacher from a test is point-discrete, but .* point: take"
     ):
         dataclasses.replace(EVOLUTION, learner=other)
     acts_otherwise = dataclasses.replace(to_the_goal(POINT), actions="Box(size=2)")
