@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 import hades
 from hades.environments.point import Point
-from hades.errors import ConfigError
+from hades.errors import CheckpointError, ConfigError
 from hades.inner.behaviour_cloning import BehaviourCloning
 from hades.inner.identity import Identity
 from hades.inner.init_scheme import RandomInit
@@ -89,6 +90,15 @@ def test_a_run_that_stopped_inside_a_stage_goes_on_there(staged: Path, tmp_path:
         for name in SAME_BYTES:
             if (staged / place / name).exists():
                 assert (folder / place / name).read_bytes() == (staged / place / name).read_bytes(), (place, name)
+
+
+def test_a_stage_that_others_started_from_does_not_go_on(staged: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(staged, tmp_path / "run"))
+    longer = dataclasses.replace(WIDE, generations=6)
+    with pytest.raises(CheckpointError, match=r"first\.first\.generations is 4 there and 6 now"):
+        run(dataclasses.replace(CLONED, first=dataclasses.replace(FEATURES, first=longer)), folder, progress=False)
+    for name in ("metrics.jsonl", "experiment.json"):
+        assert (folder / "first/first" / name).read_bytes() == (staged / "first/first" / name).read_bytes()
 
 
 def test_a_report_sums_the_stages_and_says_where_the_search_is(staged: Path) -> None:
