@@ -89,6 +89,8 @@ def _reads_another_run(words: list[str]) -> bool:
     workdirs = [word for word in words if word.startswith("--workdir=")]
     if words[0] == "hades-inspect" and any(word.startswith("--dataset=hopper") for word in words):
         return True  # compiling Brax takes most of a minute, and another page's inspection runs
+    if any("teacher_from.path = 'runs/" in word for word in words):
+        return True
     reads = words[0] in ("hades-export-dataset", "hades-inspect") and not any(w.startswith("--dataset=") for w in words)
     if words[0] == "hades-generalize" and any(word.startswith("--dataset=runs/") for word in words):
         return True

@@ -16,6 +16,7 @@ from hades.inner.identity import Identity
 from hades.inner.teacher import TeacherRecord
 from hades.normalizers.base import identity_state
 from hades.normalizers.running import RunningNormalizer
+from hades.policy.merge import merge
 from hades.policy.trained_policy import train_policy
 from hades.runs.gin_config import load_experiment
 from hades.runs.loop import run
@@ -74,3 +75,12 @@ def test_a_missing_or_unfit_teacher_is_refused_by_place(tmp_path: Path) -> None:
         ConfigError, match=r"environment of the teacher from pendulum-hades-r-d8 is Pendulum-v1, but that"
     ):
         load_experiment("cartpole_teacher_r", ["teacher_from.path = 'pendulum-hades-r-d8'"])
+
+
+def test_a_merged_dataset_owes_what_its_parts_owe() -> None:
+    taught, alone = hades.zoo.load("cartpole-hades-r-d2"), hades.zoo.load("acrobot-hades-r-d3")
+    record = {"source": "a test", "method": "PPO", "env_steps": None}
+    training = {**taught.metadata["training"], "teachers": [record]}
+    taught = dataclasses.replace(taught, metadata={**taught.metadata, "training": training})
+    merged = merge([taught, alone])
+    assert (merged.method, merged.metadata["training"]["teachers"]) == ("merged, from a teacher", [record])
