@@ -82,5 +82,5 @@ def test_a_merged_dataset_owes_what_its_parts_owe() -> None:
     record = {"source": "a test", "method": "PPO", "env_steps": None}
     training = {**taught.metadata["training"], "teachers": [record]}
     taught = dataclasses.replace(taught, metadata={**taught.metadata, "training": training})
-    merged = merge([taught, alone])
+    merged = merge([taught, alone], floors=(0.0, -500.0))
     assert (merged.method, merged.metadata["training"]["teachers"]) == ("merged, from a teacher", [record])
