@@ -140,7 +140,7 @@ class ActorCritic(Iterating):
 
     @abc.abstractmethod
     def distribution(self, policies: PyTree, obs: Array) -> Distribution | Stacked:
-        """Of the k policies, each for its own normalised observations f32[k, ..., *obs_shape]."""
+        """Distributions of the k policies, each for its own normalised observations f32[k, ..., *obs_shape]."""
 
     @abc.abstractmethod
     def make_optimizer(self, generation: Array) -> optax.GradientTransformation:

@@ -56,7 +56,7 @@ class Algorithm(Protocol):
 
     @property
     def normalizer(self) -> Normalizer:
-        """Of what policies observe."""
+        """Normalises what policies observe."""
         ...
 
     @property
@@ -66,7 +66,7 @@ class Algorithm(Protocol):
 
     @property
     def teachers(self) -> tuple[TeacherRecord, ...]:
-        """What the search owes to teachers; none where it begins from nothing."""
+        """Records of the teachers that the search uses; empty where it begins from nothing."""
         ...
 
     @property

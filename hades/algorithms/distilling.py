@@ -26,7 +26,7 @@ class Distilling:
     learn_batch: int
 
     how: ClassVar[str] = ""
-    """What the label says of the search."""
+    """The label of the search."""
 
     @property
     def label(self) -> str:

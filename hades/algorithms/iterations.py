@@ -29,7 +29,7 @@ Carry = TypeVar("Carry")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Iterating(abc.ABC):
-    """What algorithms share that learn from the steps of an iteration.
+    """The base of algorithms that learn from the steps of an iteration.
 
     Attributes:
         environment: where it learns.

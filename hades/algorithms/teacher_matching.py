@@ -163,7 +163,7 @@ class TeacherMatching(ThroughCloning):
         return dataclasses.replace(state, envs=envs, last_returns=last_returns), obs, episodes.sum()
 
     def loss(self, genome: Genome, visited: Visited, draws: tuple[Key, Params]) -> Array:
-        """How far k students are from the teacher, f32[]; 0 where they act alike."""
+        """The distance of k students from the teacher, f32[]; 0 where they act alike."""
         return mismatch(self.distribution(self.acting_policies(genome, draws), visited.obs), visited.targets)
 
     def _learn(

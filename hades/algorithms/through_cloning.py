@@ -78,7 +78,7 @@ class ThroughCloning(Distilling, Iterating):
         return jax.vmap(clone)(*draws)
 
     def distribution(self, policies: Params, obs: Array) -> Stacked:
-        """Of the k policies, each for its own normalised observations f32[k, ..., *obs_shape]."""
+        """Distributions of the k policies, each for its own normalised observations f32[k, ..., *obs_shape]."""
         policy = self.learner.policy
         return Stacked(jax.vmap(lambda params, obs: policy.distribution(params, obs, self.spec))(policies, obs))
 

@@ -68,7 +68,7 @@ class InnerLearner(abc.ABC):
 
     @property
     def teachers(self) -> tuple[TeacherRecord, ...]:
-        """What the start of the search owes to teachers."""
+        """Records of the teachers that the start of the search uses."""
         return ()
 
     @abc.abstractmethod

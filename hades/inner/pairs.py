@@ -42,7 +42,7 @@ class Start(abc.ABC):
     @property
     @abc.abstractmethod
     def teachers(self) -> tuple[TeacherRecord, ...]:
-        """What the pairs owe to teachers."""
+        """Records of the teachers that the pairs come from."""
 
     @abc.abstractmethod
     def check_count(self, learner: str, num_pairs: int) -> None:

@@ -27,7 +27,7 @@ LINE = 1000
 @register("TeacherRecord", "TeacherRecord")
 @dataclasses.dataclass(frozen=True)
 class TeacherRecord:
-    """What made a teacher.
+    """The origin of a teacher.
 
     Attributes:
         source: the work directory, the dataset file, or the name in the zoo.
@@ -112,7 +112,7 @@ class Teacher:
         return self.policy.act(key, self._arrays["params"], self._normalized(obs), spec)
 
     def targets(self, obs: Array, spec: EnvSpec) -> Array:
-        """What it would do, f32[..., A]: log-probabilities, or its mean action within ±1."""
+        """Its answers, f32[..., A]: log-probabilities, or its mean action within ±1."""
         params = self._arrays["params"]
         distribution: Distribution = self.policy.distribution(params, self._normalized(obs), spec)
         if isinstance(distribution, Categorical):

@@ -52,7 +52,10 @@ class TeacherStates(Start):
         self, key: Key, env: Environment, num_pairs: int, normalize: Callable[[Array], Array]
     ) -> tuple[Array, Array]:
         spec = env.spec
-        act = lambda key, obs: self.teacher.act(key, obs, spec)  # noqa: E731
+
+        def act(key: Key, obs: Array) -> Array:
+            return self.teacher.act(key, obs, spec)
+
         kept = rollout(key, env, act, self.num_episodes, keep=self.states_each).kept
         assert kept is not None
         raw = kept.observations.reshape(-1, *spec.obs_shape)

@@ -67,7 +67,7 @@ class MLP(Policy):
         return {**params, f"layers_{self.depth}": last}
 
     def _features(self, params: Params, obs: Array, spec: EnvSpec) -> Array:
-        """What the last layer weighs, its bias as a last column of ones: f32[N, H + 1]."""
+        """Features that the last layer weighs, its bias as a last column of ones: f32[N, H + 1]."""
         weights = {k: v for k, v in params.items() if k != "log_std"}
         hidden = cast(Array, self.network(spec).apply({"params": weights}, obs, method="features"))
         return jnp.concatenate([hidden, jnp.ones((*hidden.shape[:-1], 1))], axis=-1)

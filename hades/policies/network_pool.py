@@ -80,7 +80,7 @@ class NetworkPool(Policy):
         return {**params, "output": {"kernel": weights[:-1], "bias": weights[-1]}}
 
     def _features(self, params: Params, obs: Array, spec: EnvSpec) -> Array:
-        """What the last layer weighs, its bias as a last column of ones: f32[N, H + 1]."""
+        """Features that the last layer weighs, its bias as a last column of ones: f32[N, H + 1]."""
         weights = {k: v for k, v in params.items() if k != "log_std"}
         hidden = cast(Array, self.network(spec).apply({"params": weights}, obs, method="features"))
         return jnp.concatenate([hidden, jnp.ones((*hidden.shape[:-1], 1))], axis=-1)
@@ -137,6 +137,7 @@ class _Pool(nn.Module):
         return self.output(self.features(obs))
 
     def features(self, obs: Array) -> Array:
+        """The units that the output reads, of all layers side by side: f32[..., sum of `reads`], 0 but the member's."""
         is_member = jax.nn.one_hot(jnp.argmax(self.member), len(self.kinds))  # no gradient, whatever training does
         depths = np.array([depth for _, depth, *_ in self.kinds])
         names = sorted({name for _, _, name, *_ in self.kinds})

@@ -28,7 +28,7 @@ def described_stages(described: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def recipe_text(described: Mapping[str, Any]) -> str:
-    """What trains a policy in a described stage, such as "RidgeCloning of WideMLP"."""
+    """The learner and the policy of a described stage, such as "RidgeCloning of WideMLP"."""
     learner = described["algorithm"]["learner"]
     return f"{learner['name']} of {learner['policy']['name']}"
 
@@ -45,7 +45,7 @@ def pairs_of(dataset: DistilledDataset, source: str) -> StartPairs:
 
 
 def teachers_of(details: Mapping[str, Any]) -> tuple[TeacherRecord, ...]:
-    """What a result, or the `training` of a dataset's header, states of teachers."""
+    """Records of teachers in a result, or in the `training` of a dataset's header."""
     return tuple(TeacherRecord(t["source"], t["method"], t.get("env_steps")) for t in details.get("teachers", ()))
 
 

@@ -1,4 +1,4 @@
-"""A teacher out of a finished run, a dataset file or the zoo.
+"""Read a teacher out of a finished run, a dataset file or the zoo.
 
 In gin: `TeacherMatching.teacher = @teacher_from()`, `TeacherStates.teacher = @teacher_from()`, and
 `teacher_from.path = 'runs/cartpole_ppo'`.

@@ -106,7 +106,7 @@ def grouped(records: Sequence[RunRecord], name_of: Callable[[RunRecord], K]) -> 
 
 
 def _recipe(experiment: Mapping[str, Any]) -> dict[str, Any]:
-    """What the runs of a method share: everything but the seed, how far each stage goes, and how it is evaluated."""
+    """The part that the runs of a method share: all but the seed, the limits of each stage, and its evaluation."""
     own = {k: v for k, v in as_configured(experiment).items() if k not in _NOT_OF_THE_METHOD}
     return own | ({"first": _recipe(own["first"])} if own.get("first") else {})
 

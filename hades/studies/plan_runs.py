@@ -89,7 +89,7 @@ def plan_text(runs: Sequence[PlannedRun]) -> str:
 
 
 def _stages_text(one: PlannedRun) -> str:
-    """How the stages of a run share its budget; empty where it has one."""
+    """The shares of a run's stages in its budget; empty where it has one stage."""
     stages = described_stages(one.described)
     if len(stages) == 1:
         return ""
@@ -101,7 +101,7 @@ def _stages_text(one: PlannedRun) -> str:
 
 
 def _shares(config: str, bindings: Sequence[str]) -> dict[str, float]:
-    """What of a budget is used up when each stage of a config ends, by its scope in gin; 0 where it does not search.
+    """The used part of a budget when each stage of a config ends, by its scope in gin; 0 where it does not search.
 
     In proportion to the generations of the stages in the config.
     """

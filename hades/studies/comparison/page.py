@@ -161,7 +161,7 @@ def notes(comparison: Comparison) -> list[str]:
 
 
 def _stages(comparison: Comparison) -> list[str]:
-    """What the methods that run in stages do in each of them."""
+    """Notes on the stages of the methods that have several."""
     texts: dict[str, None] = {}
     for cell in (cell for env in comparison.environments for cell in env.cells):
         if recipes := [stage["recipe"] for stage in cell.runs[0].result.get("stages", ())]:

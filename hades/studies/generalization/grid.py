@@ -140,7 +140,7 @@ def _searched(dataset: DistilledDataset) -> list[Mapping[str, Any]]:
 
 
 def _kind(policy: Policy, searched: Sequence[Mapping[str, Any]]) -> str:
-    """How far a network is from those that the search has trained: its class, activation, width and depth count.
+    """The kind of a network beside those that the search has trained: its class, activation, width and depth count.
 
     Interpolated ones have a width and a depth between those of networks that were searched with.
     """
