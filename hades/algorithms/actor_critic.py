@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 from jax import Array, lax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
+from jax.sharding import Mesh, Sharding
 
 from hades.algorithms.advantages import (
     discounted_returns,
@@ -29,14 +29,13 @@ from hades.algorithms.advantages import (
 )
 from hades.algorithms.base import Solution
 from hades.algorithms.iterations import Iterating, StepKeys, summary
-from hades.algorithms.keys import Purpose, Stream, indexed_keys, purpose_key, stream_key
+from hades.algorithms.keys import Purpose, Stream, purpose_key, stream_key
 from hades.environments.rollout import AutoReset
 from hades.fields import Fraction, NonNegative, Positive
 from hades.normalizers.base import NormalizerState
 from hades.policies.base import Policy
 from hades.policies.distributions import Distribution, Stacked
 from hades.types import (
-    POPULATION_AXIS,
     Box,
     EnvSpec,
     Key,
@@ -183,8 +182,7 @@ class ActorCritic(Iterating):
             generation=zero,
             networks=networks,
             optimizer=self.make_optimizer(zero).init(networks),
-            envs=AutoReset.start(indexed_keys(purpose_key(start, Purpose.EPISODES), self.num_envs), self.environment),
-            last_returns=jnp.full(self.num_envs, -jnp.inf, jnp.float32),
+            **self.first_episodes(start),
             normalizer=normalizer,
             discounted=jnp.zeros(self.num_envs),
             reward_moments=Moments.zeros(()),
@@ -199,12 +197,10 @@ class ActorCritic(Iterating):
         """
         self.check_devices(mesh.size)
         key = stream_key(state.key, Stream.SEARCH, state.generation)
-        apart = NamedSharding(mesh, PartitionSpec(POPULATION_AXIS))
+        apart, learning = self.placements(mesh)
         draws = self.draw(key)
         played, steps, episodes = self.collect(purpose_key(key, Purpose.EPISODES), state, apart, draws)
         prepared, batch, refused = self.prepare(played, steps)
-        # Groups learn where their environments stepped; of one group every device learns from all.
-        learning = apart if self.num_groups % mesh.size == 0 else NamedSharding(mesh, PartitionSpec())
         batch, draws = lax.with_sharding_constraint((batch, draws), learning)
         networks, optimizer, losses = self.learn(purpose_key(key, Purpose.LEARN), batch, prepared, draws)
         finite = jnp.isfinite(losses["ppo/grad_norm"]) & all_finite((networks, optimizer))

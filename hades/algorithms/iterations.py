@@ -12,15 +12,17 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from hades.algorithms.advantages import linear_decay, minibatches
-from hades.algorithms.keys import indexed_keys
+from hades.algorithms.keys import Purpose, indexed_keys, purpose_key
 from hades.environments.base import Environment
+from hades.environments.rollout import AutoReset
 from hades.errors import ConfigError
 from hades.fields import Count, Positive, Total
 from hades.normalizers.base import Normalizer, NormalizerState
 from hades.optimizers import check_optimizer
-from hades.types import EnvSpec, Key, Metrics, Moments, PyTree, finite_or
+from hades.types import POPULATION_AXIS, EnvSpec, Key, Metrics, Moments, PyTree, finite_or
 
 StepKeys: TypeAlias = tuple[Key, Key, Key]
 """Keys of one step: one key to act, E to step and E to begin anew."""
@@ -100,6 +102,20 @@ class Iterating(abc.ABC):
                 f"{self.name}.num_envs {self.num_envs} is not divisible by {count} devices: "
                 f"use {-(-self.num_envs // count) * count}, or fewer devices."
             )
+
+    def first_episodes(self, start: Key) -> dict[str, Any]:
+        """Fields of a state for E environments before their first step: `envs` and `last_returns`."""
+        keys = indexed_keys(purpose_key(start, Purpose.EPISODES), self.num_envs)
+        last_returns = jnp.full(self.num_envs, -jnp.inf, jnp.float32)
+        return {"envs": AutoReset.start(keys, self.environment), "last_returns": last_returns}
+
+    def placements(self, mesh: Mesh) -> tuple[NamedSharding, NamedSharding]:
+        """The devices on which environments step, and on which groups learn.
+
+        Groups learn where their environments stepped. Where the devices cannot share them, each learns from all.
+        """
+        apart = NamedSharding(mesh, PartitionSpec(POPULATION_AXIS))
+        return apart, apart if self.num_groups % mesh.size == 0 else NamedSharding(mesh, PartitionSpec())
 
     def rate(self, generation: Array) -> Array:
         """The learning rate of an iteration: f32[]."""

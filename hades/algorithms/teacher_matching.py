@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 from jax import Array, lax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
+from jax.sharding import Mesh, Sharding
 
 from hades.algorithms.base import Solution
 from hades.algorithms.iterations import StepKeys, summary
-from hades.algorithms.keys import Purpose, Stream, indexed_keys, purpose_key, stream_key
+from hades.algorithms.keys import Purpose, Stream, purpose_key, stream_key
 from hades.algorithms.through_cloning import ThroughCloning
 from hades.environments.rollout import AutoReset
 from hades.fields import Fraction, Positive
@@ -28,7 +28,7 @@ from hades.normalizers.base import NormalizerState
 from hades.optimizers import make_optimizer
 from hades.policies.distributions import Categorical, Stacked
 from hades.registry import register
-from hades.types import POPULATION_AXIS, Genome, Key, Metrics, Params, finite_or
+from hades.types import Genome, Key, Metrics, Params, finite_or
 
 
 @struct.dataclass
@@ -93,8 +93,7 @@ class TeacherMatching(ThroughCloning):
             generation=zero,
             genome=genome,
             optimizer=self._optimizer(zero).init(genome),
-            envs=AutoReset.start(indexed_keys(purpose_key(start, Purpose.EPISODES), self.num_envs), self.environment),
-            last_returns=jnp.full(self.num_envs, -jnp.inf, jnp.float32),
+            **self.first_episodes(start),
             normalizer=normalizer,
             failures=zero,
         )
@@ -107,7 +106,7 @@ class TeacherMatching(ThroughCloning):
         """
         self.check_devices(mesh.size)
         key = stream_key(state.key, Stream.SEARCH, state.generation)
-        apart = NamedSharding(mesh, PartitionSpec(POPULATION_AXIS))
+        apart, learning = self.placements(mesh)
         draws = self.draw(key)
         played, obs, episodes = self.collect(purpose_key(key, Purpose.EPISODES), state, apart, draws)
         visited = Visited(
@@ -115,8 +114,6 @@ class TeacherMatching(ThroughCloning):
         )
         visited = jax.tree.map(self.grouped, visited)
         normalizer, refused = self.seen(state.normalizer, obs)
-        # Groups learn where their environments stepped; of one group every device learns from all.
-        learning = apart if self.num_groups % mesh.size == 0 else NamedSharding(mesh, PartitionSpec())
         visited, draws = lax.with_sharding_constraint((visited, draws), learning)
         genome, optimizer, losses = self._learn(purpose_key(key, Purpose.LEARN), visited, state, draws)
         succeeded = losses["match/dropped"] < 1.0

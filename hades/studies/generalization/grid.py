@@ -149,7 +149,7 @@ def _kind(policy: Policy, searched: Sequence[Mapping[str, Any]]) -> str:
     sizes = [(other.get("width"), other.get("depth"), other.get("features")) for other in alike]
     if (network.get("width"), network.get("depth"), network.get("features")) in sizes:
         return SEARCHED
-    within = len(alike) > 1 and "depth" in network
+    within = bool(alike) and "depth" in network
     for size in ("width", "depth"):
         values = [other[size] for other in alike if size in other]
         within = within and min(values) <= network[size] <= max(values)
