@@ -24,7 +24,7 @@ from hades import native
 from hades.devices import check_devices
 from hades.environments import physics
 from hades.environments.base import Environment, EnvState, NumSteps
-from hades.environments.physics import body_info, first_state, guarded_step, quiet
+from hades.environments.physics import BODY_INFO, body_info, first_state, guarded_step, quiet
 from hades.errors import ConfigError, MissingPackageError, notice, offer
 from hades.fields import NonNegative
 from hades.native.function import compile_function
@@ -35,6 +35,7 @@ from hades.types import Box, EnvSpec, Key, TimeStep
 
 BACKENDS = ("positional", "generalized", "spring", "mjx")
 ENGINES = ("auto", "native", "xla")
+IMPLAUSIBLE = ("keep", "end")
 EXCLUDED = {
     "fast": "it is a test double of Brax's own, without physics",
     "swimmer": "its fluid forces call jnp.clip in a way that JAX no longer has (Brax 0.14.2)",
@@ -117,11 +118,14 @@ class Brax(Environment):
         env_options: keyword arguments of the environment's constructor, as pairs or a mapping.
         plausible: bounds of the exploit alarm, as in EnvSpec, as pairs or a mapping; None: those that
             hades.studies.plausible_bounds derived from random and scripted play, where there are any for the backend.
+        implausible: what a step does that exceeds such a bound of its `info`: nothing ("keep"), or it earns 0 and ends
+            the episode ("end"), so that no search gains by an exploit. For the environment that a search plays in.
         engine: what steps the physics: "native" (compiled for this CPU's vectors), "xla", or "auto": native on a CPU
             where that is possible. `spec.engine` is the one in use.
 
     Raises:
-        ConfigError: for an unknown environment, backend, option or engine, naming the known ones.
+        ConfigError: for an unknown environment, backend, option or engine, naming the known ones, and where episodes
+            would end at bounds that are not stated.
         MissingPackageError: where the package of the backend is not installed.
     """
 
@@ -130,6 +134,7 @@ class Brax(Environment):
     episode_length: NumSteps = 1000
     env_options: tuple[tuple[str, Any], ...] = ()
     plausible: tuple[tuple[str, NonNegative], ...] | None = None
+    implausible: str = "keep"
     engine: str = "auto"
 
     def __post_init__(self) -> None:
@@ -137,6 +142,13 @@ class Brax(Environment):
             raise ConfigError(f'Brax.backend is "{self.backend}". {offer(self.backend, BACKENDS)}')
         if self.engine not in ENGINES:
             raise ConfigError(f'Brax.engine is "{self.engine}". {offer(self.engine, ENGINES)}')
+        if self.implausible not in IMPLAUSIBLE:
+            raise ConfigError(f'Brax.implausible is "{self.implausible}". {offer(self.implausible, IMPLAUSIBLE)}')
+        if self.implausible == "end" and not any(name in BODY_INFO for name, _ in self._bounds):
+            raise ConfigError(
+                f'Brax.implausible is "end", but no height or speed of {self.env_name} ({self.backend}) is bounded: '
+                'give some, such as Brax.plausible = (("height", 3.0), ("speed", 20.0)), or use "keep".'
+            )
         if self.env_name in EXCLUDED:
             raise ConfigError(f'Brax\'s "{self.env_name}" is not offered: {EXCLUDED[self.env_name]}.')
         if self.backend == "mjx" and importlib.util.find_spec("mujoco.mjx") is None:
@@ -161,7 +173,7 @@ class Brax(Environment):
             max_episode_steps=self.episode_length,
             observation_names=names if len(names) == size else (),
             action_names=_actuator_names(env.sys.mj_model),
-            can_terminate=self.env_name not in TIME_LIMIT_ONLY,
+            can_terminate=self.env_name not in TIME_LIMIT_ONLY or self.implausible == "end",
             plausible=self._bounds,
             engine="xla" if self._refusal else "native",
         )
@@ -195,7 +207,11 @@ class Brax(Environment):
     @functools.partial(jax.jit, static_argnums=0)
     def step(self, key: Key, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
         del key
-        return (self._compiled_step or self._step)(state, action)
+        state, step = (self._compiled_step or self._step)(state, action)
+        if self.implausible == "keep":
+            return state, step
+        raised = jnp.stack([step.info[name] > bound for name, bound in self._bounds if name in step.info]).any()
+        return state, step.replace(reward=jnp.where(raised, 0.0, step.reward), terminated=step.terminated | raised)
 
     def _step(self, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
         return guarded_step(self.native, state, action, _bodies, self.episode_length)

@@ -70,6 +70,10 @@ def guarded_step(
     return PhysicsState(native=kept, time=time), step
 
 
+BODY_INFO = ("height", "speed")
+"""Names of what `body_info` measures."""
+
+
 def body_info(positions: Array, velocities: Array) -> dict[str, Array]:
     """`height` and `speed`: the highest and the fastest of L bodies, from f32[L, 3] each (m, m/s)."""
     return {"height": positions[..., 2].max(), "speed": jnp.linalg.norm(velocities, axis=-1).max()}

@@ -199,6 +199,28 @@ def test_bounds_of_plausibility_scale_with_the_episode_and_can_be_given():
     assert Brax("hopper", backend="mjx").spec.plausible == ()
 
 
+def test_an_episode_ends_without_reward_where_a_bound_is_exceeded(key):
+    state, _ = HOPPER.reset(key)
+    action = jnp.ones(3)
+    _, free = HOPPER.step(key, state, action)
+    assert free.reward != 0
+    assert not free.terminated
+    height, speed = float(free.info["height"]), float(free.info["speed"])
+    for bounds in ({"height": height - 0.01}, {"speed": speed - 0.01}, {"height": height - 0.01, "speed": 1e6}):
+        _, ended = dataclasses.replace(HOPPER, plausible=bounds, implausible="end").step(key, state, action)
+        assert ended.terminated
+        assert ended.reward == 0
+    bounds = {"height": height + 0.01, "speed": speed + 0.01, "return": 0.0}
+    _, kept = dataclasses.replace(HOPPER, plausible=bounds, implausible="end").step(key, state, action)
+    assert (kept.reward, kept.terminated) == (free.reward, free.terminated)
+    assert Brax("reacher", implausible="end").spec.can_terminate
+    assert not Brax("reacher").spec.can_terminate
+    with pytest.raises(ConfigError, match=r'implausible is "mask".*keep, end'):
+        Brax("hopper", implausible="mask")
+    with pytest.raises(ConfigError, match=r"no height or speed of hopper \(mjx\)"):
+        Brax("hopper", backend="mjx", implausible="end")
+
+
 def test_an_unknown_environment_or_backend_names_the_known_ones():
     with pytest.raises(ConfigError, match=r'no environment "hoper".*hopper'):
         _ = Brax("hoper").spec
