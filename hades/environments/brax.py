@@ -118,8 +118,10 @@ class Brax(Environment):
         env_options: keyword arguments of the environment's constructor, as pairs or a mapping.
         plausible: bounds of the exploit alarm, as in EnvSpec, as pairs or a mapping; None: those that
             hades.studies.plausible_bounds derived from random and scripted play, where there are any for the backend.
-        implausible: what a step does that exceeds such a bound of its `info`: nothing ("keep"), or it earns 0 and ends
-            the episode ("end"), so that no search gains by an exploit. For the environment that a search plays in.
+        implausible: what a step does that exceeds such a bound of its `info`: nothing ("keep"), or it ends the episode
+            ("end") and earns `implausible_reward`, so that no search gains by an exploit. For the environment that a
+            search plays in.
+        implausible_reward: see there; below 0 where reaching a bound fast earns more than staying below it.
         engine: what steps the physics: "native" (compiled for this CPU's vectors), "xla", or "auto": native on a CPU
             where that is possible. `spec.engine` is the one in use.
 
@@ -135,6 +137,7 @@ class Brax(Environment):
     env_options: tuple[tuple[str, Any], ...] = ()
     plausible: tuple[tuple[str, NonNegative], ...] | None = None
     implausible: str = "keep"
+    implausible_reward: float = 0.0
     engine: str = "auto"
 
     def __post_init__(self) -> None:
@@ -144,6 +147,11 @@ class Brax(Environment):
             raise ConfigError(f'Brax.engine is "{self.engine}". {offer(self.engine, ENGINES)}')
         if self.implausible not in IMPLAUSIBLE:
             raise ConfigError(f'Brax.implausible is "{self.implausible}". {offer(self.implausible, IMPLAUSIBLE)}')
+        if self.implausible_reward and self.implausible == "keep":
+            raise ConfigError(
+                f"Brax.implausible_reward is {self.implausible_reward}, which no step earns: bind Brax.implausible = "
+                '"end", too.'
+            )
         if self.implausible == "end" and not any(name in BODY_INFO for name, _ in self._bounds):
             raise ConfigError(
                 f'Brax.implausible is "end", but no height or speed of {self.env_name} ({self.backend}) is bounded: '
@@ -199,10 +207,10 @@ class Brax(Environment):
     def _reset(self, key: Key) -> tuple[EnvState, Array]:
         return first_state(self.native, key)
 
-    @cached_property
+    @property
     def _first(self) -> tuple[EnvState, Array]:
         """Shapes of the first state and observation."""
-        return jax.eval_shape(self._reset, jax.random.key(0))
+        return _first_shapes(self.env_name, self.backend, self.env_options)
 
     @functools.partial(jax.jit, static_argnums=0)
     def step(self, key: Key, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
@@ -211,7 +219,8 @@ class Brax(Environment):
         if self.implausible == "keep":
             return state, step
         raised = jnp.stack([step.info[name] > bound for name, bound in self._bounds if name in step.info]).any()
-        return state, step.replace(reward=jnp.where(raised, 0.0, step.reward), terminated=step.terminated | raised)
+        reward = jnp.where(raised, self.implausible_reward, step.reward)
+        return state, step.replace(reward=reward, terminated=step.terminated | raised)
 
     def _step(self, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
         return guarded_step(self.native, state, action, _bodies, self.episode_length)
@@ -339,6 +348,12 @@ def _make(env_name: str, backend: str, env_options: tuple[tuple[str, Any], ...])
         raise ConfigError(f'Brax\'s "{env_name}" does not take env_options {dict(env_options)}: {error}.') from error
     except ValueError as error:
         raise ConfigError(f'Brax\'s "{env_name}" with backend "{backend}": {error}') from error
+
+
+@functools.cache
+def _first_shapes(env_name: str, backend: str, env_options: tuple[tuple[str, Any], ...]) -> tuple[EnvState, Array]:
+    """Traced once for all equal environments of a process, which takes a second: gin and files make copies."""
+    return jax.eval_shape(functools.partial(first_state, _make(env_name, backend, env_options)), jax.random.key(0))
 
 
 def observation_names(env_name: str, model: Any) -> tuple[str, ...]:

@@ -210,6 +210,8 @@ def test_an_episode_ends_without_reward_where_a_bound_is_exceeded(key):
         _, ended = dataclasses.replace(HOPPER, plausible=bounds, implausible="end").step(key, state, action)
         assert ended.terminated
         assert ended.reward == 0
+    punished = dataclasses.replace(HOPPER, plausible=bounds, implausible="end", implausible_reward=-5.0)
+    assert punished.step(key, state, action)[1].reward == -5
     bounds = {"height": height + 0.01, "speed": speed + 0.01, "return": 0.0}
     _, kept = dataclasses.replace(HOPPER, plausible=bounds, implausible="end").step(key, state, action)
     assert (kept.reward, kept.terminated) == (free.reward, free.terminated)
@@ -217,6 +219,8 @@ def test_an_episode_ends_without_reward_where_a_bound_is_exceeded(key):
     assert not Brax("reacher").spec.can_terminate
     with pytest.raises(ConfigError, match=r'implausible is "mask".*keep, end'):
         Brax("hopper", implausible="mask")
+    with pytest.raises(ConfigError, match="which no step earns"):
+        Brax("hopper", implausible_reward=-1.0)
     with pytest.raises(ConfigError, match=r"no height or speed of hopper \(mjx\)"):
         Brax("hopper", backend="mjx", implausible="end")
 
