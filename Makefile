@@ -9,7 +9,7 @@ WORKERS := 2
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-core test-all format lint types docs build clean
+.PHONY: help demo test test-core test-docs test-all format lint types docs build clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1#\2/' | tr '#' '\t' | expand -t 18
@@ -18,11 +18,14 @@ demo: $(VENV)/.core ## distil CartPole into two observation-action pairs and wri
 	@$(BIN)/python launch/train.py --config=cartpole_hades_r --workdir=runs/demo
 	@echo "Report: $(CURDIR)/runs/demo/report.html"
 
-test: $(VENV)/.test ## run the tests, except those marked slow
+test: $(VENV)/.test ## run the tests, except those marked slow or documented
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile $(ARGS)
 
-test-core: $(VENV)/.test ## run the tests, except those marked slow or system
+test-core: $(VENV)/.test ## run the tests that start no process and are not slow
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile -m "not slow and not system" $(ARGS)
+
+test-docs: $(VENV)/.test ## run every command and snippet of the documentation, in small
+	$(BIN)/python -m pytest -m "documented" $(ARGS)
 
 test-all: $(VENV)/.test ## run every test
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile -m "" $(ARGS)

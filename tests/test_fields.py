@@ -142,7 +142,7 @@ def test_a_rate_may_fall_over_more_steps_than_int32_holds():
     assert dataclasses.replace(LEARNING, anneal_steps=10**10).anneal_steps == 10**10
 
 
-@settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(CHEAP), st.sampled_from(HOSTILE) | st.integers() | st.floats() | st.text(max_size=5))
 def test_any_value_of_any_field_is_refused_by_name_or_makes_a_component_that_can_be_written(row, value):
     interface, name, field = row

@@ -22,6 +22,7 @@ def test_there_are_commands_of_every_program() -> None:
     assert {"hades-train", "hades-evaluate", "hades-export-dataset"} <= programs
 
 
+@pytest.mark.documented
 @pytest.mark.system
 @pytest.mark.parametrize("command", commands())
 def test_command(command: str, outcomes: dict[str, dict[str, Any]]) -> None:
@@ -30,6 +31,7 @@ def test_command(command: str, outcomes: dict[str, dict[str, Any]]) -> None:
     assert outcome["output"]
 
 
+@pytest.mark.documented
 @pytest.mark.system
 def test_work_directory_holds_what_the_table_lists(outcomes: dict[str, Any], scene: Path) -> None:
     del outcomes
@@ -62,6 +64,7 @@ def test_no_shell_line_escapes() -> None:
             assert known.match(line), f"{block}: nothing checks {line!r}"
 
 
+@pytest.mark.documented
 @pytest.mark.system
 @pytest.mark.parametrize("page", pages_with_python(), ids=lambda page: page.name)
 def test_blocks_run_in_turn(page: Path, outcomes: dict[str, dict[str, Any]]) -> None:

@@ -110,8 +110,8 @@ def test_what_is_kept_belongs_to_the_state_acted_on() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["inverted_double_pendulum", "reacher"]
-    + [pytest.param(n, marks=pytest.mark.slow) for n in ("hopper", "walker2d", "halfcheetah", "pusher")],
+    ["inverted_double_pendulum"]
+    + [pytest.param(n, marks=pytest.mark.slow) for n in ("reacher", "hopper", "walker2d", "halfcheetah", "pusher")],
 )
 def test_a_state_is_drawn_where_the_simulator_has_it(name: str) -> None:
     env = Brax(name, backend="generalized")

@@ -409,6 +409,7 @@ def test_agreement_is_ten_per_cent_or_two_errors(mean: float, sd: float, agrees:
     assert table([one]).splitlines()[-1].split(" | ")[-1].strip(" |") == ("yes" if agrees else "**no**")
 
 
+@pytest.mark.slow
 @pytest.mark.system
 def test_the_programs_convert_evaluate_and_tabulate(folder: Path) -> None:
     ours = {"mean": 29.0, "std_over_inits": 2.0, "num_inits": 32, "mean_length": 29.0}
