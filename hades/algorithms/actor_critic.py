@@ -107,9 +107,12 @@ class ActorCritic(Iterating):
     Attributes:
         critic: the architecture of the critic, whose one output is the value; None: the subclass's choice. Its
             observations are normalised like the actor's.
-        discount, gae_lambda: γ and λ.
-        clip: ε of the surrogate; with `clip_value` also how far values may move.
-        value_weight, entropy_weight: of their terms in the loss.
+        discount: γ.
+        gae_lambda: λ of generalised advantage estimation.
+        clip: ε of the surrogate.
+        clip_value: whether values may move by no more than `clip` either.
+        value_weight: of the value loss.
+        entropy_weight: of the entropy bonus.
         normalize_rewards: divide rewards by the running deviation of discounted rewards, and clip them at ±10.
         bootstrap_truncated: whether a time limit is no end of the task; False treats it as one.
     """

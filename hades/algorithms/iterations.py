@@ -36,10 +36,14 @@ class Iterating(abc.ABC):
     Attributes:
         environment: where it learns.
         normalizer: of the observations.
-        num_envs, num_steps: E and T of an iteration.
-        num_epochs, num_minibatches: passes over the E·T steps of an iteration, and updates in a pass.
-        learning_rate, anneal_steps: and the environment steps over which it falls linearly to 0 (0: constant).
-        optimizer, optimizer_options: any optax optimiser.
+        num_envs: E, environments of an iteration.
+        num_steps: T, steps of each.
+        num_epochs: passes over the E·T steps of an iteration.
+        num_minibatches: updates in a pass.
+        learning_rate: of the optimiser.
+        anneal_steps: environment steps over which the learning rate falls linearly to 0; 0 keeps it constant.
+        optimizer: name of any optax optimiser.
+        optimizer_options: further arguments of that optimiser.
         max_grad_norm: clip by the global norm over what one optimiser moves.
 
     Raises:

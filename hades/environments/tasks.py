@@ -45,12 +45,14 @@ class Tasks(Environment):
 
     Attributes:
         environments: the tasks, with distinct names.
-        references, floors: returns that count as 1 and as 0, one a task; floors are 0 by default.
+        references: returns that count as 1, one a task.
+        floors: returns that count as 0, one a task; empty: 0.
         layout: "blocks" gives every task entries of its own, in observations and in actions; "overlap" puts all tasks
             into the same ones, as many as the largest needs.
         task_token: append the task's one-hot vector; for images, a constant channel for each of its entries.
-        means, stds, clips: normalisation of each task's own flattened observations, clipped to ± the clip where that is
-            not 0; empty: none. Merged datasets have it.
+        means: what is taken from each task's own flattened observations; empty: nothing. Merged datasets have it.
+        stds: what they are divided by then.
+        clips: limit of each task's normalised observations; 0 is none.
 
     Raises:
         ConfigError: for tasks that cannot share a policy, and for numbers that do not fit the tasks.

@@ -29,7 +29,8 @@ class ShapedReturn(Fitness):
         terms: (name, weight) pairs or a mapping; a name is an entry of the environment's `info`, such as Brax's
             "reward_forward", or "length" for the steps survived.
         horizon: steps after which an episode is broken off; 0: never.
-        implausible, penalty: as in EpisodicReturn.
+        implausible: what happens to implausible episodes; see EpisodicReturn.
+        penalty: see EpisodicReturn.
     """
 
     num_episodes: Count = 4

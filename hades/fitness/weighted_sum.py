@@ -15,7 +15,12 @@ from hades.types import ActFn, Candidate, EnvSpec, Key, Metrics, Moments, Score
 @register("Fitness", "WeightedSum")
 @dataclasses.dataclass(frozen=True)
 class WeightedSum(Fitness):
-    """Σ weightᵢ · termᵢ; counts are summed and the metrics of all terms kept (the first term of a name wins)."""
+    """Σ weightᵢ · termᵢ; counts are summed and the metrics of all terms kept (the first term of a name wins).
+
+    Attributes:
+        terms: what is summed.
+        weights: one of each term.
+    """
 
     terms: tuple[Fitness, ...]
     weights: tuple[float, ...]

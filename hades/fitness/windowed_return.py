@@ -20,9 +20,11 @@ from hades.types import ActFn, Candidate, EnvSpec, Key, Score
 @register("Fitness", "WindowedReturn")
 @dataclasses.dataclass(frozen=True)
 class WindowedReturn(Fitness):
-    """Mean return of the episodes completed within `num_steps` steps of `num_envs` environments.
+    """Mean return of the episodes completed within a window of steps.
 
-    The published runs have 1024 steps, 4 environments (Brax) or 8 (MinAtar).
+    Attributes:
+        num_envs: environments that are stepped together (published: 4 for Brax, 8 for MinAtar).
+        num_steps: steps of each (published: 1024).
     """
 
     num_envs: Count = 8

@@ -30,7 +30,10 @@ class BehaviourCloning(PairsLearner):
 
     Attributes:
         loss: a Loss that fits the action space.
-        optimizer, learning_rate, optimizer_options, max_grad_norm: an optax optimiser by name; 0: no clip.
+        optimizer: name of any optax optimiser.
+        learning_rate: of that optimiser.
+        optimizer_options: further arguments of that optimiser.
+        max_grad_norm: clip by the global norm; 0 is none.
         num_updates: gradient updates.
         batch_size: 0 is the full batch; else pairs a mini-batch, reshuffled every epoch.
         evolve: scalars in the genome: "target_scale", "log_std", "learning_rate", "max_grad_norm", or a number in

@@ -16,7 +16,11 @@ from hades.types import EnvSpec, Genome, Key, Metrics, Params
 @register("InnerLearner", "Identity")
 @dataclasses.dataclass(frozen=True)
 class Identity(InnerLearner):
-    """Direct ES; the search starts from one fresh initial policy."""
+    """Direct ES; the search starts from one fresh initial policy.
+
+    Attributes:
+        policy: whose weights are the genome.
+    """
 
     policy: Policy
 

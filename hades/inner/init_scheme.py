@@ -20,7 +20,9 @@ KEY_IMPLS = ("threefry2x32", "rbg", "unsafe_rbg")
 class FixedInit(InitScheme):
     """HaDES-F: the policy drawn from `seed`, whatever the generation.
 
-    `key_impl` fixes the random bits, so that the same weights can be made again from a dataset file.
+    Attributes:
+        seed: of the initial weights.
+        key_impl: JAX's generator of the random bits, so that the same weights can be made again from a dataset file.
     """
 
     seed: Seed = 420
@@ -41,7 +43,11 @@ class FixedInit(InitScheme):
 @register("InitScheme", "RandomInit")
 @dataclasses.dataclass(frozen=True)
 class RandomInit(InitScheme):
-    """HaDES-R: `num_inits` fresh policies every generation, the same ones for all candidates (published: 2)."""
+    """HaDES-R: fresh policies every generation, the same ones for all candidates.
+
+    Attributes:
+        num_inits: k, policies of a generation (published: 2).
+    """
 
     num_inits: Count = 2
 

@@ -47,7 +47,8 @@ class Loss(abc.ABC):
 class CrossEntropy(Loss):
     """Cross-entropy with hard (one-hot) or soft targets.
 
-    `mean_over_entries` also divides by the number of actions, as the published MinAtar runs do.
+    Attributes:
+        mean_over_entries: divide by the number of actions too, as the published MinAtar runs do.
     """
 
     mean_over_entries: bool = False
@@ -103,7 +104,11 @@ class MSE(Loss):
 @register("Loss", "Huber")
 @dataclasses.dataclass(frozen=True)
 class Huber(Loss):
-    """Huber loss of the mean action: quadratic up to `delta`, linear beyond."""
+    """Huber loss of the mean action.
+
+    Attributes:
+        delta: the error up to which it is quadratic; it is linear beyond.
+    """
 
     delta: Positive = 1.0
 

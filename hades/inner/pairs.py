@@ -113,6 +113,7 @@ class PairsLearner(InnerLearner):
             label i mod A, so that every label is used).
         start: where the observations start: "zeros", "gaussian" (times `start_scale`), or "random_policy" (states that
             a uniformly random policy meets).
+        start_scale: standard deviation of a "gaussian" start.
         start_logit: where evolved targets of discrete actions start: the logit of label i mod A. Others start at 0.
         start_pairs: a dataset, or a teacher's states, to start from instead.
         target_scale: a factor of the evolved targets, which `evolve` may name: the step size of a search then fits

@@ -49,7 +49,9 @@ class Teacher:
         policy: what acts.
         normalizer: of its observations.
         arrays: its weights and statistics (msgpack of flax, base64, in lines).
-        environment, obs_shape, actions: the task that it plays.
+        environment: name of the task that it plays.
+        obs_shape: of that task.
+        actions: the action space of that task, in words.
         records: what made it, and what taught it.
     """
 

@@ -29,7 +29,8 @@ class ConstantNormalizer(Normalizer):
     """(obs - mean) / max(std, floor), clipped.
 
     Attributes:
-        mean, std: given statistics, one number per observation entry (flattened); empty: estimated.
+        mean: given means, one number per observation entry (flattened); empty: estimated.
+        std: given deviations, likewise.
         episodes: episodes of a uniformly random policy to estimate from.
         floor: least standard deviation.
         clip: bound on the absolute normalised value; 0 turns it off.

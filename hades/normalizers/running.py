@@ -21,7 +21,8 @@ class RunningNormalizer(Normalizer):
 
     Attributes:
         episodes: episodes of a random policy to start from.
-        floor, clip: as in ConstantNormalizer.
+        floor: least standard deviation, so that constant entries do not explode.
+        clip: limit of normalised observations; 0 is none.
         max_count: observations remembered; older ones fade, so that late generations still move the statistics.
     """
 

@@ -48,8 +48,11 @@ class Evosax(OuterOptimizer):
 
     Attributes:
         strategy: a name of `evosax.algorithms`, such as "CMA_ES" or "SimpleGA".
+        population_size: P, candidates of a generation.
         sigma: initial step size, given to the strategy as its schedule or initial std, and to the first population.
-        optimizer, learning_rate, optimizer_options: for strategies that follow an optax optimiser; "" keeps theirs.
+        optimizer: name of an optax optimiser, for strategies that follow one; "" keeps theirs.
+        learning_rate: of that optimiser.
+        optimizer_options: further arguments of that optimiser.
         constructor: further keyword arguments of the strategy's class.
         params: overrides of the strategy's default params.
 

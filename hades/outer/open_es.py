@@ -37,8 +37,13 @@ class OpenES(OuterOptimizer):
     """Published Brax runs: P 2048, σ 0.03, Adam 0.05 with b1 0.99, raw fitness.
 
     Attributes:
-        sigma, sigma_decay, sigma_min: step size, its factor a generation, and its floor.
-        optimizer, learning_rate, optimizer_options: any optax optimiser.
+        population_size: P, candidates of a generation.
+        sigma: initial step size.
+        sigma_decay: factor of the step size a generation.
+        sigma_min: least step size.
+        optimizer: name of any optax optimiser.
+        learning_rate: of that optimiser.
+        optimizer_options: further arguments of that optimiser.
         shaping: "centered_rank", "standardized" or "raw".
         antithetic: sample in pairs mean ± σz.
         noise: where z comes from and what a generation keeps of it.

@@ -36,6 +36,7 @@ class SNES(OuterOptimizer):
     """Published MinAtar runs: P 2048, σ₀ 0.5, temperature 20.
 
     Attributes:
+        population_size: P, candidates of a generation.
         sigma: initial step size of every coordinate.
         temperature: 0 takes the utilities of the paper; above 0 those of Discovered ES (see `rank_utilities`).
         learning_rate: of the mean.

@@ -28,7 +28,8 @@ class Policy(abc.ABC):
         acting: "sample" from the distribution or take its mode ("greedy").
         log_std: initial state-independent log standard deviation of a Gaussian head, whose variance fits float32.
         learn_log_std: whether cloning trains it.
-        hidden_scale, output_scale: gains of the orthogonal initialisation (published: √2 and 0.01).
+        hidden_scale: gain of the orthogonal initialisation of hidden layers (published: √2).
+        output_scale: gain of that of the last layer (published: 0.01).
     """
 
     acting: str = dataclasses.field(default="sample", kw_only=True)

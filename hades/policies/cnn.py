@@ -21,7 +21,13 @@ from hades.types import EnvSpec
 @register("Policy", "CNN")
 @dataclasses.dataclass(frozen=True)
 class CNN(Policy):
-    """`features` valid 3 × 3 convolutions in turn, then one dense layer of `width` units."""
+    """`features` valid 3 × 3 convolutions in turn, then one dense layer of `width` units.
+
+    Attributes:
+        features: channels of each convolution.
+        width: units of the dense layer.
+        activation: "tanh", "relu", "gelu", "silu", "elu" or "leaky_relu".
+    """
 
     features: tuple[Count, ...] = (16,)
     width: Count = 128

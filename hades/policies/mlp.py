@@ -18,7 +18,13 @@ from hades.types import EnvSpec, Params
 @register("Policy", "MLP")
 @dataclasses.dataclass(frozen=True)
 class MLP(Policy):
-    """`depth` hidden layers of `width` units; image observations are flattened."""
+    """`depth` hidden layers of `width` units; image observations are flattened.
+
+    Attributes:
+        width: units of each hidden layer.
+        depth: hidden layers; 0 is a linear policy.
+        activation: "tanh", "relu", "gelu", "silu", "elu" or "leaky_relu".
+    """
 
     width: Count = 64
     depth: Annotated[int, Range(least=0, most=1000)] = 2

@@ -42,8 +42,9 @@ class WideMLP(Policy):
         width: sets the scale of the hidden units; it matters for "tanh" alone.
         depth: hidden layers.
         activation: "relu" or "tanh"; in the place of tanh stands erf(x √π / 2), which has its slope and its bounds.
-        hidden_scale, output_scale: gains of the initial weights. All layers are trained; the lower ones take part in
-            proportion to `output_scale`², which at 0.01 leaves the last layer alone.
+        hidden_scale: gain of the initial weights of hidden layers.
+        output_scale: gain of those of the last layer. All layers are trained; the lower ones take part in proportion to
+            its square, which at 0.01 leaves the last layer alone.
     """
 
     width: Count = 512

@@ -30,8 +30,10 @@ class Experiment:
             statistics. Its dataset is this stage's first solution, and its result where this stage improves nothing.
         seed: the root of every random key.
         eval_every: generations between evaluations of the solution on selection keys, which choose the best so far.
-        eval_inits, eval_episodes: policies and episodes of such an evaluation.
-        report_inits, report_episodes: of the one report at the end, on report keys.
+        eval_inits: policies of such an evaluation.
+        eval_episodes: whole episodes of each.
+        report_inits: policies of the one report at the end, on report keys.
+        report_episodes: whole episodes of each.
         checkpoint_every: generations between checkpoints.
         target_return: stop once the solution earns this much on selection keys; None: never.
         max_seconds: stop after so many seconds of search and selection, compilation excluded; None: never.
