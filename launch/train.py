@@ -12,7 +12,6 @@ from absl import app, flags
 
 from hades.costs.plan import describe_plan
 from hades.machines import process_flags
-from hades.policy.run_policy import RunPolicy
 from hades.report.report import write_report
 from hades.runs.command_line import start
 from hades.runs.experiment import Experiment
@@ -79,9 +78,7 @@ def train(directory: WorkDir) -> int:
 
 def show(experiment: Experiment, result: RunResult, directory: WorkDir) -> None:
     """Write the report, and print what came out and where it lies."""
-    policy = None  # trained from the dataset
-    if result.dataset is None and result.solution is not None:
-        policy = RunPolicy(experiment.algorithm, result.solution)
+    policy = result.policy if result.dataset is None else None  # trained from the dataset
     for depth in range(1, len(stages(experiment))):  # the stages before
         write_report(directory.path.joinpath(*[FIRST] * depth))
     report = write_report(directory.path, policy)

@@ -6,6 +6,8 @@ interrupted and resumed is the uninterrupted run, bit for bit on the same kind o
 
 import contextlib
 import dataclasses
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,10 +20,11 @@ from hades import registry
 from hades.algorithms.base import Solution, State
 from hades.algorithms.keys import Stream
 from hades.contracts import single_precision
-from hades.errors import NonFiniteFitnessError, notice
+from hades.errors import NonFiniteFitnessError, notice, require
 from hades.policy.statistics import ReturnSummary, summarize_evaluation
 from hades.policy.versions import library_versions
 from hades.runs import processes
+from hades.runs.callback import STOPPED, Callback, LoggedGeneration, numbers
 from hades.runs.checkpoint import opened
 from hades.runs.compiled_run import BLOCK, MAX_FAILURES, CompiledRun
 from hades.runs.experiment import Experiment, limit_reached
@@ -29,7 +32,7 @@ from hades.runs.log import RunLog
 from hades.runs.progress import ProgressReport, generation_text
 from hades.runs.result import BUDGETED, RunResult, all_stages, finished, write_result
 from hades.runs.signals import stop_requests
-from hades.runs.stages import FIRST, check_stages, started_from
+from hades.runs.stages import FIRST, check_stages, stages, started_from
 from hades.runs.state import Progress
 from hades.runs.workdir import WorkDir
 from hades.text import return_text
@@ -53,32 +56,39 @@ class _Order:
 @single_precision
 def run(
     experiment: Experiment,
-    workdir: str | Path,
+    workdir: str | Path | None = None,
     *,
     progress: bool = True,
     config: str = "",
     accept_numerics: bool = False,
+    callback: Callback | None = None,
 ) -> RunResult:
     """Run an experiment in a work directory, or continue the one that lives there.
 
     Args:
         experiment: what to run.
-        workdir: receives checkpoints, metrics, the dataset file and `result.json`.
+        workdir: receives checkpoints, metrics, the dataset file and `result.json`. None: nothing is kept of a run that
+            finishes; one that an error or a signal ends is kept in a temporary folder, which is named.
         progress: show a progress bar on stderr.
         config: the gin text that the experiment came from, kept beside the run as `config.gin`.
         accept_numerics: continue a run although settings of JAX or the engine of physics differ.
+        callback: called on process 0 with every generation, each of which is then a block of its own. Where it returns
+            True, the run ends with a report, as where `max_seconds` are used up, and a later start continues it; of a
+            run in stages, the stage it is in is the last one then. Where it raises, the run is saved first.
 
     Returns:
         The result; `interrupted` where a signal ended it early, after a checkpoint.
 
     Raises:
-        ConfigError: when the devices cannot share a generation evenly.
+        ConfigError: when the devices cannot share a generation evenly, or several processes have no work directory.
         CheckpointError: when the directory is in use or holds another configuration, no checkpoint in it is usable, or
             its numbers would be others than before.
         ProcessError: when the processes of the run differ in their configuration or do not share the directory.
         NonFiniteFitnessError: when three generations in a row had no finite fitness.
     """
     check_stages(experiment)
+    if workdir is None:
+        return _run_without_workdir(experiment, progress=progress, callback=callback)
     before = None
     directory = WorkDir(workdir)
     if experiment.first is not None:
@@ -86,18 +96,35 @@ def run(
         first = directory.path / FIRST
         if processes.is_first():
             notice(f"First {experiment.first.algorithm.label}, in {first}:")
-        before = run(experiment.first, first, progress=progress, accept_numerics=accept_numerics)
-        if before.interrupted:
+        before = run(experiment.first, first, progress=progress, accept_numerics=accept_numerics, callback=callback)
+        if before.interrupted or before.details["stopped_by"] == STOPPED:
             return dataclasses.replace(before, workdir=Path(workdir))
         assert before.dataset is not None  # check_stages
         experiment = started_from(experiment, before.dataset)
     engines = [environment.spec.engine for environment in experiment.algorithm.environments]
-    processes.compare([registry.describe(experiment), library_versions(), engines])
+    processes.compare([registry.describe(experiment), library_versions(), engines, callback is not None])
     experiment.algorithm.check_devices(jax.device_count())
     with contextlib.ExitStack() as stack:
         report = stack.enter_context(ProgressReport(progress and processes.is_first()))
         _open(directory, experiment, config, stack, report)
-        return _Session(experiment, directory, report, accept_numerics, before).run()
+        return _Session(experiment, directory, report, accept_numerics, before, callback).run()
+
+
+def _run_without_workdir(experiment: Experiment, **options: Any) -> RunResult:
+    """Run in a temporary folder, which goes with the run unless that would lose something."""
+    require(
+        jax.process_count() == 1,
+        "A run of several processes needs a work directory that they share: hades.run(experiment, workdir).",
+    )
+    folder, result = Path(tempfile.mkdtemp(prefix="hades-")), None
+    try:
+        result = run(experiment, folder, **options)
+    finally:
+        if (result is None or result.interrupted) and any(folder.rglob("checkpoints/*")):
+            notice(f"The run did not finish and is kept: hades.run(experiment, {str(folder)!r}) continues it.")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    return result if result.interrupted else dataclasses.replace(result, workdir=None)
 
 
 def _open(
@@ -121,9 +148,10 @@ class _Session:
         report: ProgressReport,
         accept_numerics: bool,
         before: RunResult | None,
+        callback: Callback | None,
     ):
         self._experiment, self._directory, self._report = experiment, directory, report
-        self._accept_numerics = accept_numerics
+        self._accept_numerics, self._callback, self._is_stopped = accept_numerics, callback, False
         self._before = before  # the stage before
         self._costs_before = {} if before is None else before.details
         self._compiled = CompiledRun(experiment)
@@ -214,9 +242,36 @@ class _Session:
             self._select()
         if order.save or host.generation % experiment.checkpoint_every == 0:
             self._save()
+        if self._callback is not None:
+            self._call(self._callback, metrics[-1])
+
+    def _call(self, callback: Callback, metrics: dict[str, Any]) -> None:
+        """Let process 0 call the callback, and all of them know whether it ends the run.
+
+        Raises:
+            BaseException: on process 0, what the callback raised, once everything is saved.
+            ProcessError: on the others then.
+        """
+        host, algorithm = self._host, self._experiment.algorithm
+        stage, seconds = len(stages(self._experiment)), host.seconds["search"]
+        counts = (stage, host.generation, host.search_steps, seconds, numbers(metrics), host.best_return)
+        error = None
+        if processes.is_first():
+            try:
+                self._is_stopped = bool(callback(LoggedGeneration(*counts, algorithm, self._best)))
+            except BaseException as raised:
+                error = raised
+        stopped, failed = processes.gather(self._is_stopped, error is not None)[0]
+        self._is_stopped = bool(stopped)
+        if failed:
+            self._save()
+            self._flush()
+            processes.first_does(lambda: _raise(error))
 
     def _next_count(self) -> int:
         """Generations until something is due, or about BLOCK_SECONDS' worth."""
+        if self._callback is not None:
+            return 1
         host, experiment = self._host, self._experiment
         due = min(
             experiment.generations - host.generation,
@@ -316,7 +371,7 @@ class _Session:
             notice(text)
 
     def _limit(self) -> str:
-        """Name of the limit that ends the run; empty while none does."""
+        """Name of the limit that ends the run, or "callback"; empty while none does."""
         host = self._host
         reached = {
             "target_return": host.best_return,
@@ -325,7 +380,7 @@ class _Session:
             "patience": self._evaluations_in_vain(),
             "generations": host.generation,
         }
-        return limit_reached(vars(self._experiment), reached)
+        return limit_reached(vars(self._experiment), reached) or STOPPED * self._is_stopped
 
     def _evaluations_in_vain(self) -> float:
         """Evaluations since the last one that improved the return."""
@@ -371,3 +426,8 @@ class _Session:
             "Run the same command again to continue."
         )
         return RunResult(workdir=self._directory.path, interrupted=True, generation=self._host.generation)
+
+
+def _raise(error: BaseException | None) -> None:
+    if error is not None:
+        raise error

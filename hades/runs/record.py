@@ -11,6 +11,7 @@ from hades import registry
 from hades.data.dataset import DistilledDataset, load_dataset
 from hades.data.files import read_json
 from hades.errors import HadesError, notice
+from hades.runs.callback import STOPPED
 from hades.runs.experiment import limit_reached
 from hades.runs.json_forms import RESULT, fits
 from hades.runs.log import read_json_lines
@@ -142,7 +143,7 @@ def _is_end(result: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], exp
 
 
 def _used_up(experiment: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
-    """Return True if a result reached one of the limits that the experiment states."""
+    """Return True if a result reached one of the limits that the experiment states, or a callback ended the run."""
     seconds = sum(all_stages(result, "seconds", phase) for phase in BUDGETED)
     in_vain = result["generations"] - result.get("improved_generation", result["generations"])
     reached = {
@@ -152,7 +153,7 @@ def _used_up(experiment: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
         "patience": in_vain / (experiment.get("eval_every") or 1),
         "generations": result["generations"],
     }
-    return bool(limit_reached(experiment, reached))
+    return bool(limit_reached(experiment, reached)) or result.get("stopped_by") == STOPPED
 
 
 def _read_result(paths: WorkDir, say: Callable[[str], None] = lambda text: None) -> Mapping[str, Any]:

@@ -1,9 +1,10 @@
 """Results of a finished run: `result.json` and, where a dataset was evolved, `dataset.safetensors`."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
@@ -14,13 +15,18 @@ from hades.algorithms.keys import Stream, stream_key
 from hades.data.dataset import DistilledDataset, describe_spec
 from hades.data.files import write_bytes
 from hades.policy.fingerprint import fingerprint, flat_params
+from hades.policy.run_policy import RunPolicy
 from hades.policy.statistics import ReturnSummary
+from hades.policy.trained_policy import TrainedPolicy, train_policy
 from hades.policy.versions import library_versions
 from hades.runs.experiment import Experiment
+from hades.runs.log import read_json_lines
 from hades.runs.state import Progress
 from hades.runs.workdir import WorkDir
 from hades.text import json_text
 from hades.types import size_of
+
+Policy: TypeAlias = TrainedPolicy | RunPolicy
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,22 +34,40 @@ class RunResult:
     """Result of a run. It equals itself alone.
 
     Attributes:
-        workdir: where everything lies.
+        workdir: where everything lies; None where nothing was kept.
         interrupted: a signal ended the run early; run it again to continue.
         generation: generations done.
         returns: of the best solution, on report keys.
         dataset: the evolved dataset; None where the solution is a policy.
         details: the content of `result.json`.
         solution: the best one, as arrays of this process alone.
+        metrics, evaluations: rows of the files of these names, one a generation and one a selection.
+        algorithm: the run's.
     """
 
-    workdir: Path
+    workdir: Path | None
     interrupted: bool
     generation: int
     returns: ReturnSummary | None = None
     dataset: DistilledDataset | None = None
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
     solution: Solution | None = None
+    metrics: Sequence[Mapping[str, Any]] = ()
+    evaluations: Sequence[Mapping[str, Any]] = ()
+    algorithm: Algorithm | None = None
+
+    @cached_property
+    def policy(self) -> Policy | None:
+        """The policy that was found, or one that is trained from the dataset with seed 0; None where interrupted."""
+        return None if self.solution is None else policy_of(self.algorithm, self.solution, self.dataset)
+
+
+def policy_of(algorithm: Algorithm | None, solution: Solution, dataset: DistilledDataset | None) -> Policy:
+    """The policy that a solution is, or one that is trained from its dataset with seed 0."""
+    if dataset is not None:
+        return train_policy(dataset, seed=0)
+    assert algorithm is not None  # only results that tests make have none
+    return RunPolicy(algorithm, solution)
 
 
 def finished(
@@ -73,6 +97,9 @@ def finished(
         dataset=dataset,
         details=details,
         solution=jax.device_get(best),
+        metrics=read_json_lines(directory.metrics),
+        evaluations=read_json_lines(directory.evaluations),
+        algorithm=algorithm,
     )
 
 

@@ -19,6 +19,7 @@ from hades.normalizers.constant import ConstantNormalizer
 from hades.normalizers.running import RunningNormalizer
 from hades.policies.wide_mlp import WideMLP
 from hades.report.report import write_report
+from hades.runs.callback import LoggedGeneration
 from hades.runs.experiment import Experiment
 from hades.runs.log import read_json_lines
 from hades.runs.loop import run
@@ -161,3 +162,17 @@ def test_another_environment_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match=r"Experiment\.first is on"):
         run(elsewhere, tmp_path / "run", progress=False)
+
+
+def test_the_stage_that_a_callback_ends_is_the_last_one(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def follow(now: LoggedGeneration) -> bool:
+        seen.append((now.stage, now.generation))
+        return seen[-1] == (2, 3)
+
+    result = run(CLONED, tmp_path / "run", progress=False, callback=follow)
+    assert seen == [(1, 1), (1, 2), (1, 3), (1, 4), (2, 1), (2, 2), (2, 3)]
+    assert (result.workdir, result.generation) == (tmp_path / "run", 3)
+    assert result.dataset == hades.load_dataset(tmp_path / "run" / "first" / "dataset.safetensors")
+    assert run(CLONED, tmp_path / "run", progress=False).details["stages"][1]["generations"] == 4
