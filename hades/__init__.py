@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hades.runs.experiment import Experiment as Experiment
     from hades.runs.gin_config import load_experiment as load_experiment
     from hades.runs.loop import run as run
+    from hades.runs.metrics import read_metrics as read_metrics
     from hades.runs.restore import load_policy as load_policy
 
 _PUBLIC = {
@@ -35,6 +36,7 @@ _PUBLIC = {
     "load_dataset": "hades.data.dataset",
     "load_experiment": "hades.runs.gin_config",
     "load_policy": "hades.runs.restore",
+    "read_metrics": "hades.runs.metrics",
     "run": "hades.runs.loop",
     "train_policy": "hades.policy.trained_policy",
     "write_report": "hades.report.report",
