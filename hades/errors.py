@@ -69,8 +69,14 @@ def shown(value: object, limit: int = 80) -> str:
 
 def offer(name: str, choices: Iterable[str]) -> str:
     """Suggest a known name: `Did you mean "SNES"? Known: Evosax, OpenES, SNES.`"""
-    choices, name = list(choices), printable(name)  # comparing takes as long as the name
-    folded = {choice.lower(): choice for choice in choices}
-    match = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
-    question = f'Did you mean "{folded[match[0]]}"? ' if match else ""
+    choices = list(choices)
+    match = nearest(name, choices, cutoff=0.5)
+    question = f'Did you mean "{match[0]}"? ' if match else ""
     return f"{question}Known: {', '.join(choices)}."
+
+
+def nearest(name: str, choices: Iterable[str], most: int = 1, cutoff: float = 0.0) -> list[str]:
+    """The known names that are most similar to a name, whatever their case; the most similar first."""
+    folded = {choice.lower(): choice for choice in choices}
+    name = printable(name).lower()  # comparing takes as long as the name
+    return [folded[match] for match in difflib.get_close_matches(name, folded, n=most, cutoff=cutoff)]

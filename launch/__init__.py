@@ -5,5 +5,5 @@ from pathlib import Path
 
 from hades.runs.terminal import prepare
 
-if Path(sys.argv[0]).name.startswith("hades-"):  # a console script, which imports this package first
+if Path(sys.argv[0]).name.partition("-")[0] == "hades":  # a console script, which imports this package first
     prepare()

@@ -1,10 +1,10 @@
 """Time one generation or iteration against its parts, of every stage that searches, and measure the memory it takes.
 
-python launch/benchmark.py                                   # the published Breakout network, population 16 × 2
-python launch/benchmark.py --gin_bindings='SNES.population_size = 256' --repeats=1
-python launch/benchmark.py --config=hopper_hades_r_laptop --warm_up=60
-python launch/benchmark.py --config=cartpole_ppo
-python launch/benchmark.py --engines --tasks=hopper,reacher      # Brax by each engine: speed and error of one step
+hades benchmark                                   # the published Breakout network, population 16 × 2
+hades benchmark --gin_bindings='SNES.population_size = 256' --repeats=1
+hades benchmark --config=hopper_hades_r_laptop --warm_up=60
+hades benchmark --config=cartpole_ppo
+hades benchmark --engines --environments=hopper,reacher      # Brax by each engine: speed and error of one step
 """
 
 import functools
@@ -26,7 +26,7 @@ from hades.environments.brax import Brax
 from hades.environments.rollout import RunningAct, random_policy
 from hades.errors import ConfigError, notice
 from hades.policy.trained_policy import train_policy
-from hades.runs.command_line import start
+from hades.runs.command_line import give_result, start
 from hades.runs.gin_config import load_experiment
 from hades.runs.stages import stages
 
@@ -42,35 +42,45 @@ ENGINES = flags.DEFINE_boolean(
     "Compare the engines of Brax: steps per CPU-second through the adapter, the error of one step against double "
     "precision, from states that random policies and policies of datasets meet, and returns.",
 )
-TASKS = flags.DEFINE_list("tasks", list(engines.TASKS), "What --engines compares: environments of Brax.")
+ENVIRONMENTS = flags.DEFINE_list("environments", list(engines.TASKS), "What --engines compares: environments of Brax.")
+flags.DEFINE_alias("tasks", "environments")
 BATCHES = flags.DEFINE_list("batches", ["64", "256"], "Environments side by side, for --engines.")
 STATES = flags.DEFINE_integer("states", 10_000, "States from which --engines takes one step; 0: none.", lower_bound=0)
 EPISODES = flags.DEFINE_integer(
     "episodes", 0, "Whole episodes of each dataset that --engines plays with each engine; 0: none.", lower_bound=0
 )
-DATASETS = flags.DEFINE_list(
-    "datasets", [], "Further dataset files whose policies --engines plays, besides those of the zoo."
+DATASETS = flags.DEFINE_multi_string(
+    "dataset", [], "A further file whose policies --engines plays, besides those of the zoo; repeatable."
 )
+flags.DEFINE_alias("datasets", "dataset")  # took several, separated by commas
 _BASELINE_MIB = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> int:
     if ENGINES.value:
-        print(compare_engines())
+        tables = compare_engines()
+        print(tables)
+        give_result({"markdown": tables})
         return 0
     experiment = load_experiment(CONFIG.value, BINDINGS.value)
     print(describe_plan(experiment), flush=True)
+    costs = []
     for stage in stages(experiment):
         if stage.generations:
-            print(costs_of(stage.algorithm), flush=True)
+            costs.append(costs_of(stage.algorithm))
+            print(costs[-1], flush=True)
+    give_result({"costs": costs})
     return 0
 
 
 def compare_engines() -> str:
     """Two tables in Markdown; progress goes to stderr."""
     rates, anchors, errors = {}, {}, {}
-    datasets = [*map(zoo.load, zoo.names()), *map(load_dataset, DATASETS.value)]
-    for task in TASKS.value:
+    datasets = [
+        *map(zoo.load, zoo.names()),
+        *(load_dataset(path) for given in DATASETS.value for path in given.split(",")),
+    ]
+    for task in ENVIRONMENTS.value:
         env = Brax(task)
         rates[task] = engines.measure_rates(env, [int(batch) for batch in BATCHES.value], REPEATS.value)
         anchors[task] = engines.mujoco_rate(env)
@@ -85,7 +95,7 @@ def compare_engines() -> str:
         returns = {}
         for dataset in datasets:
             name = dataset.environment.spec.name
-            if name in TASKS.value:
+            if name in ENVIRONMENTS.value:
                 label = f"{name}, {len(dataset.observations)} pairs"
                 returns[label] = engines.returns_by_engine(dataset, 4, -(-EPISODES.value // 4))
                 notice(engines.returns_table({label: returns[label]}))

@@ -1,7 +1,7 @@
 """Methods side by side: environments × methods × seeds under one budget, as a table, figures and a page.
 
-python launch/compare.py --environments=cartpole --methods=hades_r,es --seeds=3 --max_seconds=60 --workdir=runs/compare
-python launch/compare.py --environments=cartpole,freeway --methods=hades_r,hades_f,es,ppo --seeds=0,1,2 \
+hades compare --environments=cartpole --methods=hades_r,es --seeds=3 --max_seconds=60 --workdir=runs/compare
+hades compare --environments=cartpole,freeway --methods=hades_r,hades_f,es,ppo --seeds=0,1,2 \
     --max_seconds=cartpole=40,freeway=150 --workdir=runs/compare --dry_run
 
 Runs that are finished are reused and interrupted ones continue: after a stop, run the same command again. --norun only
@@ -10,12 +10,13 @@ writes the table of what is there.
 
 from absl import app, flags
 
-from hades.runs.command_line import print_files, start
+from hades.runs.command_line import give_result, print_files, start
 from hades.runs.path_flags import define_path
 from hades.studies.comparable import check_agreement, read_finished
 from hades.studies.comparison.measurements import measure
 from hades.studies.comparison.numbers import compare
 from hades.studies.comparison.page import page, write_comparison
+from hades.studies.comparison.tables import method_rows, run_rows
 from hades.studies.many_runs import in_process, report, run_all
 from hades.studies.plan_runs import (
     Settings,
@@ -78,6 +79,7 @@ def main() -> int:
     comparison = compare(records, targets, measure(records))
     files = write_comparison(comparison, folder)
     print(f"\n{page(comparison).markdown()}")
+    give_result({"runs": run_rows(comparison), "methods": method_rows(comparison)})
     print_files(files)
     return 0
 

@@ -1,17 +1,18 @@
 """Check the installation and the machine, and print a table to paste into an issue report.
 
-python launch/doctor.py
-python launch/doctor.py --workdir=/mnt/shared/runs     # where your runs will be
+hades doctor
+hades doctor --workdir=/mnt/shared/runs     # where your runs will be
 
 Ends with status 1 when something FAILED. docs/doctor.md says what each row means.
 """
 
+import dataclasses
 import sys
 
 from absl import flags
 
 from hades.machines.doctor import Row, Status, all_checks, examine, has_failed, markdown
-from hades.runs.command_line import start
+from hades.runs.command_line import give_result, start
 from hades.runs.path_flags import define_path
 
 WORKDIR = define_path("workdir", "runs", "Folder that runs are to live in; nothing is left in it.")
@@ -20,6 +21,7 @@ VERBOSE = flags.DEFINE_bool("progress", True, "Say on stderr what is being check
 
 def main() -> int:
     rows = examine(all_checks(WORKDIR.value.absolute()), _say if VERBOSE.value else lambda line: None)
+    give_result([dataclasses.asdict(row) for row in rows])
     print(markdown(rows))
     print(f"\n{_verdict(rows)}")
     return 1 if has_failed(rows) else 0

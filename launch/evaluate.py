@@ -1,8 +1,8 @@
 """Train fresh policies from a dataset file and report what they earn beside what the file says.
 
-python launch/evaluate.py --dataset=runs/demo/dataset.safetensors
-python launch/evaluate.py --dataset=runs/demo/dataset.safetensors --policy='MLP(width=256, depth=1)' --num_updates=64
-python launch/evaluate.py --dataset=../shared/published/hadesR_hopper_D4_constnorm_seed0.npz
+hades evaluate --dataset=runs/demo/dataset.safetensors
+hades evaluate --dataset=runs/demo/dataset.safetensors --policy='MLP(width=256, depth=1)' --num_updates=64
+hades evaluate --dataset=../shared/published/hadesR_hopper_D4_constnorm_seed0.npz
 
 A file is measured as its own returns were: over whole episodes, or by the protocol that it names, such as the
 fixed window of the released files.
@@ -16,7 +16,7 @@ from hades.data.files import write_bytes
 from hades.fitness.episodic_return import EpisodicReturn
 from hades.policy.published import load_any_dataset, remeasured_text
 from hades.policy.trained_policy import evaluate_dataset, parse_policy
-from hades.runs.command_line import import_modules, start
+from hades.runs.command_line import give_result, import_modules, start
 from hades.runs.path_flags import define_path
 from hades.text import json_text
 
@@ -59,6 +59,7 @@ def main() -> int:
         if changes and original > 0 and (dataset.protocol is None or not WHOLE.value):
             print(f"retention: {100 * returns.mean / original:.0f} %")
     print(f"seconds: {time.monotonic() - began:.1f}, compilation included")
+    give_result(returns.describe())
     if OUTPUT.value:
         write_bytes(OUTPUT.value, json_text(returns.describe(), indent=1).encode())
     return 0

@@ -1,14 +1,14 @@
 """Write the dataset of a run as one file, or print what a dataset file holds.
 
-python launch/export_dataset.py --workdir=runs/demo --output=cartpole.safetensors
-python launch/export_dataset.py --workdir=runs/f --output=f.safetensors --embed_init
-python launch/export_dataset.py --dataset=cartpole.safetensors
+hades export --workdir=runs/demo --output=cartpole.safetensors
+hades export --workdir=runs/f --output=f.safetensors --embed_init
+hades export --dataset=cartpole.safetensors
 """
 
 from absl import app, flags
 
 from hades.data.dataset import load_dataset
-from hades.runs.command_line import import_modules, start
+from hades.runs.command_line import give_result, import_modules, start
 from hades.runs.export import export_dataset
 from hades.runs.path_flags import define_path
 from hades.text import json_text
@@ -24,12 +24,14 @@ def main() -> int:
     import_modules(IMPORTS.value)
     if DATASET.value is not None:
         dataset = load_dataset(DATASET.value)
+        give_result(dataset.metadata)
         print(json_text(dataset.metadata, indent=1, sort_keys=True))
         print(f"observations {dataset.observations.shape}, targets {dataset.targets.shape}")
         return 0
     if WORKDIR.value is None or OUTPUT.value is None:
         raise app.UsageError("give --workdir and --output, or --dataset")
     path = export_dataset(WORKDIR.value, OUTPUT.value, embed_init=EMBED.value)
+    give_result({"dataset": str(path)})
     print(f"dataset: {path} ({path.stat().st_size / 1024:.1f} kB)")
     return 0
 

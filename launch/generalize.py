@@ -1,7 +1,7 @@
 """Train policies of other shapes, by other recipes, from finished datasets, and see what each keeps of the return.
 
-python launch/generalize.py --dataset=cartpole-hades-r-d2 --workdir=runs/generalize/cartpole
-python launch/generalize.py --dataset=freeway-hades-r-d6 --dataset=freeway-hades-f-d6 --widths=32,64 --depths=1,2 \
+hades generalize --dataset=cartpole-hades-r-d2 --workdir=runs/generalize/cartpole
+hades generalize --dataset=freeway-hades-r-d6 --dataset=freeway-hades-f-d6 --widths=32,64 --depths=1,2 \
     --activations=relu --learning_rates=1/3,1,3 --policies='CNN(width=64)' --workdir=runs/generalize/freeway
 
 A dataset is a file, a name of the zoo or a released pickle or npz. What the work directory holds of the same grid is
@@ -10,7 +10,7 @@ not measured again; results of another grid are replaced.
 
 from absl import app, flags
 
-from hades.runs.command_line import import_modules, print_files, start
+from hades.runs.command_line import give_result, import_modules, print_files, start
 from hades.runs.path_flags import define_path, define_paths
 from hades.runs.progress import ProgressReport
 from hades.studies.generalization.grid import parse_grid
@@ -70,6 +70,7 @@ def main() -> int:
         )
     files = write_generalization(results, folder)
     print(f"\n{page(results).markdown()}")
+    give_result({"results": [result.describe() for result in results]})
     print_files({"numbers": folder / FILE, **files})
     return 0
 

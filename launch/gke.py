@@ -1,6 +1,6 @@
 r"""A run on Google Kubernetes Engine: a JobSet of TPU slices or GPU nodes that restarts and continues by itself.
 
-python launch/gke.py --config=cartpole_hades_r --workdir=runs/demo --image=IMAGE --volume_claim=hades-work \
+hades gke --config=cartpole_hades_r --workdir=runs/demo --image=IMAGE --volume_claim=hades-work \
     --tpu=tpu-v5-lite-podslice --topology=4x4      # prints the manifest
 ... --execute --follow                             # applies it and shows the first pod's log
 ... --delete --execute                             # deletes it; the files of the run stay
@@ -13,13 +13,13 @@ from absl import app, flags
 from hades.machines.gke import jobset, kubectl
 from hades.machines.gke.settings import GkeSettings, Gpu, Storage, Tpu
 from hades.machines.preparation import stay_off_accelerators
-from hades.runs.command_line import start
+from hades.runs.command_line import give_result, start
 from hades.runs.job import Job
 from hades.runs.path_flags import define_path
+from hades.runs.run_flags import RunFlags
 
-CONFIG = flags.DEFINE_string("config", None, "A shipped config's name, or a gin file, which is sent along.")
+RUN = RunFlags()
 WORKDIR = define_path("workdir", None, "Folder of the run below --mount; a relative one is taken from there.")
-BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line; repeatable.")
 IMAGE = flags.DEFINE_string("image", None, "Container image with hades-train on its path.")
 TPU = flags.DEFINE_string("tpu", "", "TPU of the node pool, such as tpu-v5-lite-podslice.")
 TOPOLOGY = flags.DEFINE_string("topology", "", "Chips of a TPU slice along each axis, such as 4x4.")
@@ -44,12 +44,13 @@ DELETE = flags.DEFINE_bool("delete", False, "Delete the JobSet in place of start
 
 
 def main() -> int:
-    if CONFIG.value is None or WORKDIR.value is None or IMAGE.value is None:
+    if RUN.config is None or WORKDIR.value is None or IMAGE.value is None:
         raise app.UsageError("give --config, --workdir and --image")
     if bool(TPU.value) == bool(GPU.value):
         raise app.UsageError("give --tpu (with --topology) or --gpu, one of both")
     tpu = Tpu(TPU.value, TOPOLOGY.value, SLICES.value, CHIPS.value) if TPU.value else None
-    job = Job(CONFIG.value, str(WORKDIR.value), tuple(BINDINGS.value))
+    stay_off_accelerators()
+    job = Job(RUN.config, str(WORKDIR.value), tuple(RUN.bindings()))
     settings = GkeSettings(
         image=IMAGE.value,
         machines=tpu or Gpu(GPU.value, GPUS.value, NODES.value),
@@ -69,9 +70,9 @@ def main() -> int:
     if DELETE.value:
         print(*kubectl.delete_commands(cluster, name), sep="\n")
         return 0
-    stay_off_accelerators()
     job.check()
     documents = jobset.manifest(job, settings)
+    give_result({"jobset": name, "manifest": documents})
     if not EXECUTE.value:
         print(jobset.as_yaml(documents), end="")
         return 0

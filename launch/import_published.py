@@ -1,8 +1,8 @@
 """Turn released files into dataset files, with their recipe, protocol, published figure and initial weights.
 
-python launch/import_published.py --input=brax/distill/hopper/D4/seed0/data_final.pkl --output=hopper.safetensors
-python launch/import_published.py --input=../shared/published/hadesF_hopper_D64_seed0.npz --output=hopper_f.safetensors
-python launch/import_published.py --input=../shared/published --output=runs/imported
+hades import-published --input=brax/distill/hopper/D4/seed0/data_final.pkl --output=hopper.safetensors
+hades import-published --input=../shared/published/hadesF_hopper_D64_seed0.npz --output=hopper_f.safetensors
+hades import-published --input=../shared/published --output=runs/imported
 
 The pickles are read without running them. A folder is converted whole: the npz files that its index.json lists, and all
 pickles below it. --freeze replaces statistics that restart at every evaluation by constant ones, gathered
@@ -13,7 +13,7 @@ from absl import app, flags
 
 from hades.policy.published import import_published, published_datasets
 from hades.policy.trained_policy import freeze_statistics
-from hades.runs.command_line import start
+from hades.runs.command_line import give_result, start
 from hades.runs.path_flags import define_path
 
 INPUT = define_path("input", None, "A released pickle or npz file, or a folder of them.")
@@ -28,11 +28,14 @@ def main() -> int:
     pairs = [(source, target)]
     if source.is_dir():
         pairs = [(path, target / f"{name}.safetensors") for name, path in published_datasets(source).items()]
+    written = []
     for path, output in pairs:
         dataset = import_published(path)
         if FREEZE.value and dataset.normalizer.has_memory:
             dataset = freeze_statistics(dataset)
-        print(f"{path.name} -> {dataset.save(output)} ({len(dataset)} points for {dataset.environment.spec.name})")
+        written.append({"input": str(path), "dataset": str(dataset.save(output))})
+        print(f"{path.name} -> {output} ({len(dataset)} points for {dataset.environment.spec.name})")
+    give_result(written)
     return 0
 
 

@@ -1,18 +1,19 @@
 """Read a dataset: how far its observations lie from visited states, and what each pair is worth.
 
-hades-inspect --dataset=cartpole-hades-r-d2 --workdir=runs/reading
-hades-inspect --dataset=runs/demo/dataset.safetensors --workdir=runs/reading --features='pole angle,cart velocity'
-hades-inspect --workdir=runs/demo
+hades inspect --dataset=cartpole-hades-r-d2 --workdir=runs/reading
+hades inspect --dataset=runs/demo/dataset.safetensors --workdir=runs/reading --features='pole angle,cart velocity'
+hades inspect --workdir=runs/demo
 
 Writes reading.json, and report.html with what it says, into the folder. Given a dataset, the folder also gets a copy.
 """
 
+import json
 import time
 
 from absl import app, flags
 
 from hades.report.report import write_report
-from hades.runs.command_line import import_modules, start
+from hades.runs.command_line import give_result, import_modules, start
 from hades.runs.path_flags import define_path
 from hades.studies.inspection.numbers import Inspection, inspect_dataset
 from hades.studies.inspection.prepare import prepare_dataset
@@ -40,6 +41,7 @@ def main() -> int:
     features = [name.strip() for name in FEATURES.value]
     inspection = inspect_dataset(dataset, INITS.value, EPISODES.value, SEED.value, features, say)
     path = inspection.save(WORKDIR.value)
+    give_result(json.loads(path.read_text()))
     say("report")
     report = write_report(WORKDIR.value)
     print("\n".join(summary_lines(inspection)))

@@ -1,6 +1,6 @@
 """Merge datasets into agents that act in several tasks, without any environment step, and see what each task keeps.
 
-python launch/multitask.py --dataset=cartpole-hades-r-d2 --dataset=acrobot-hades-r-d3 --workdir=runs/multitask/classic
+hades multitask --dataset=cartpole-hades-r-d2 --dataset=acrobot-hades-r-d3 --workdir=runs/multitask/classic
 
 Every pair is merged, and all of them together. A dataset is a file, a name of the zoo or a released pickle or npz.
 """
@@ -8,7 +8,7 @@ Every pair is merged, and all of them together. A dataset is a file, a name of t
 from absl import app, flags
 
 from hades.policy.trained_policy import parse_policy
-from hades.runs.command_line import import_modules, print_files, start
+from hades.runs.command_line import give_result, import_modules, print_files, start
 from hades.runs.path_flags import define_path, define_paths
 from hades.runs.progress import ProgressReport
 from hades.studies.generalization.many_datasets import load_datasets
@@ -54,6 +54,7 @@ def main() -> int:
         )
     files = write_multitask(result, WORKDIR.value)
     print(f"\n{page(result).markdown()}")
+    give_result(result.describe())
     print_files(files)
     return 0
 

@@ -1,7 +1,7 @@
 """Train on a Slurm cluster: write the batch script of a run and submit it; it continues itself until it is finished.
 
-python launch/slurm.py --config=cartpole_hades_r --workdir=runs/demo --nodes=2 --gpus_per_node=4 --time=24:00:00
-python launch/slurm.py ... --setup='module load cuda' --setup='source ~/hades/.venv/bin/activate' --execute
+hades slurm --config=cartpole_hades_r --workdir=runs/demo --nodes=2 --gpus_per_node=4 --time=24:00:00
+hades slurm ... --setup='module load cuda' --setup='source ~/hades/.venv/bin/activate' --execute
 
 Without --execute it prints the script and the command. The same command again submits nothing while the job is queued
 or running, and continues the run after it has ended. docs/launch_slurm.md explains it step by step.
@@ -11,13 +11,13 @@ from absl import app, flags
 
 from hades.machines.preparation import stay_off_accelerators
 from hades.machines.slurm import Allocation, SlurmRun
-from hades.runs.command_line import start
+from hades.runs.command_line import give_result, start
 from hades.runs.job import Job
 from hades.runs.path_flags import define_path
+from hades.runs.run_flags import RunFlags
 
-CONFIG = flags.DEFINE_string("config", None, "A shipped config or a gin file.")
+RUN = RunFlags()
 WORKDIR = define_path("workdir", None, "Folder of the run, on a file system that the nodes share.")
-BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line; repeatable.")
 NODES = flags.DEFINE_integer("nodes", 1, "Nodes.")
 GPUS = flags.DEFINE_integer("gpus_per_node", 1, "GPUs of each, with a process each; 0 for a run on CPUs.")
 CPUS = flags.DEFINE_integer("cpus_per_task", 0, "CPU cores of each process; 0: the cluster's default.")
@@ -32,7 +32,7 @@ EXECUTE = flags.DEFINE_bool("execute", False, "Write the script and submit it; w
 
 
 def main() -> int:
-    if CONFIG.value is None or WORKDIR.value is None:
+    if RUN.config is None or WORKDIR.value is None:
         raise app.UsageError("give --config and --workdir")
     allocation = Allocation(
         nodes=NODES.value,
@@ -46,9 +46,10 @@ def main() -> int:
         grace_seconds=GRACE.value,
         max_restarts=RESTARTS.value,
     )
-    run = SlurmRun(Job(CONFIG.value, str(WORKDIR.value.absolute()), tuple(BINDINGS.value)), allocation)
     stay_off_accelerators()
+    run = SlurmRun(Job(RUN.config, str(WORKDIR.value.absolute()), tuple(RUN.bindings())), allocation)
     run.job.check()
+    give_result({"script": str(run.script), "command": str(run.sbatch())})
     if EXECUTE.value:
         print(run.submit())
     else:

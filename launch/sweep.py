@@ -1,6 +1,6 @@
 """Seeds × gin lines: every combination as a run of its own, here or handed to a launcher.
 
-python launch/sweep.py --config=cartpole_hades_r --workdir=runs/sigma --seeds=0,1,2 --vary='SNES.sigma = 0.1|0.3|0.5'
+hades sweep --config=cartpole_hades_r --workdir=runs/sigma --seeds=0,1,2 --vary='SNES.sigma = 0.1|0.3|0.5'
 ... --execute                                      # runs the points here, one after another
 ... --on=slurm --launcher_flags='--partition=gpu' --execute
 
@@ -9,6 +9,7 @@ continue: after a stop, run the same command again.
 """
 
 import shlex
+from collections.abc import Mapping, Sequence
 
 from absl import app, flags
 
@@ -23,16 +24,16 @@ from hades.machines.sweep import (
     table,
     write_plan,
 )
-from hades.runs.command_line import start
+from hades.runs.command_line import give_result, start
 from hades.runs.path_flags import define_path
-from hades.studies.many_runs import report, run_all
+from hades.runs.run_flags import RunFlags
+from hades.studies.many_runs import End, PlannedRun, report, run_all
 from hades.studies.plan_runs import parse_seeds
 
-CONFIG = flags.DEFINE_string("config", None, "A shipped config's name, or a gin file.")
+RUN = RunFlags(seed=False)  # it has --seeds
 WORKDIR = define_path("workdir", None, "Gets a folder a point, sweep.json and the logs.")
 SEEDS = flags.DEFINE_list("seeds", [], "Seeds as 0,1,2 or, as one number, how many; none: the config's own.")
 VARY = flags.DEFINE_multi_string("vary", [], "A gin line with several values: 'SNES.sigma = 0.1|0.3'; repeatable.")
-BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line for every point; repeatable.")
 ON = flags.DEFINE_enum("on", "local", list(TARGETS), "Where the points run.")
 LAUNCHER = flags.DEFINE_multi_string("launcher_flags", [], "Further flags of the launcher, quoted as in a shell.")
 RECORD = define_path("record", None, "Folder here for sweep.json and the logs; else --workdir.")
@@ -42,25 +43,33 @@ EXECUTE = flags.DEFINE_bool("execute", False, "Run the points; else print the pl
 
 
 def main() -> int:
-    if CONFIG.value is None or WORKDIR.value is None:
+    if RUN.config is None or WORKDIR.value is None:
         raise app.UsageError("give --config and --workdir")
     stay_off_accelerators()
     axes = [parse_axis(line) for line in VARY.value]
     seeds = parse_seeds(SEEDS.value) if SEEDS.present else []
-    points = plan_sweep(CONFIG.value, str(WORKDIR.value), axes, seeds, BINDINGS.value)
+    points = plan_sweep(RUN.config, str(WORKDIR.value), axes, seeds, RUN.bindings())
     states = table(points, {})  # refuses folders that hold other runs
     further = [word for text in LAUNCHER.value for word in split_flags(text)]
     if not EXECUTE.value:
+        give_result(states_of(points, {}))
         print(f"{states}\n\n{len(points)} points; --execute runs what is not finished:\n")
         for point in points:
             print(shlex.join(point_command(ON.value, point, further)))
         return 0
     record = RECORD.value or WORKDIR.value
-    write_plan(record, CONFIG.value, ON.value, points)
+    write_plan(record, RUN.config, ON.value, points)
     make = Programs(ON.value, further, record / "logs", _say, RESTARTS.value)
     ends = run_all(points, make, _say, parallel=PARALLEL.value if ON.value == "local" else 1)
     print(f"\n{table(points, ends)}")
+    give_result(states_of(points, ends))
     return report(points, ends)
+
+
+def states_of(points: Sequence[PlannedRun], ends: Mapping[PlannedRun, End]) -> list[dict[str, str]]:
+    """Name, work directory and state of each point, for `--json`."""
+    states = [ends[point].state if point in ends else point.state() for point in points]
+    return [{"point": p.name, "workdir": str(p.workdir), "state": str(s)} for p, s in zip(points, states, strict=True)]
 
 
 def _say(line: str) -> None:

@@ -1,16 +1,17 @@
 """Return over the size of the dataset: the same search for every number of pairs, several seeds each.
 
-python launch/sweep_size.py --environments=cartpole --sizes=1,2,4,8,16,64 --seeds=3 --max_env_steps=1e6 \
+hades sweep-size --environments=cartpole --sizes=1,2,4,8,16,64 --seeds=3 --max_env_steps=1e6 \
     --workdir=runs/size
 
 Runs that are finished are reused and interrupted ones continue: after a stop, run the same command again.
 """
 
 import dataclasses
+import json
 
 from absl import app, flags
 
-from hades.runs.command_line import print_files, start
+from hades.runs.command_line import give_result, print_files, start
 from hades.runs.path_flags import define_path
 from hades.studies.comparable import read_finished
 from hades.studies.many_runs import in_process, report, run_all
@@ -63,6 +64,7 @@ def main() -> int:
     sweeps = [size_sweep(read_finished(group)) for group in groups]
     files = write_size_sweeps(sweeps, folder)
     print(f"\n{page(sweeps).markdown()}")
+    give_result(json.loads(files["numbers"].read_text()))
     print_files(files)
     return 0
 

@@ -1,9 +1,9 @@
 """Train on Cloud TPU VMs: get a slice, install hades on every worker, run there, come back after preemptions.
 
-python launch/tpu_pod.py --config=cartpole_hades_r --workdir=/mnt/hades/runs/demo --bucket=my-bucket \
+hades tpu-pod --config=cartpole_hades_r --workdir=/mnt/hades/runs/demo --bucket=my-bucket \
     --zone=us-west4-a --accelerator_type=v5litepod-16 --spot
-python launch/tpu_pod.py ... --execute      # the same command continues, attaches, or reports that the run is finished
-python launch/tpu_pod.py --name=demo --zone=us-west4-a --accelerator_type=v5litepod-16 --delete --execute
+hades tpu-pod ... --execute      # the same command continues, attaches, or reports that the run is finished
+hades tpu-pod --name=demo --zone=us-west4-a --accelerator_type=v5litepod-16 --delete --execute
 
 Without --execute it prints the commands. docs/launch_tpu.md explains it step by step.
 """
@@ -14,14 +14,14 @@ from hades.machines.preparation import stay_off_accelerators
 from hades.machines.source import checkout, package
 from hades.machines.tpu.resource import HOUR, Patience, Pod, delete
 from hades.machines.tpu.training import PodRun, plan_text
-from hades.runs.command_line import start
+from hades.runs.command_line import give_result, start
 from hades.runs.job import Job
 from hades.runs.path_flags import define_path
+from hades.runs.run_flags import RunFlags
 from hades.runs.signals import INTERRUPTED
 
-CONFIG = flags.DEFINE_string("config", None, "A shipped config or a gin file, which is copied to the machines.")
+RUN = RunFlags()
 WORKDIR = define_path("workdir", None, "Absolute folder of the run, which all machines have to see.")
-BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line; repeatable.")
 NAME = flags.DEFINE_string("name", None, "Name of the queued resource; else that of the work directory.")
 PROJECT = flags.DEFINE_string("project", None, "Google Cloud project; else gcloud's.")
 ZONE = flags.DEFINE_string("zone", None, "Zone, such as us-west4-a.")
@@ -44,11 +44,12 @@ DELETE_AFTER = flags.DEFINE_bool("delete_after", False, "Delete them once the ru
 def main() -> int:
     if ZONE.value is None or TYPE.value is None:
         raise app.UsageError("give --zone and --accelerator_type")
-    if not DELETE.value and (CONFIG.value is None or WORKDIR.value is None):
+    if not DELETE.value and (RUN.config is None or WORKDIR.value is None):
         raise app.UsageError("give --config and --workdir")
     if DELETE.value and NAME.value is None and WORKDIR.value is None:
         raise app.UsageError("give --name or --workdir: what is to be deleted?")
-    job = Job(CONFIG.value or "", str(WORKDIR.value or ""), tuple(BINDINGS.value))
+    stay_off_accelerators()
+    job = Job(RUN.config or "", str(WORKDIR.value or ""), tuple(RUN.bindings()))
     pod = Pod(
         name=NAME.value or job.name,
         zone=ZONE.value,
@@ -62,12 +63,13 @@ def main() -> int:
     )
     if DELETE.value:
         return _delete(pod)
-    stay_off_accelerators()
     job.check()
     source = package(PACKAGE.value) if PACKAGE.value else checkout(REVISION.value)
     run = PodRun(pod, job, source, BUCKET.value, MOUNT.value, RESTARTS.value)
+    plan = plan_text(run)
+    give_result({"name": pod.name, "plan": plan.splitlines()})
     if not EXECUTE.value:
-        print(f"{plan_text(run)}\n\nNothing was done. Add --execute to do it.")
+        print(f"{plan}\n\nNothing was done. Add --execute to do it.")
         return 0
     try:
         status = run.run()

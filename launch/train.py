@@ -1,32 +1,35 @@
 """Distil a dataset: run a gin config in a work directory, or continue the run that lives there.
 
-python launch/train.py --config=cartpole_hades_r --workdir=runs/demo
-python launch/train.py --config=cartpole_hades_r --workdir=runs/s1 --gin_bindings='Experiment.seed = 1'
-python launch/train.py --config=freeway_hades_f_laptop --dry_run
-python launch/train.py --config=cartpole_hades_r --workdir=runs/two --processes=2 --host_devices=2
+hades train --config=cartpole_hades_r --workdir=runs/demo
+hades train --config=cartpole_hades_r --workdir=runs/s1 --seed=1 --gin_bindings='SNES.sigma = 0.3'
+hades train --config=freeway_hades_f_laptop --dry_run
+hades train --config=cartpole_hades_r --workdir=runs/two --processes=2 --host_devices=2
 """
 
+import os
 from typing import Any
 
 from absl import app, flags
 
 from hades.costs.plan import describe_plan
+from hades.data.files import read_json
 from hades.machines import process_flags
+from hades.machines.supervisor import WORKER
 from hades.report.report import write_report
-from hades.runs.command_line import start
+from hades.runs.command_line import give_result, start
 from hades.runs.experiment import Experiment
-from hades.runs.gin_config import config_names, load_experiment, operative_config
+from hades.runs.gin_config import load_experiment, operative_config
 from hades.runs.loop import run as run_experiment
 from hades.runs.path_flags import define_path
 from hades.runs.processes import first_does
 from hades.runs.result import RunResult, all_stages
+from hades.runs.run_flags import RunFlags
 from hades.runs.signals import FINISHED, INTERRUPTED, end_at_once
 from hades.runs.stages import FIRST, stages
 from hades.runs.workdir import WorkDir
 
-CONFIG = flags.DEFINE_string("config", None, f"A gin file, or one of: {', '.join(config_names())}.")
+RUN = RunFlags()
 WORKDIR = define_path("workdir", None, "Folder of the run; an unfinished or finished run in it is continued.")
-BINDINGS = flags.DEFINE_multi_string("gin_bindings", [], "A further gin line, such as 'SNES.sigma = 0.3'; repeatable.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the resolved config, sizes and the memory plan, and stop.")
 COMPILE = flags.DEFINE_bool("compile", False, "With --dry_run: also compile, and compare the plan with XLA's analysis.")
 ACCEPT_NUMERICS = flags.DEFINE_bool(
@@ -39,25 +42,29 @@ flags.adopt_module_key_flags(process_flags)
 
 
 def main() -> int:
-    if CONFIG.value is None:
+    if RUN.config is None:
         raise app.UsageError("give --config")
     if DRY_RUN.value:
         process_flags.force_devices()
         experiment = load()
-        print(operative_config())
-        print(describe_plan(experiment, compile_too=COMPILE.value))
+        config, plan = operative_config(), describe_plan(experiment, compile_too=COMPILE.value)
+        print(f"{config}\n{plan}")
+        give_result({"config": config, "plan": plan.splitlines()})
         return FINISHED
     if WORKDIR.value is None:
         raise app.UsageError("give --workdir (or --dry_run)")
     end_at_once()
     directory = WorkDir(WORKDIR.value)
-    return process_flags.in_processes(lambda: train(directory), check=load)
+    status = process_flags.in_processes(lambda: train(directory), check=load)
+    if status == FINISHED and WORKER not in os.environ:
+        give_result(read_json(directory.result, "Run the same command again."))
+    return status
 
 
 def load() -> Experiment:
     """Load the experiment that the flags describe."""
-    assert CONFIG.value is not None
-    return load_experiment(CONFIG.value, BINDINGS.value)
+    assert RUN.config is not None
+    return load_experiment(RUN.config, RUN.bindings())
 
 
 def train(directory: WorkDir) -> int:

@@ -35,6 +35,11 @@ class Environment(abc.ABC):
     def step(self, key: Key, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
         """One transition; `action` is i32[] (Discrete) or f32[A] in [-1, 1] (Box)."""
 
+    @classmethod
+    def offered(cls) -> tuple[str, ...]:
+        """Values of the first field, for an adapter of several environments."""
+        return ()
+
     @property
     def members(self) -> tuple["Environment", ...]:
         """Tasks of equal shapes, each played and measured by itself; the environment alone where it is one task."""

@@ -140,6 +140,10 @@ class Brax(Environment):
     implausible_reward: float = 0.0
     engine: str = "auto"
 
+    @classmethod
+    def offered(cls) -> tuple[str, ...]:
+        return env_names()
+
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:
             raise ConfigError(f'Brax.backend is "{self.backend}". {offer(self.backend, BACKENDS)}')

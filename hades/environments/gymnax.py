@@ -107,6 +107,10 @@ class Gymnax(Environment):
     params: tuple[tuple[str, Any], ...] = ()
     make_options: tuple[tuple[str, Any], ...] = ()
 
+    @classmethod
+    def offered(cls) -> tuple[str, ...]:
+        return env_ids()
+
     def __post_init__(self) -> None:
         if self.env_id in EXCLUDED:
             raise ConfigError(f'gymnax "{self.env_id}" is not offered: {EXCLUDED[self.env_id]}.')

@@ -83,6 +83,10 @@ class Playground(Environment):
     episode_length: NumSteps | None = None
     config_overrides: tuple[tuple[str, Any], ...] = ()
 
+    @classmethod
+    def offered(cls) -> tuple[str, ...]:
+        return env_names()
+
     def __post_init__(self) -> None:
         for name, _ in self.config_overrides:
             if name in NOT_OVERRIDDEN:

@@ -6,8 +6,9 @@ from pathlib import Path
 import jax
 
 from hades.errors import require
-from hades.runs.gin_config import config_root, find_config, find_include
+from hades.runs.gin_config import find_include
 from hades.runs.job import Job
+from hades.runs.shipped import config_root, find_config
 
 _INCLUDE = re.compile(r"^\s*include\s+(['\"])(.+?)\1", re.MULTILINE)
 

@@ -34,7 +34,7 @@ class OpenESState:
 @register("OuterOptimizer", "OpenES")
 @dataclasses.dataclass(frozen=True)
 class OpenES(OuterOptimizer):
-    """Published Brax runs: P 2048, σ 0.03, Adam 0.05 with b1 0.99, raw fitness.
+    """OpenAI-ES; published Brax runs: P 2048, σ 0.03, Adam 0.05 with b1 0.99, raw fitness.
 
     Attributes:
         population_size: P, candidates of a generation.

@@ -33,7 +33,7 @@ class SNESState:
 @register("OuterOptimizer", "SNES")
 @dataclasses.dataclass(frozen=True)
 class SNES(OuterOptimizer):
-    """Published MinAtar runs: P 2048, σ₀ 0.5, temperature 20.
+    """Separable NES; published MinAtar runs: P 2048, σ₀ 0.5, temperature 20.
 
     Attributes:
         population_size: P, candidates of a generation.

@@ -8,6 +8,7 @@ module: a config is code, so those of other people are named before they run.
 
 import difflib
 import functools
+import itertools
 import os
 import re
 import threading
@@ -18,42 +19,13 @@ from typing import TextIO
 
 import gin
 
-import hades
 from hades import devices, errors, registry
 from hades.errors import ConfigError, HadesError, notice, offer, printable, require
 from hades.registry import gin_internals
 from hades.runs.experiment import Experiment
 from hades.runs.normalizer_file import normalizer_from_file
-
-
-def config_root() -> Path:
-    """The folder of the shipped gin files: inside an installed package, or beside it in a checkout."""
-    package = Path(hades.__file__).parent
-    for root in (package / "configs" / "gin", package.parent / "configs" / "gin"):
-        if root.is_dir():
-            return root
-    raise ConfigError(
-        f"The configs were not installed with hades: neither {root} nor {package / 'configs' / 'gin'} exists."
-    )
-
-
-def config_names() -> tuple[str, ...]:
-    """Names that `--config` takes."""
-    return tuple(sorted(path.stem for path in (config_root() / "runs").glob("*.gin")))
-
-
-def find_config(config: str) -> Path:
-    """The gin file of a name or path.
-
-    Raises:
-        ConfigError: when there is none, with the known names.
-    """
-    known = config_names()
-    shipped = config_root() / "runs" / f"{config}.gin"  # before a file of that name in the current folder
-    for path in (*([shipped] if config in known else []), Path(os.path.expanduser(config))):
-        if os.path.isfile(path):  # unlike Path.is_file, it says no to a name that is too long
-            return path
-    raise ConfigError(f'There is no config "{config}". {offer(config, known)} Or give a path.')
+from hades.runs.shipped import config_root, find_config
+from hades.runs.stages import stages
 
 
 def load_experiment(config: str, bindings: Sequence[str] = ()) -> Experiment:
@@ -84,6 +56,30 @@ def stage_scopes(config: str, bindings: Sequence[str] = ()) -> list[str]:
             while (first := gin.query_parameter(f"{scopes[0]}Experiment.first")) is not None:
                 scopes.insert(0, "".join(f"{scope}/" for scope in first.scopes))
     return scopes
+
+
+def stage_shares(config: str, bindings: Sequence[str] = ()) -> dict[str, float]:
+    """The used part of a run's budget when each stage of a config ends, by its scope; 0 where it does not search.
+
+    In proportion to the generations of the stages in the config.
+
+    Raises:
+        ConfigError: like `load_experiment`.
+    """
+    scopes = stage_scopes(config, bindings)
+    if len(scopes) == 1:
+        return {"": 1.0}
+    counts = [stage.generations for stage in stages(load_experiment(config, bindings))]
+    until = itertools.accumulate(counts)
+    return {s: done / sum(counts) if n else 0.0 for s, n, done in zip(scopes, counts, until, strict=True)}
+
+
+def limits_of_stage(share: float, max_seconds: float | None, max_env_steps: float | None) -> dict[str, float | None]:
+    """The limits of a stage that ends at a share of the run's budget; a stage that does not search has the whole."""
+    return {
+        "max_seconds": None if max_seconds is None else (share or 1.0) * max_seconds,
+        "max_env_steps": None if max_env_steps is None else max(1, int((share or 1.0) * max_env_steps)),
+    }
 
 
 @contextmanager

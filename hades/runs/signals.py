@@ -20,6 +20,8 @@ from hades.errors import notice
 FINISHED = 0
 FAILED = 1
 """An error with its text on stderr; the same command would fail again."""
+MISUSED = 2
+"""A flag is missing, unknown or has no value that it takes."""
 INTERRUPTED = 75
 """A signal asked for a stop and everything is saved: the same command continues (EX_TEMPFAIL of sysexits.h)."""
 PROCESS_LOST = 76

@@ -13,9 +13,10 @@ from typing import Any
 
 from hades.errors import ConfigError, offer, shown
 from hades.fields import Seed, checked
-from hades.runs.gin_config import config_names, load_experiment, stage_scopes
+from hades.runs.gin_config import limits_of_stage, stage_shares
 from hades.runs.job import Job
-from hades.runs.stages import described_stages, recipe_text, stages
+from hades.runs.shipped import config_names
+from hades.runs.stages import described_stages, recipe_text
 from hades.studies.many_runs import PlannedRun, budget_text, planned, time_left
 
 NO_END = 10**9
@@ -71,7 +72,7 @@ def plan_grid(
     if missing:
         known = [n for n in config_names() if n.startswith(tuple(names))] or list(config_names())
         raise ConfigError(f"There is no config {', '.join(missing)}. {offer(missing[0], known)}")
-    shares = {pair: _shares(str(config), settings.bindings) for pair, config in configs.items()}
+    shares = {pair: stage_shares(str(config), settings.bindings) for pair, config in configs.items()}
     runs = []
     for ((e, m), config), seed in itertools.product(configs.items(), seeds):
         name = Path(e).name
@@ -100,19 +101,6 @@ def _stages_text(one: PlannedRun) -> str:
     return f" for all stages: {', '.join(parts)}"
 
 
-def _shares(config: str, bindings: Sequence[str]) -> dict[str, float]:
-    """The used part of a budget when each stage of a config ends, by its scope in gin; 0 where it does not search.
-
-    In proportion to the generations of the stages in the config.
-    """
-    scopes = stage_scopes(config, bindings)
-    if len(scopes) == 1:
-        return {"": 1.0}
-    counts = [stage.generations for stage in stages(load_experiment(config, bindings))]
-    until = itertools.accumulate(counts)
-    return {s: done / sum(counts) if n else 0.0 for s, n, done in zip(scopes, counts, until, strict=True)}
-
-
 def _bindings(
     environment: str, method: str, seed: int, settings: Settings, shares: Mapping[str, float]
 ) -> tuple[str, ...]:
@@ -133,11 +121,7 @@ def _bindings(
     }
     lines = [*settings.bindings]
     for scope, share in shares.items():
-        limits = {
-            "max_seconds": None if seconds is None else (share or 1.0) * seconds,
-            "max_env_steps": None if steps is None else max(1, int((share or 1.0) * steps)),
-            "generations": NO_END if share else 0,
-        }
+        limits = limits_of_stage(share, seconds, steps) | {"generations": NO_END if share else 0}
         lines += [f"{scope}Experiment.{name} = {value!r}" for name, value in (fields | limits).items()]
     return tuple(lines)
 

@@ -5,7 +5,7 @@ import pytest
 import hades
 from hades import zoo
 from hades.errors import DatasetError
-from hades.runs.gin_config import config_names
+from hades.runs.shipped import config_names
 from hades.studies.zoo_card import retention_of
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import hades
-from hades.runs.gin_config import config_root
+from hades.runs.shipped import config_root
 from hades.studies.generalization.many_datasets import FILE
 from tests.docs.pages import OUTSIDE, SMALL_BINDINGS, blocks, shell_lines
 from tests.support import ROOT

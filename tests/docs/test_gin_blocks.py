@@ -9,7 +9,8 @@ from hades.algorithms.evolution import Evolution
 from hades.algorithms.ppo import PPO
 from hades.algorithms.through_cloning import ThroughCloning
 from hades.errors import ConfigError
-from hades.runs.gin_config import config_names, config_root, load_experiment
+from hades.runs.gin_config import load_experiment
+from hades.runs.shipped import config_names, config_root
 from hades.types import size_of
 from tests.docs.pages import OUTSIDE, Block, blocks
 from tests.support import HAS_PLAYGROUND

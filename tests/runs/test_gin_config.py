@@ -7,7 +7,8 @@ import pytest
 from hades.errors import ConfigError
 from hades.outer.open_es import OpenES
 from hades.outer.snes import SNES
-from hades.runs.gin_config import config_names, find_config, load_experiment, operative_config
+from hades.runs.gin_config import load_experiment, operative_config
+from hades.runs.shipped import config_names, find_config
 
 WRONG = {
     "BehaviourCloning.num_points = 4": 'BehaviourCloning has no field "num_points".*It is called num_pairs now',
@@ -63,8 +64,9 @@ def test_bindings_do_not_leak_into_the_next_config(config: str) -> None:
     assert load_experiment(config).algorithm.outer.sigma == 0.5  # type: ignore[attr-defined]
 
 
-def test_an_unknown_config_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r'"cartpol_hades_r".*"cartpole_hades_r"'):
+def test_an_unknown_config_is_answered_with_the_five_nearest_and_where_the_list_is() -> None:
+    nearest = "cartpole_hades_r, cartpole_hades_f, cartpole_es, cartpole_acrobot_hades_r, ant_hades_r"
+    with pytest.raises(ConfigError, match=f'"cartpol_hades_r". The nearest names: {nearest}. `hades list configs`'):
         find_config("cartpol_hades_r")
     with pytest.raises(ConfigError, match="There is no config"):
         find_config("a" * 300)

@@ -11,10 +11,12 @@ keep of that, the versions, and the command that made it. Every figure on a card
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hades.data.dataset import DistilledDataset, load_dataset
 from hades.errors import DatasetError, offer
+
+if TYPE_CHECKING:
+    from hades.data.dataset import DistilledDataset
 
 FOLDER = Path(__file__).parent
 """Folder of the files and cards."""
@@ -36,12 +38,14 @@ def path(name: str) -> Path:
     return FOLDER / f"{name}.safetensors"
 
 
-def load(name: str) -> DistilledDataset:
+def load(name: str) -> "DistilledDataset":
     """A dataset of the zoo.
 
     Raises:
         DatasetError: for an unknown name, with the known ones and the nearest match.
     """
+    from hades.data.dataset import load_dataset  # names and cards can be read without JAX
+
     return load_dataset(path(name))
 
 
