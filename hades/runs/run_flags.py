@@ -50,7 +50,7 @@ class RunFlags:
             ConfigError: for a config that cannot be read, and a limit that is no number.
         """
         given = {name: flag.value for name, flag in self._limits.items() if flag.value is not None}
-        lines, seed = list(self._lines.value), self._seed.value if self._seed else None
+        lines, seed = list(self._lines.value), None if self._seed is None else self._seed.value
         if not given and seed is None:
             return lines
         for name, limit in given.items():

@@ -1,6 +1,5 @@
 """What `hades list` and `hades show` know."""
 
-
 import pytest
 
 from hades import registry

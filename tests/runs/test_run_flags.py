@@ -1,7 +1,5 @@
 """Flags that stand for gin lines."""
 
-from collections.abc import Iterator
-
 import pytest
 from absl import flags
 
@@ -14,7 +12,7 @@ STAGED = "hopper_gradient_r"
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunFlags]:
+def run(monkeypatch: pytest.MonkeyPatch) -> RunFlags:
     """The flags in a table of their own."""
     table = flags.FlagValues()
     for name in ("DEFINE_string", "DEFINE_multi_string", "DEFINE_integer", "DEFINE_float"):
@@ -22,7 +20,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunFlags]:
         monkeypatch.setattr(flags, name, lambda *args, define=define, **kw: define(*args, flag_values=table, **kw))
     run = RunFlags()
     run.parse = lambda *words: table(["program", *words])  # type: ignore[attr-defined]
-    yield run
+    return run
 
 
 def test_flags_are_the_gin_lines_of_a_run_of_one_stage(run: RunFlags) -> None:
