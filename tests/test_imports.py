@@ -1,14 +1,19 @@
 """Who may import whom, as docs/architecture.md says, and what `import hades` leaves alone."""
 
+import abc
 import ast
+import importlib.metadata
 
 import pytest
 
+from hades import registry
+from hades.components import COMPONENTS, INTERFACES
 from tests.support import ROOT, run_python
 
-COMPONENTS = ("environments", "policies", "normalizers", "inner", "outer", "fitness", "data")
+COMPONENT_ROOMS = ("environments", "policies", "normalizers", "inner", "outer", "fitness", "data")
 LAYERS = {
     "errors": 0,
+    "components": 0,
     "types": 1,
     "contracts": 1,
     "devices": 1,
@@ -18,7 +23,7 @@ LAYERS = {
     "native": 2,
     "optimizers": 2,
     "registry": 2,
-    **dict.fromkeys(COMPONENTS, 3),
+    **dict.fromkeys(COMPONENT_ROOMS, 3),
     "algorithms": 4,
     "policy": 5,
     "pictures": 5,
@@ -30,7 +35,7 @@ LAYERS = {
     "launch": 9,
 }
 """A room imports from lower layers only, and never from another room of its own layer, `SHARED` excepted."""
-SHARED = {f"hades.{room}.base" for room in COMPONENTS} | {
+SHARED = {f"hades.{room}.base" for room in COMPONENT_ROOMS} | {
     "hades.environments.plausibility",
     "hades.environments.rollout",
     "hades.policies.distributions",
@@ -84,7 +89,7 @@ def is_refused(module: str, imported: str) -> bool:
     if there in FORBIDDEN.get(here, ()) or there in FORBIDDEN.get(module.split(".")[-1], ()):
         return True
     if LAYERS[there] == LAYERS[here]:
-        return here not in COMPONENTS or not any(imported == m or imported.startswith(m + ".") for m in SHARED)
+        return here not in COMPONENT_ROOMS or not any(imported == m or imported.startswith(m + ".") for m in SHARED)
     return LAYERS[there] > LAYERS[here]
 
 
@@ -224,5 +229,37 @@ def test_public_names_are_those_of_their_modules():
 
     for name in hades.__all__:
         assert getattr(hades, name).__name__.split(".")[-1] == name
-    with pytest.raises(AttributeError, match=r"'evolve'.*Evolution"):
-        _ = hades.evolve
+    with pytest.raises(AttributeError, match=r"'BehaviorCloning'. Did you mean \"BehaviourCloning\"\?"):
+        _ = hades.BehaviorCloning
+
+
+def test_public_names_include_every_component_and_interface():
+    """And a type checker sees them all: it reads the imports under TYPE_CHECKING."""
+    import hades
+
+    ours: dict[str, dict[str, str]] = {}
+    for interface in registry.interfaces():
+        for cls in (registry.get(interface, name) for name in registry.names(interface)):
+            if cls.__module__.startswith("hades."):
+                ours.setdefault(interface, {})[cls.__name__] = cls.__module__
+                if interface != "Algorithm" and abc.ABC in cls.__mro__:  # that one is a protocol
+                    base = cls.__mro__[-3]
+                    assert INTERFACES[base.__name__] == base.__module__
+    assert ours == COMPONENTS
+    names = {*INTERFACES, *(name for table in COMPONENTS.values() for name in table)}
+    assert {*names, "__version__"} <= set(dir(hades))
+    (block,) = (n for n in ast.parse((ROOT / "hades" / "__init__.py").read_text()).body if isinstance(n, ast.If))
+    shown = {n.names[0].name: f"{n.module}" for n in block.body if isinstance(n, ast.ImportFrom)}
+    assert shown == hades._PUBLIC | {name: module.rpartition(".")[0] for name, module in hades._MODULES.items()}
+
+
+def test_the_version_is_that_of_the_distribution(monkeypatch):
+    import hades
+
+    assert hades.__version__ == importlib.metadata.version("hades-rl")
+
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    assert hades.__version__ == "unknown"

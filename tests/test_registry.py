@@ -268,9 +268,17 @@ gin.parse_config("FarPoint.stride = 0.5")
 cls = registry.get("Environment", "FarPoint")
 component = cls(max_episode_steps=3)  # built in Python: gin is ignored
 rebuilt = registry.build(json.loads(json.dumps(registry.describe(component))))
-print(json.dumps([rebuilt == component, cls is far_point.FarPoint, component.stride, rebuilt.stride]))
+heavy = [m for m in ("hades.policies.mlp", "hades.runs.loop") if m in sys.modules]
+try:
+    registry.register("Policy", "MLP")(far_point.FarPoint)
+except registry.ConfigError as error:
+    taken = str(error)
+print(json.dumps([rebuilt == component, cls is far_point.FarPoint, component.stride, rebuilt.stride, heavy, taken]))
 """
-    assert run_python(code) == [True, True, 0.125, 0.125]
+    *same, heavy, taken = run_python(code)
+    assert same == [True, True, 0.125, 0.125]
+    assert heavy == []  # its own module is all that was needed
+    assert taken.startswith('The name "MLP" is already registered for Policy by hades.policies.mlp.MLP')
 
 
 def announce(monkeypatch, *points):

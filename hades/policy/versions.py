@@ -4,6 +4,8 @@ import importlib.metadata
 
 import jax
 
+import hades
+
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 NUMERICS = (
     "jax_default_prng_impl",
@@ -15,15 +17,11 @@ NUMERICS = (
 
 def library_versions(extra: dict[str, str] | None = None) -> dict[str, str]:
     """Versions of hades and the libraries under it, and those that an environment adds."""
-    return {"hades": hades_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}, **(extra or {})}
-
-
-def hades_version() -> str:
-    """Version of the installed distribution; "unknown" for a bare checkout on the path."""
-    try:
-        return importlib.metadata.version("hades-rl")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
+    return {
+        "hades": hades.__version__,
+        **{name: importlib.metadata.version(name) for name in PACKAGES},
+        **(extra or {}),
+    }
 
 
 def numerics() -> dict[str, str]:

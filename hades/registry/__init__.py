@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import gin
 
+from hades.components import COMPONENTS
 from hades.errors import ConfigError, offer, shown
 from hades.fields import checks_fields
 
@@ -37,6 +38,9 @@ def register(interface: str, name: str) -> Callable[[T], T]:
 
     def decorate(cls: T) -> T:
         table = _COMPONENTS.setdefault(interface, {})
+        for shipped in COMPONENTS.values():
+            if shipped.get(name, cls.__module__) != cls.__module__:
+                importlib.import_module(shipped[name])  # so that the name is taken below
         for other_interface, components in _COMPONENTS.items():
             other = components.get(name, cls)
             if other is not cls and not (other_interface == interface and _same_place(other, cls)):
@@ -75,6 +79,15 @@ def _same_place(one: type, other: type) -> bool:
     return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
 
 
+def _found(interface: str, name: str) -> type | None:
+    """The class registered under a name; of hades' own components, the module is imported first, and no other."""
+    if name not in _COMPONENTS.get(interface, {}) and name in COMPONENTS.get(interface, {}):
+        importlib.import_module(COMPONENTS[interface][name])
+    if name not in _COMPONENTS.get(interface, {}):
+        discover()
+    return _COMPONENTS.get(interface, {}).get(name)
+
+
 def interfaces() -> tuple[str, ...]:
     """Names of the interfaces that have registered components."""
     discover()
@@ -95,10 +108,10 @@ def get(interface: str, name: str) -> type:
     Raises:
         ConfigError: for an unknown name, with the known ones and the nearest match.
     """
-    known = names(interface)
-    if name not in known:
-        raise ConfigError(f'There is no {interface} "{name[:80]}". {offer(name, known)}')
-    return _COMPONENTS[interface][name]
+    cls = _found(interface, name)
+    if cls is None:
+        raise ConfigError(f'There is no {interface} "{name[:80]}". {offer(name, names(interface))}')
+    return cls
 
 
 def discover() -> None:
@@ -212,10 +225,9 @@ def upgraded(value: Any) -> Any:
 
     A class lists former names of its fields in `renamed`, so that old files load.
     """
-    discover()
     if isinstance(value, Mapping):
-        cls = _COMPONENTS.get(str(value.get("interface")), {}).get(str(value.get("name")))
-        today = renamed_fields(cls)
+        is_component = {"interface", "name"} <= value.keys()
+        today = renamed_fields(_found(str(value["interface"]), str(value["name"])) if is_component else None)
         return {today.get(key, key): upgraded(part) for key, part in value.items()}
     return [upgraded(part) for part in value] if isinstance(value, list) else value
 

@@ -29,10 +29,10 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
+import hades
 from hades.data.files import explained, free_name
 from hades.errors import CheckpointError
 from hades.libraries import unchanged
-from hades.policy.versions import hades_version
 from hades.runs import processes
 from hades.runs.jax_internals import COLLECTIVE_FAILED
 from hades.types import PyTree
@@ -130,7 +130,7 @@ class Checkpoints:
             "record": record,
             "checksum": _checksum(tree, record),
             "layout": _layout(tree),
-            "hades": hades_version(),
+            "hades": hades.__version__,
         }
         with _explained(self._directory, f"Saving the checkpoint of generation {step}"):
             self._manager.save(
@@ -323,8 +323,8 @@ def _check_layout(meta: dict[str, Any], like: PyTree) -> None:
         return
     name = next(name for name in sorted({*there, *here}) if there.get(name) != here.get(name))
     raise ValueError(
-        f"hades {meta.get('hades')} wrote it, this is {hades_version()}: {name} is {there.get(name, 'missing')} there "
-        f"and {here.get(name, 'missing')} here"
+        f"hades {meta.get('hades')} wrote it, this is {hades.__version__}: {name} is "
+        f"{there.get(name, 'missing')} there and {here.get(name, 'missing')} here"
     )
 
 
