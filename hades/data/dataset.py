@@ -4,7 +4,9 @@ The file stands alone: observations, targets, normaliser, inner recipe, environm
 HaDES-F file also carries a fingerprint of its initial weights, and the weights themselves where they were embedded.
 It holds no clock time, so that equal runs write equal bytes. The format is described in docs/dataset_format.md.
 
-A file may come from anywhere, so all of it is checked when it is opened (header.py): what has passed can be used.
+A file may come from anywhere, so all of it is checked when it is opened (header.py): what has passed can be used. Only
+the environment is built at its first use, because its library takes longer to import than the rest takes together; the
+header states what training needs to know of it.
 """
 
 import contextlib
@@ -23,15 +25,14 @@ import numpy as np
 from hades import registry
 from hades.data.arrays import read_content
 from hades.data.files import user_path, write_bytes
-from hades.data.header import check_header, check_recipe
-from hades.devices import check_devices
+from hades.data.header import SPEC, check_header, check_recipe
 from hades.environments.base import Environment
-from hades.errors import ConfigError, DatasetError, HadesError, printable
+from hades.errors import ConfigError, DatasetError, HadesError, printable, shown
 from hades.fitness.base import Fitness
 from hades.inner.base import InnerLearner
 from hades.normalizers.base import Normalizer
 from hades.text import json_text
-from hades.types import EnvSpec
+from hades.types import Box, Discrete, EnvSpec
 
 FORMAT_VERSION = 1
 HEADER, DIGEST = "hades", "sha256"
@@ -52,6 +53,7 @@ class DistilledDataset:
         metadata: the JSON header: environment, spec, learner, normalizer, init, returns, evaluation, training and
             versions.
         init: flat `{"layer/kernel": array}` of embedded initial weights, or empty.
+        source: where it was read from, for messages.
     """
 
     observations: np.ndarray
@@ -60,10 +62,11 @@ class DistilledDataset:
     obs_std: np.ndarray
     metadata: Mapping[str, Any]
     init: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    source: str = dataclasses.field(default="", repr=False)
 
     def __post_init__(self) -> None:
         check_header(self.metadata)
-        self.check(self.environment.spec)
+        self.check(self.spec)
         self._check_recipe()
 
     def __eq__(self, other: object) -> bool:
@@ -76,10 +79,44 @@ class DistilledDataset:
         return len(self.observations)
 
     @cached_property
+    def spec(self) -> EnvSpec:
+        """The environment as its header describes it, which is what training depends on.
+
+        Bounds of plausibility, the engine and whether an episode can terminate are those of `environment.spec`. The
+        whole is, where an older header lacks a field.
+        """
+        stated = self.metadata["spec"]
+        if not stated.keys() >= SPEC.keys():
+            return self._built.spec
+        space = Discrete if stated["action_kind"] == "discrete" else Box
+        return EnvSpec(
+            name=stated["name"],
+            obs_shape=tuple(stated["obs_shape"]),
+            action_space=space(stated["action_size"]),
+            max_episode_steps=stated["max_episode_steps"],
+            observation_names=tuple(stated["observation_names"]),
+            action_names=tuple(stated["action_names"]),
+        )
+
+    @cached_property
     def environment(self) -> Environment:
+        """The environment, built at its first use.
+
+        Raises:
+            DatasetError: where it cannot be built, or is another one than the header states.
+        """
+        try:
+            return self._built
+        except DatasetError as error:
+            place = f"{self.source}: " if self.source else ""
+            raise DatasetError(f"{place}{printable(str(error), 2000)}") from error
+
+    @cached_property
+    def _built(self) -> Environment:
         environment: Environment = self._component("environment", Environment)
         with _named("environment"):
-            environment.spec  # noqa: B018  (made on first use, by the library of the environment)
+            spec = environment.spec
+        self._check_stated(spec)
         return environment
 
     @cached_property
@@ -117,12 +154,8 @@ class DistilledDataset:
 
     def _check_recipe(self) -> None:
         """Raise DatasetError where the recipe, the normaliser or the protocol cannot be used with these pairs."""
-        spec, stated = self.environment.spec, self.metadata["spec"]
-        for name in ("obs_shape", "action_size"):
-            if name in stated and stated[name] != describe_spec(spec)[name]:
-                raise DatasetError(f"spec.{name} is {stated[name]}, but {spec.name} has {describe_spec(spec)[name]}.")
         with _named("learner"):
-            shapes = check_recipe(self.learner.sized(len(self)), spec, len(self))
+            shapes = check_recipe(self.learner.sized(len(self)), self.spec, len(self))
         lacking = sorted(set(shapes) - set(self.init))
         if self.init and self.learner.is_fixed and lacking:
             raise DatasetError(f"The embedded initial weights lack {', '.join(lacking)}.")
@@ -134,9 +167,18 @@ class DistilledDataset:
         assert isinstance(self.normalizer, Normalizer)  # built now, not when a policy acts
         if self.protocol is not None:
             with _named("evaluation"):
-                self.protocol.check(spec)
-                if not self.protocol.parallel_episodes(spec):
+                if not self.protocol.parallel_episodes(self.spec):
                     raise DatasetError(f"{type(self.protocol).__name__} plays no episodes.")
+
+    def _check_stated(self, spec: EnvSpec) -> None:
+        """Raise DatasetError where the header or the protocol does not fit the environment."""
+        found = describe_spec(spec)
+        for name, value in self.metadata["spec"].items():
+            if name in ("obs_shape", "action_kind", "action_size") and value != found[name]:
+                raise DatasetError(f"spec.{name} is {shown(value)}, but {spec.name} has {found[name]}.")
+        if self.protocol is not None:
+            with _named("evaluation"):
+                self.protocol.check(spec)
 
     def check(self, spec: EnvSpec) -> None:
         """Raise DatasetError where the arrays do not fit an environment."""
@@ -199,7 +241,6 @@ def load_dataset(path: str | Path) -> DistilledDataset:
     Raises:
         DatasetError: when the file is missing, damaged, of a newer format, or does not fit its environment.
     """
-    check_devices()  # a missing device is not the fault of the file
     path = user_path(path)
     content = read_content(path, "dataset file")
     try:
@@ -229,7 +270,7 @@ def load_dataset(path: str | Path) -> DistilledDataset:
     init = {name.removeprefix("init/"): tensor for name, tensor in tensors.items() if name.startswith("init/")}
     try:
         observations, targets, mean, std = (tensors[name] for name in _TENSORS)
-        dataset = DistilledDataset(observations, targets, mean, std, metadata, init)
+        dataset = DistilledDataset(observations, targets, mean, std, metadata, init, str(path))
     except HadesError as error:
         raise DatasetError(f"{path}: {printable(str(error), 2000)}") from error
     if digest is not None and digest != _digest(text, tensors):  # after the checks that name a field

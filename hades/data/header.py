@@ -28,12 +28,14 @@ _RETURNS: dict[str, Any] = {
     "remeasured": dict.fromkeys(("mean", "sd_over_inits", "inits", "episode_length"), _NUMBER),
 }
 _RETURNS["tasks"] = {"*": _RETURNS}
+SPEC: dict[str, Any] = {
+    **{"name": str, "obs_shape": [int], "action_kind": str, "action_size": int, "max_episode_steps": int},
+    **{"observation_names": [str], "action_names": [str]},
+}
+"""Fields of the description of an environment."""
 _FORM = {
     **{name: {"interface": str, "name": str} for name in (*COMPONENTS, "evaluation")},
-    "spec": {
-        **{"name": str, "obs_shape": [int], "action_kind": str, "action_size": int, "max_episode_steps": int},
-        **{"observation_names": [str], "action_names": [str]},
-    },
+    "spec": SPEC,
     "init": {"kind": str, "fingerprint": {"*": [_NUMBER]}, "embedded": bool, "source": str},
     "returns": _RETURNS,
     "training": {
@@ -75,9 +77,13 @@ def check_header(metadata: Mapping[str, Any]) -> None:
     if missing:
         raise DatasetError(f"The dataset's metadata lacks {', '.join(missing)}; it must hold {', '.join(REQUIRED)}.")
     _check_form(metadata, _FORM, "")
-    if metadata["init"]["kind"] not in ("fixed", "random"):
-        raise DatasetError(f'init.kind is {_quoted(metadata["init"]["kind"])}; it must be "fixed" or "random".')
-    for name in (*COMPONENTS, "evaluation"):
+    for place, name, (one, other) in (
+        ("init", "kind", ("fixed", "random")),
+        ("spec", "action_kind", ("discrete", "box")),
+    ):
+        if (kind := metadata[place][name]) not in (one, other):
+            raise DatasetError(f'{place}.{name} is {_quoted(kind)}; it must be "{one}" or "{other}".')
+    for name in (*COMPONENTS, "spec", "evaluation"):
         if metadata.get(name) is not None:
             check_ceilings(metadata[name], name)
 
@@ -94,7 +100,7 @@ def check_recipe(learner: InnerLearner, spec: EnvSpec, num_pairs: int) -> Mappin
         Exception: whatever the learner raises.
     """
     learner.check(spec)
-    key = jax.random.key(0)
+    key = jax.eval_shape(lambda: jax.random.key(0))
     params = jax.eval_shape(lambda key: learner.init_params(key, spec), key)
     weights = size_of(params)
     if weights > MOST_WEIGHTS:

@@ -239,13 +239,63 @@ def test_missing_tensors_are_named(dataset, tmp_path):
         load_dataset(path)
 
 
-def test_an_unknown_environment_is_answered_with_the_known_ones(path):
-    with_header(path, edited(environment={"interface": "Environment", "name": "Pointt"}))
-    with pytest.raises(DatasetError, match=r'point\.safetensors: .*environment.*Environment "Pointt".*"Point".*Gymnax'):
-        load_dataset(path)
-    with_header(path, edited(environment={"interface": "Environment", "name": "Gymnax", "env_id": "CartPole-v2"}))
-    with pytest.raises(DatasetError, match=r'"CartPole-v2".*"CartPole-v1"'):
-        load_dataset(path)
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"name": "Pointt"}, r'environment cannot be used: There is no Environment "Pointt".*"Point".*Gymnax'),
+        ({"name": "x" * 10**6}, "There is no Environment"),
+        ({"name": "\x1b[31mred\n"}, r"\\x1b\[31mred\\n"),
+        ({"name": "Gymnax", "env_id": "CartPole-v2"}, r'"CartPole-v2".*"CartPole-v1"'),
+        ({"name": "Point", "discrete": True}, r"spec\.action_kind is 'box', but point-discrete has discrete"),
+    ],
+)
+def test_an_environment_that_cannot_be_meant_is_refused_when_it_is_built(path, environment, message):
+    with_header(path, edited(environment={"interface": "Environment", **environment}), keep_digest=False)
+    dataset = load_dataset(path)
+    for _ in range(2):
+        with pytest.raises(DatasetError, match=message) as refused:
+            _ = dataset.environment
+        assert str(refused.value).startswith(f"{path}: ")
+        assert len(str(refused.value)) < 3000
+        assert "\x1b" not in str(refused.value)
+
+
+def test_an_environment_that_contradicts_header_and_arrays_is_refused_when_it_is_built(dataset):
+    spec = {**dataset.metadata["spec"], "obs_shape": [3]}
+    columns = {name: getattr(dataset, name)[..., [0, 1, 1]] for name in ("observations", "obs_mean", "obs_std")}
+    changed = dataclasses.replace(dataset, **columns, metadata={**dataset.metadata, "spec": spec}, init={})
+    assert changed.spec.obs_shape == (3,)
+    with pytest.raises(DatasetError, match=r"^spec\.obs_shape is \[3\], but point has \[2\]"):
+        _ = changed.environment
+
+
+def test_the_protocol_is_checked_against_the_environment_when_it_is_built(dataset):
+    window = registry.describe(WindowedReturn(num_envs=3, num_steps=2))  # an episode of this one lasts 4 steps
+    changed = dataclasses.replace(dataset, metadata={**dataset.metadata, "evaluation": window})
+    with pytest.raises(DatasetError, match=r"evaluation cannot be used: WindowedReturn\.num_steps is 2"):
+        _ = changed.environment
+
+
+def test_opening_a_file_builds_no_environment(dataset, path, monkeypatch):
+    def built(self):
+        raise AssertionError("built")
+
+    monkeypatch.setattr(type(POINT), "spec", property(built))
+    assert load_dataset(path).spec == dataset.spec
+    monkeypatch.undo()
+    assert describe_spec(POINT.spec) == dataset.metadata["spec"] == describe_spec(dataset.spec)
+    assert dataset.spec.action_space == POINT.spec.action_space
+
+
+@pytest.mark.parametrize("field", list(describe_spec(POINT.spec)))
+def test_an_older_header_that_lacks_a_field_of_the_spec_opens(dataset, path, field):
+    spec = {name: value for name, value in dataset.metadata["spec"].items() if name != field}
+    with_header(path, edited(spec=spec), keep_digest=False)
+    if field in ("name", "action_kind"):  # every file has had these
+        with pytest.raises(DatasetError, match=f"spec lacks {field}"):
+            load_dataset(path)
+    else:
+        assert load_dataset(path).spec == POINT.spec
 
 
 @pytest.mark.parametrize(
@@ -345,10 +395,10 @@ def changed_at(place: str, value):
         ("versions", {"jax": 1}, r"versions\.jax is 1; it must be a text"),
         ("init", {"kind": "fixd"}, 'init.kind is "fixd"'),
         ("init", [], r"init is \[\]; it must be an object"),
-        ("spec.obs_shape", [3], r"spec\.obs_shape is \[3\], but point has \[2\]"),
+        ("spec.obs_shape", [3], r"observations have shape \(3, 2\), but point needs \(N, 3\)"),
         ("spec.name", None, r"spec\.name is None; it must be a text"),
-        ("environment.name", "x" * 10**6, "There is no Environment"),
-        ("environment.name", "\x1b[31mred\n", r"\\x1b\[31mred\\n"),
+        ("spec.action_kind", "both", r'spec\.action_kind is "both"; it must be "discrete" or "box"'),
+        ("spec.max_episode_steps", 10**9, r"spec\.max_episode_steps is 1000000000; .* is 1,000,000"),
         (
             "learner",
             {"interface": "Policy", "name": "MLP"},

@@ -13,7 +13,9 @@ from hades.studies.zoo_card import retention_of
 def test_a_dataset_has_its_card_and_config(name: str) -> None:
     dataset, card = zoo.load(name), zoo.card(name)
     assert card["report"]["mean"] == pytest.approx(dataset.returns["mean"])
-    assert card["environment"] == dataset.environment.spec.name
+    built = dataset.environment.spec
+    assert card["environment"] == dataset.spec.name == built.name
+    assert (dataset.spec.obs_shape, dataset.spec.action_space) == (built.obs_shape, built.action_space)
     assert card["command"].split("--config=")[1].split()[0] in config_names()
     assert name.endswith(f"-d{len(dataset)}")
     method = card["method"].lower()

@@ -42,7 +42,12 @@ def tried(name: str, content: bytes, folder: Path, description: str, *, any_head
             f"{loaded.returns['mean']:.1f}"
         return "" if loaded == DistilledDataset(*arrays_of(loaded)) else "it is not equal to itself"
 
-    return Attempt(f"{name}: {description}", lambda: load_dataset(folder / "x.safetensors"), accept)
+    def built() -> DistilledDataset:
+        loaded = load_dataset(folder / "x.safetensors")
+        assert loaded.environment.spec.action_space == loaded.spec.action_space
+        return loaded
+
+    return Attempt(f"{name}: {description}", built, accept)
 
 
 def arrays_of(dataset: DistilledDataset) -> tuple[Any, ...]:
