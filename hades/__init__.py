@@ -70,6 +70,9 @@ if TYPE_CHECKING:
     from hades.policies.mlp import MLP as MLP
     from hades.policies.network_pool import NetworkPool as NetworkPool
     from hades.policies.wide_mlp import WideMLP as WideMLP
+    from hades.notebook import animate as animate
+    from hades.notebook import as_html as as_html
+    from hades.notebook import plot as plot
     from hades.policy.run_policy import RunPolicy as RunPolicy
     from hades.policy.trained_policy import TrainedPolicy as TrainedPolicy
     from hades.policy.trained_policy import evaluate as evaluate
@@ -88,11 +91,14 @@ _PUBLIC = {
     "DistilledDataset": "hades.data.dataset",
     "RunPolicy": "hades.policy.run_policy",
     "TrainedPolicy": "hades.policy.trained_policy",
+    "animate": "hades.notebook",
+    "as_html": "hades.notebook",
     "evaluate": "hades.policy.trained_policy",
     "evaluate_dataset": "hades.policy.trained_policy",
     "load_dataset": "hades.data.dataset",
     "load_experiment": "hades.runs.gin_config",
     "load_policy": "hades.runs.restore",
+    "plot": "hades.notebook",
     "read_metrics": "hades.runs.metrics",
     "run": "hades.runs.loop",
     "train_policy": "hades.policy.trained_policy",

@@ -17,6 +17,7 @@ LAYERS = {
     "types": 1,
     "contracts": 1,
     "devices": 1,
+    "displayed": 1,
     "libraries": 1,
     "text": 1,
     "fields": 1,
@@ -33,6 +34,7 @@ LAYERS = {
     "report": 8,
     "machines": 8,
     "launch": 9,
+    "notebook": 9,
 }
 """A room imports from lower layers only, and never from another room of its own layer, `SHARED` excepted."""
 SHARED = {f"hades.{room}.base" for room in COMPONENT_ROOMS} | {

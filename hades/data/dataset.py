@@ -18,21 +18,26 @@ import struct
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import hades
 from hades import registry
 from hades.data.arrays import read_content
 from hades.data.files import user_path, write_bytes
 from hades.data.header import SPEC, check_header, check_recipe
+from hades.displayed import Displayed
 from hades.environments.base import Environment
 from hades.errors import ConfigError, DatasetError, HadesError, printable, shown
 from hades.fitness.base import Fitness
 from hades.inner.base import InnerLearner
 from hades.normalizers.base import Normalizer
-from hades.text import json_text
+from hades.text import json_text, return_text
 from hades.types import Box, Discrete, EnvSpec
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMAT_VERSION = 1
 HEADER, DIGEST = "hades", "sha256"
@@ -41,7 +46,7 @@ _TENSORS = ("observations", "targets", "normalizer/mean", "normalizer/std")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class DistilledDataset:
+class DistilledDataset(Displayed):
     """N observation-target pairs with everything needed to train on them.
 
     Two datasets are equal where `save` writes the same bytes for both.
@@ -77,6 +82,14 @@ class DistilledDataset:
 
     def __len__(self) -> int:
         return len(self.observations)
+
+    def __repr__(self) -> str:
+        earned = f", return {return_text(self.returns['mean'])}" if self.returns else ""
+        return f"<DistilledDataset of {self.metadata['spec']['name']}: {len(self)} pairs, {self.method}{earned}>"
+
+    def plot(self) -> "Figure":
+        """The pairs as a figure of matplotlib, which a notebook shows."""
+        return hades.plot(self)
 
     @cached_property
     def spec(self) -> EnvSpec:

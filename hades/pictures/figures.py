@@ -1,5 +1,6 @@
 """Size, type and colours of every matplotlib figure, and its way to SVG or PNG bytes. No pyplot."""
 
+import functools
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,20 +43,36 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def figure(width: float, height: float) -> "Iterator[Figure]":
-    """A figure of a size in inches, drawn and saved in the house style (use `render` inside the block)."""
+    """A figure of a size in inches, drawn in the house style; `render` saves it in that style, too."""
     import matplotlib
-    from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_STYLE):
-        yield Figure(figsize=(width, height))
+        yield _figure_class()(figsize=(width, height))
+
+
+@functools.cache
+def _figure_class() -> "type[Figure]":
+    """The class of our figures, which need matplotlib when they are made, not before."""
+    from matplotlib.figure import Figure
+
+    class HouseFigure(Figure):
+        """A figure that a notebook shows as it is, without pyplot."""
+
+        def _repr_png_(self) -> bytes:
+            return render(self, "png")
+
+    return HouseFigure
 
 
 def render(fig: "Figure", image_format: str = "svg") -> bytes:
     """SVG (text as text, nothing random, no date) or PNG at 160 dots an inch."""
+    import matplotlib
+
     buffer = io.BytesIO()
     options: dict[str, Any] = {"dpi": 160, "facecolor": "white"} if image_format == "png" else {"transparent": True}
     metadata = {"Date": None, "Creator": None} if image_format == "svg" else {"Software": None}
-    fig.savefig(buffer, format=image_format, metadata=metadata, **options)
+    with matplotlib.rc_context(_STYLE):  # ticks take their style when they are first drawn
+        fig.savefig(buffer, format=image_format, metadata=metadata, **options)
     return buffer.getvalue()
 
 

@@ -7,12 +7,13 @@ import jax
 from hades.algorithms.base import Algorithm, Evaluation, Solution
 from hades.algorithms.keys import Stream, stream_key
 from hades.contracts import single_precision
+from hades.displayed import Displayed
 from hades.environments.base import Environment
 from hades.types import ActFn, Key
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class RunPolicy:
+class RunPolicy(Displayed):
     """A policy from a run's best solution. It equals itself alone.
 
     Attributes:

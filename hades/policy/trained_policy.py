@@ -22,6 +22,7 @@ from hades.algorithms.playing import is_usable, map_chunks, map_policies, play_t
 from hades.contracts import single_precision
 from hades.data.dataset import DistilledDataset
 from hades.devices import check_devices
+from hades.displayed import Displayed
 from hades.environments.base import Environment
 from hades.errors import ConfigError, DatasetError, require, shown
 from hades.fitness.base import Fitness
@@ -40,7 +41,7 @@ FROZEN_FLOOR = 1e-4
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class TrainedPolicy:
+class TrainedPolicy(Displayed):
     """A policy cloned from a dataset; `act` takes raw observations. It equals itself alone.
 
     Attributes:

@@ -1,5 +1,7 @@
 """A dataset of image observations channel by channel: nothing hidden behind a stronger channel."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from hades.pictures.figures import NARROW, WIDE, Sheet, figure, render
@@ -8,11 +10,19 @@ from hades.pictures.palette import GRID, MUTED, rgb
 from hades.report.dataset_table import bar_scale, diverging
 from hades.text import number
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _ZOOM = 6  # pixels a cell, so that no viewer smooths the edges away
 _GAP = 3  # pixels between maps
 
 
 def channel_maps(pairs: Pairs, *, narrow: bool = False, image_format: str = "svg") -> bytes:
+    """`channel_figure` as a file's content."""
+    return render(channel_figure(pairs, narrow=narrow), image_format)
+
+
+def channel_figure(pairs: Pairs, *, narrow: bool = False) -> "Figure":
     """Rows are pairs, columns are channels; colours are normalised values, what the policy network is given."""
     images = pairs.observations
     count, height, width, channels = images.shape
@@ -38,7 +48,7 @@ def channel_maps(pairs: Pairs, *, narrow: bool = False, image_format: str = "svg
             sheet.text(0.03, head + (i + 0.5) * tall, str(i + 1), 8.5, MUTED)
         note = f"orange −{number(scale)}, white 0, blue +{number(scale)}{' s.d.' if pairs.is_normalized else ''}"
         sheet.text(left, total - 0.14, note, 8, MUTED)
-        return render(fig, image_format)
+        return fig
 
 
 def _mosaic(images: np.ndarray) -> np.ndarray:

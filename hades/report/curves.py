@@ -11,6 +11,7 @@ from hades.text import return_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Row = Mapping[str, Any]
 _TALLEST_STACK = 12  # dots
@@ -25,6 +26,18 @@ def fitness_curve(
     narrow: bool = False,
     image_format: str = "svg",
 ) -> bytes:
+    """`fitness_figure` as a file's content."""
+    return render(fitness_figure(metrics, evaluations, report, of=of, narrow=narrow), image_format)
+
+
+def fitness_figure(
+    metrics: Sequence[Row],
+    evaluations: Sequence[Row] = (),
+    report: Row | None = None,
+    *,
+    of: str = "population",
+    narrow: bool = False,
+) -> "Figure":
     """Population average and best over environment steps, with the solution's selection returns and the report.
 
     Args:
@@ -57,7 +70,7 @@ def fitness_curve(
         labels = [f"{of}: mean fitness, shaded up to the best", *labels]
         fig.legend(handles, labels, loc="outside lower left", ncols=1 if narrow else 4)
         fig.set_layout_engine("constrained", h_pad=0.04, w_pad=0.04)
-        return render(fig, image_format)
+        return fig
 
 
 def report_returns(report: Row, unit: str = "one policy", *, narrow: bool = False, image_format: str = "svg") -> bytes:

@@ -20,15 +20,20 @@ larger becomes a heat map."""
 
 
 def dataset_table(pairs: Pairs, *, narrow: bool = False, image_format: str = "svg") -> bytes:
+    """`dataset_figure` as a file's content."""
+    return render(dataset_figure(pairs, narrow=narrow), image_format)
+
+
+def dataset_figure(pairs: Pairs, *, narrow: bool = False) -> "Figure":
     """Draw every pair with its named features and its target.
 
     A bar is the normalised value, on one scale for the whole picture; the number beside it is the raw value. `narrow`
-    stacks the features of a pair, for a phone. Large datasets are drawn by `dataset_heat_map`.
+    stacks the features of a pair, for a phone. Large datasets become heat maps.
     """
     if not fits_table(pairs):
-        return dataset_heat_map(pairs, narrow=narrow, image_format=image_format)
+        return _heat_map(pairs, narrow)
     wide = _table if len(pairs.features) <= _MOST_FEATURES else _columns
-    return (_cards if narrow else wide)(pairs, image_format)
+    return (_cards if narrow else wide)(pairs)
 
 
 def fits_table(pairs: Pairs) -> bool:
@@ -46,7 +51,7 @@ def bar_scale(values: np.ndarray) -> float:
     return float(next(step * power for step in (1, 1.5, 2, 3, 4, 5, 8, 10) if step * power >= largest * 0.999))
 
 
-def _table(pairs: Pairs, image_format: str) -> bytes:
+def _table(pairs: Pairs) -> "Figure":
     """Rows are pairs, columns are features, the target at the right."""
     count, features = len(pairs), pairs.features
     left, target_width, head = 0.45, 2.15, 0.55
@@ -72,10 +77,10 @@ def _table(pairs: Pairs, image_format: str) -> bytes:
                 sheet.text(centre, middle + 0.14, number(pairs.raw[i, j]), 9, ha="center")
             _target(sheet, pairs, i, WIDE - target_width + 0.2, middle, target_width - 0.25)
         _scale_note(sheet, pairs, head + count * row_height + 0.17, scale, left)
-        return render(fig, image_format)
+        return fig
 
 
-def _columns(pairs: Pairs, image_format: str) -> bytes:
+def _columns(pairs: Pairs) -> "Figure":
     """Columns are pairs, rows are features, the target below them."""
     line, head, gap, left = 0.26, 0.36, 0.44, 2.0
     features, actions = pairs.features, pairs.actions
@@ -102,10 +107,10 @@ def _columns(pairs: Pairs, image_format: str) -> bytes:
                 text = f"{value:.2f}" if pairs.spec.is_discrete else signed(float(value))
                 sheet.text(x + room + 0.56, y, text, 8.5, ha="right")
         _scale_note(sheet, pairs, bottom + len(actions) * line + 0.22, scale, 0.11)
-        return render(fig, image_format)
+        return fig
 
 
-def _cards(pairs: Pairs, image_format: str) -> bytes:
+def _cards(pairs: Pairs) -> "Figure":
     """One block for each pair, its features one under another."""
     features, actions = pairs.features, pairs.actions
     line, head, gap = 0.23, 0.34, 0.16
@@ -125,7 +130,7 @@ def _cards(pairs: Pairs, image_format: str) -> bytes:
             bottom = top + head + len(features) * line + 0.12
             _target(sheet, pairs, i, 0.03, bottom + line * len(actions) / 2, NARROW - 0.06, line)
         _scale_note(sheet, pairs, len(pairs) * block + 0.12, scale, 0.03)
-        return render(fig, image_format)
+        return fig
 
 
 def _target_title(pairs: Pairs) -> str:
@@ -188,7 +193,7 @@ def _wrapped(name: str, width: float) -> str:
     return "\n".join(textwrap.wrap(name, max(6, int(width / 0.078))))
 
 
-def dataset_heat_map(pairs: Pairs, *, narrow: bool = False, image_format: str = "svg") -> bytes:
+def _heat_map(pairs: Pairs, narrow: bool) -> "Figure":
     """Draw every pair as one row of colours: normalised features at the left, the target at the right."""
     flat = pairs.observations.reshape(len(pairs), -1)
     targets = pairs.targets
@@ -209,7 +214,7 @@ def dataset_heat_map(pairs: Pairs, *, narrow: bool = False, image_format: str = 
         unit = " s.d." if pairs.is_normalized else ""
         note = f"orange −{number(scale)}, white 0, blue +{number(scale)}{unit}; targets: ±{number(limit)}"
         sheet.text(left, height - 0.17, note, 8, MUTED)
-        return render(fig, image_format)
+        return fig
 
 
 def _panel(

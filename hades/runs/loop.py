@@ -28,7 +28,7 @@ from hades.runs.callback import STOPPED, Callback, LoggedGeneration, numbers
 from hades.runs.checkpoint import opened
 from hades.runs.compiled_run import BLOCK, MAX_FAILURES, CompiledRun
 from hades.runs.experiment import Experiment, limit_reached
-from hades.runs.log import RunLog
+from hades.runs.log import RunLog, read_json_lines
 from hades.runs.progress import ProgressReport, generation_text
 from hades.runs.result import BUDGETED, RunResult, all_stages, finished, write_result
 from hades.runs.signals import stop_requests
@@ -425,7 +425,14 @@ class _Session:
             f"Stopped after generation {self._host.generation}; everything is saved. "
             "Run the same command again to continue."
         )
-        return RunResult(workdir=self._directory.path, interrupted=True, generation=self._host.generation)
+        directory = self._directory
+        return RunResult(
+            workdir=directory.path,
+            interrupted=True,
+            generation=self._host.generation,
+            metrics=read_json_lines(directory.metrics),
+            evaluations=read_json_lines(directory.evaluations),
+        )
 
 
 def _raise(error: BaseException | None) -> None:

@@ -4,16 +4,18 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax
 import numpy as np
 
+import hades
 from hades import registry
 from hades.algorithms.base import Algorithm, Solution
 from hades.algorithms.keys import Stream, stream_key
 from hades.data.dataset import DistilledDataset, describe_spec
 from hades.data.files import write_bytes
+from hades.displayed import Displayed
 from hades.policy.fingerprint import fingerprint, flat_params
 from hades.policy.run_policy import RunPolicy
 from hades.policy.statistics import ReturnSummary
@@ -26,11 +28,14 @@ from hades.runs.workdir import WorkDir
 from hades.text import json_text
 from hades.types import size_of
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 Policy: TypeAlias = TrainedPolicy | RunPolicy
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class RunResult:
+class RunResult(Displayed):
     """Result of a run. It equals itself alone.
 
     Attributes:
@@ -55,6 +60,16 @@ class RunResult:
     metrics: Sequence[Mapping[str, Any]] = ()
     evaluations: Sequence[Mapping[str, Any]] = ()
     algorithm: Algorithm | None = None
+
+    def __repr__(self) -> str:
+        if self.interrupted:
+            return f"<RunResult: interrupted after generation {self.generation}, in {self.workdir}>"
+        made = f"{self.details.get('method')} on {self.details.get('environment')}"
+        return f"<RunResult of {made}: {self.generation} generations, return {self.returns}>"
+
+    def plot(self) -> "Figure":
+        """The fitness over the search as a figure of matplotlib, which a notebook shows."""
+        return hades.plot(self)
 
     @cached_property
     def policy(self) -> Policy | None:

@@ -1,10 +1,14 @@
-"""A recorded episode as an animated GIF, with words below each frame."""
+"""A recorded episode as an animated GIF or a film, with words below each frame."""
 
 import io
+import subprocess
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hades.errors import MissingPackageError
 from hades.pictures.pairs import action_names, describe_action
 from hades.pictures.palette import BLUE, DRAWN, GRID, INK, MUTED, PAPER, VERMILION, rgb
 from hades.pictures.scenes.canvas import font
@@ -42,13 +46,43 @@ def episode_gif(episode: Episode, size: int = 320) -> bytes:
     """
     from PIL import Image
 
-    frames = [_frame(episode, t, size) for t in shown_steps(episode)]
+    frames = episode_frames(episode, size)
     palette = _common_palette(frames)
     frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     buffer = io.BytesIO()
     durations = [_FRAME_MS] * (len(frames) - 1) + [_LAST_MS]
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=False)
     return buffer.getvalue()
+
+
+def episode_mp4(episode: Episode, size: int = 320) -> bytes:
+    """The same frames as a film, by the ffmpeg of the extra `mp4`; the last one stays for as long.
+
+    Raises:
+        ValueError: where the environment cannot be drawn.
+        MissingPackageError: where imageio-ffmpeg is not installed.
+    """
+    try:
+        import imageio_ffmpeg
+    except ImportError as error:
+        raise MissingPackageError(
+            'An MP4 needs the package "imageio-ffmpeg": pip install "hades-rl[mp4]", or give a path that ends in .gif.'
+        ) from error
+    frames = episode_frames(episode, size)
+    frames += [frames[-1]] * (_LAST_MS // _FRAME_MS - 1)
+    (width, height), rate = frames[0].size, 1000 / _FRAME_MS
+    come = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{rate:.3f}", "-i", "-")
+    go = ("-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2:color=white", "-pix_fmt", "yuv420p")  # players need even sizes
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "episode.mp4"
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *come, *go, str(path)]
+        subprocess.run(command, input=b"".join(frame.tobytes() for frame in frames), check=True)
+        return path.read_bytes()
+
+
+def episode_frames(episode: Episode, size: int) -> "list[Image.Image]":
+    """One picture for each of the shown steps, with words below."""
+    return [_frame(episode, t, size) for t in shown_steps(episode)]
 
 
 def _frame(episode: Episode, t: int, size: int) -> "Image.Image":
