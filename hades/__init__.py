@@ -57,6 +57,9 @@ if TYPE_CHECKING:
     from hades.normalizers.none import NoNormalizer as NoNormalizer
     from hades.normalizers.restarting import RestartingNormalizer as RestartingNormalizer
     from hades.normalizers.running import RunningNormalizer as RunningNormalizer
+    from hades.notebook import animate as animate
+    from hades.notebook import as_html as as_html
+    from hades.notebook import plot as plot
     from hades.outer.base import OuterOptimizer as OuterOptimizer
     from hades.outer.evosax import Evosax as Evosax
     from hades.outer.noise import LowRankNoise as LowRankNoise
@@ -70,9 +73,6 @@ if TYPE_CHECKING:
     from hades.policies.mlp import MLP as MLP
     from hades.policies.network_pool import NetworkPool as NetworkPool
     from hades.policies.wide_mlp import WideMLP as WideMLP
-    from hades.notebook import animate as animate
-    from hades.notebook import as_html as as_html
-    from hades.notebook import plot as plot
     from hades.policy.run_policy import RunPolicy as RunPolicy
     from hades.policy.trained_policy import TrainedPolicy as TrainedPolicy
     from hades.policy.trained_policy import evaluate as evaluate
