@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hades.algorithms.teacher_matching import TeacherMatching as TeacherMatching
     from hades.data import zoo as zoo
     from hades.data.dataset import DistilledDataset as DistilledDataset
-    from hades.data.dataset import load_dataset as load_dataset
+    from hades.data.sources import load_dataset as load_dataset
     from hades.environments.base import Environment as Environment
     from hades.environments.brax import Brax as Brax
     from hades.environments.gymnax import Gymnax as Gymnax
@@ -95,7 +95,7 @@ _PUBLIC = {
     "as_html": "hades.notebook",
     "evaluate": "hades.policy.trained_policy",
     "evaluate_dataset": "hades.policy.trained_policy",
-    "load_dataset": "hades.data.dataset",
+    "load_dataset": "hades.data.sources",
     "load_experiment": "hades.runs.gin_config",
     "load_policy": "hades.runs.restore",
     "plot": "hades.notebook",

@@ -21,7 +21,7 @@ from hades.costs.benchmark import generation_costs
 from hades.costs.iteration_benchmark import iteration_costs
 from hades.costs.plan import describe_plan
 from hades.data import zoo
-from hades.data.dataset import load_dataset
+from hades.data.sources import load_dataset
 from hades.environments.brax import Brax
 from hades.environments.rollout import RunningAct, random_policy
 from hades.errors import ConfigError, notice

@@ -17,10 +17,12 @@ from hades.fitness.episodic_return import EpisodicReturn
 from hades.policy.published import load_any_dataset, remeasured_text
 from hades.policy.trained_policy import evaluate_dataset, parse_policy
 from hades.runs.command_line import give_result, import_modules, start
-from hades.runs.path_flags import define_path
+from hades.runs.path_flags import define_path, define_source
 from hades.text import json_text
 
-DATASET = define_path("dataset", None, "A dataset file, or a released pickle or npz file.")
+DATASET = define_source(
+    "dataset", "A dataset: name of the zoo, file, work directory, https:// or hf://; or a released file."
+)
 INITS = flags.DEFINE_integer("num_inits", 64, "Policies to train.", lower_bound=1)
 EPISODES = flags.DEFINE_integer("num_episodes", 4, "Whole episodes to play with each.", lower_bound=1)
 WHOLE = flags.DEFINE_bool("whole_episodes", False, "Over whole episodes, whatever protocol the file names.")

@@ -7,16 +7,18 @@ hades export --dataset=cartpole.safetensors
 
 from absl import app, flags
 
-from hades.data.dataset import load_dataset
+from hades.data.sources import load_dataset
 from hades.runs.command_line import give_result, import_modules, start
 from hades.runs.export import export_dataset
-from hades.runs.path_flags import define_path
+from hades.runs.path_flags import define_path, define_source
 from hades.text import json_text
 
 WORKDIR = define_path("workdir", None, "A run's work directory, finished or not.")
 OUTPUT = define_path("output", None, "Where to write the dataset file.")
 EMBED = flags.DEFINE_bool("embed_init", False, "HaDES-F: write the initial weights too, not only their recipe.")
-DATASET = define_path("dataset", None, "Print the header of this dataset file instead.")
+DATASET = define_source(
+    "dataset", "Print the header of this dataset instead: name of the zoo, file, https:// or hf://."
+)
 IMPORTS = flags.DEFINE_multi_string("import_module", [], "A module that registers components of your own; repeatable.")
 
 

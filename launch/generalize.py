@@ -4,21 +4,21 @@ hades generalize --dataset=cartpole-hades-r-d2 --workdir=runs/generalize/cartpol
 hades generalize --dataset=freeway-hades-r-d6 --dataset=freeway-hades-f-d6 --widths=32,64 --depths=1,2 \
     --activations=relu --learning_rates=1/3,1,3 --policies='CNN(width=64)' --workdir=runs/generalize/freeway
 
-A dataset is a file, a name of the zoo or a released pickle or npz. What the work directory holds of the same grid is
-not measured again; results of another grid are replaced.
+A dataset is whatever hades.load_dataset takes, or a released pickle or npz. What the work directory holds of
+the same grid is not measured again; results of another grid are replaced.
 """
 
 from absl import app, flags
 
 from hades.runs.command_line import give_result, import_modules, print_files, start
-from hades.runs.path_flags import define_path, define_paths
+from hades.runs.path_flags import define_path, define_sources
 from hades.runs.progress import ProgressReport
 from hades.studies.generalization.grid import parse_grid
 from hades.studies.generalization.groups import count_programs
 from hades.studies.generalization.many_datasets import FILE, generalize_all, load_datasets
 from hades.studies.generalization.page import page, write_generalization
 
-DATASETS = define_paths("dataset", "A dataset file or a name of the zoo; repeatable.")
+DATASETS = define_sources("dataset", "A dataset: name of the zoo, file, work directory, https:// or hf://; repeatable.")
 WORKDIR = define_path("workdir", None, "Gets the numbers, the figures and the page.")
 AXES = {
     "widths": flags.DEFINE_list("widths", ["32", "64", "128", "256"], "Units of the hidden layers of MLPs."),

@@ -14,11 +14,13 @@ from absl import app, flags
 
 from hades.report.report import write_report
 from hades.runs.command_line import give_result, import_modules, start
-from hades.runs.path_flags import define_path
+from hades.runs.path_flags import define_path, define_source
 from hades.studies.inspection.numbers import Inspection, inspect_dataset
 from hades.studies.inspection.prepare import prepare_dataset
 
-DATASET = define_path("dataset", None, "A dataset file, a name of the zoo, or a released pickle or npz file.")
+DATASET = define_source(
+    "dataset", "A dataset: name of the zoo, file, work directory, https:// or hf://; or a released file."
+)
 WORKDIR = define_path("workdir", None, "Folder to write into; without --dataset, that of the run to inspect.")
 FEATURES = flags.DEFINE_list("features", [], "Two features to show the policy's actions over; default: the report's.")
 INITS = flags.DEFINE_integer("num_inits", 8, "Policies to train for each measurement.", lower_bound=1)

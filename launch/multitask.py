@@ -2,20 +2,23 @@
 
 hades multitask --dataset=cartpole-hades-r-d2 --dataset=acrobot-hades-r-d3 --workdir=runs/multitask/classic
 
-Every pair is merged, and all of them together. A dataset is a file, a name of the zoo or a released pickle or npz.
+Every pair is merged, and all of them together. A dataset is whatever hades.load_dataset takes, or a released
+pickle or npz.
 """
 
 from absl import app, flags
 
 from hades.policy.trained_policy import parse_policy
 from hades.runs.command_line import give_result, import_modules, print_files, start
-from hades.runs.path_flags import define_path, define_paths
+from hades.runs.path_flags import define_path, define_sources
 from hades.runs.progress import ProgressReport
 from hades.studies.generalization.many_datasets import load_datasets
 from hades.studies.tasks.numbers import merge_all, multitask
 from hades.studies.tasks.page import page, write_multitask
 
-DATASETS = define_paths("dataset", "A dataset file or a name of the zoo; at least two.")
+DATASETS = define_sources(
+    "dataset", "A dataset: name of the zoo, file, work directory, https:// or hf://; at least two."
+)
 WORKDIR = define_path("workdir", None, "Gets the numbers, the merged datasets, the matrix and the page.")
 INITS = flags.DEFINE_integer("num_inits", 16, "Policies to train from each dataset and merger.", lower_bound=1)
 EPISODES = flags.DEFINE_integer("num_episodes", 4, "Whole episodes of each in every task.", lower_bound=1)

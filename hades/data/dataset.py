@@ -24,8 +24,7 @@ import numpy as np
 
 import hades
 from hades import registry
-from hades.data.arrays import read_content
-from hades.data.files import user_path, write_bytes
+from hades.data.files import write_bytes
 from hades.data.header import SPEC, check_header, check_recipe
 from hades.displayed import Displayed
 from hades.environments.base import Environment
@@ -248,14 +247,16 @@ class DistilledDataset(Displayed):
         return b"".join((struct.pack("<Q", len(text)), text, *(array.tobytes() for array in arrays.values())))
 
 
-def load_dataset(path: str | Path) -> DistilledDataset:
-    """Read a dataset file.
+def parse_dataset(content: bytes, source: str) -> DistilledDataset:
+    """A dataset from the content of its file.
+
+    Args:
+        content: of the file.
+        source: where it comes from, for messages.
 
     Raises:
-        DatasetError: when the file is missing, damaged, of a newer format, or does not fit its environment.
+        DatasetError: when the file is damaged, of a newer format, or contradicts itself.
     """
-    path = user_path(path)
-    content = read_content(path, "dataset file")
     try:
         text, digest, tensors = _parse(content)
         metadata = _json(text)
@@ -265,31 +266,31 @@ def load_dataset(path: str | Path) -> DistilledDataset:
     except (KeyError, TypeError, ValueError, RecursionError, AttributeError, struct.error) as error:
         what = printable(f"{type(error).__name__}: {error}")
         raise DatasetError(
-            f"{path} is not a complete hades dataset file ({what}). It may be truncated or written by another program: "
-            "copy or export it again."
+            f"{source} is not a complete hades dataset file ({what}). It may be truncated or written by another "
+            "program: copy or export it again."
         ) from error
     if version > FORMAT_VERSION:
         raise DatasetError(
-            f"{path} has dataset format {printable(str(version))}, but this hades reads up to {FORMAT_VERSION}: pip "
+            f"{source} has dataset format {printable(str(version))}, but this hades reads up to {FORMAT_VERSION}: pip "
             "install -U hades-rl."
         )
     if version < 1:
         raise DatasetError(
-            f"{path} has dataset format {printable(str(version))}; formats begin at 1. Export the file again."
+            f"{source} has dataset format {printable(str(version))}; formats begin at 1. Export the file again."
         )
     missing = [name for name in _TENSORS if name not in tensors]
     if missing:
-        raise DatasetError(f"{path} lacks {', '.join(missing)}.")
+        raise DatasetError(f"{source} lacks {', '.join(missing)}.")
     init = {name.removeprefix("init/"): tensor for name, tensor in tensors.items() if name.startswith("init/")}
     try:
         observations, targets, mean, std = (tensors[name] for name in _TENSORS)
-        dataset = DistilledDataset(observations, targets, mean, std, metadata, init, str(path))
+        dataset = DistilledDataset(observations, targets, mean, std, metadata, init, source)
     except HadesError as error:
-        raise DatasetError(f"{path}: {printable(str(error), 2000)}") from error
+        raise DatasetError(f"{source}: {printable(str(error), 2000)}") from error
     if digest is not None and digest != _digest(text, tensors):  # after the checks that name a field
         raise DatasetError(
-            f"{path} was changed or damaged after it was written: the SHA-256 of its header and tensors is another one "
-            "than it states. Copy or export it again."
+            f"{source} was changed or damaged after it was written: the SHA-256 of its header and tensors is another "
+            "one than it states. Copy or export it again."
         )
     return dataset
 

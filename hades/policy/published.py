@@ -19,12 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from hades import registry
-from hades.data import zoo
 from hades.data.arrays import check_statistics, read_npy, read_npz
-from hades.data.dataset import DistilledDataset, describe_spec, load_dataset
+from hades.data.dataset import DistilledDataset, describe_spec
 from hades.data.files import read_json, user_path
 from hades.data.header import check_ceilings, check_recipe
 from hades.data.pickles import read_pickle
+from hades.data.sources import is_address, load_dataset
 from hades.environments.base import Environment
 from hades.environments.brax import Brax
 from hades.environments.gymnax import Gymnax
@@ -52,12 +52,11 @@ MEANING = "published: population average of perturbed candidates"
 Arrays = dict[str, np.ndarray]
 
 
-def load_any_dataset(path: str | Path) -> DistilledDataset:
-    """A dataset file of ours, a name of the zoo, or a released `.pkl` or `.npz`, converted on the fly."""
-    path = user_path(path)
-    if path.suffix in (".npz", ".pkl"):
-        return import_published(path)
-    return zoo.load(str(path)) if str(path) in zoo.names() else load_dataset(path)
+def load_any_dataset(source: str | Path) -> DistilledDataset:
+    """What `load_dataset` reads, or a released `.pkl` or `.npz` file, converted on the fly."""
+    if not is_address(source) and Path(source).suffix in (".npz", ".pkl"):
+        return import_published(source)
+    return load_dataset(source)
 
 
 def remeasured_text(dataset: DistilledDataset) -> str:

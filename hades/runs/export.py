@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hades.data.dataset import load_dataset
+from hades.data.sources import load_dataset
 from hades.errors import CheckpointError
 from hades.runs.restore import read_experiment, restore_best
 from hades.runs.result import distilled_dataset

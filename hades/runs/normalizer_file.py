@@ -3,14 +3,12 @@
 In gin: `Evolution.normalizer = @normalizer_from_file()` and `normalizer_from_file.path = 'statistics.npz'`.
 """
 
-from pathlib import Path
-
 import gin
 import numpy as np
 
 from hades.data.arrays import check_statistics, read_npy, read_npz
-from hades.data.dataset import load_dataset
 from hades.data.files import user_path
+from hades.data.sources import is_address, load_dataset
 from hades.errors import ConfigError, DatasetError
 from hades.normalizers.constant import ConstantNormalizer
 from hades.normalizers.restarting import EPSILON
@@ -21,7 +19,7 @@ def normalizer_from_file(path: str, floor: float = 0.1, clip: float = 10.0) -> C
     """A ConstantNormalizer with given statistics, one number per observation entry (flattened).
 
     Args:
-        path: a dataset file, an npz with `obs_mean` and one of `obs_std` and `obs_var`, or a released
+        path: a source of `load_dataset`, an npz with `obs_mean` and one of `obs_std` and `obs_var`, or a released
             `mean_<environment>.npy` with its `var_<environment>.npy` beside it.
         floor, clip: as in ConstantNormalizer.
 
@@ -30,7 +28,7 @@ def normalizer_from_file(path: str, floor: float = 0.1, clip: float = 10.0) -> C
             divided by.
     """
     try:
-        mean, std = _read(user_path(path))
+        mean, std = _read(path)
     except DatasetError as error:
         raise ConfigError(f"normalizer_from_file.path: {error}") from error
     return ConstantNormalizer(
@@ -38,8 +36,11 @@ def normalizer_from_file(path: str, floor: float = 0.1, clip: float = 10.0) -> C
     )
 
 
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read(source: str) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each entry."""
+    if is_address(source) or (path := user_path(source)).suffix not in (".npz", ".npy"):
+        dataset = load_dataset(source)
+        return dataset.obs_mean, dataset.obs_std
     if path.suffix == ".npz":
         arrays = read_npz(path)
         if "obs_mean" not in arrays or not {"obs_std", "obs_var"} & set(arrays):
@@ -49,12 +50,9 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
         name = "obs_std" if "obs_std" in arrays else "obs_var"
         check_statistics(path, arrays["obs_mean"], arrays[name])
         return arrays["obs_mean"], arrays[name] if name == "obs_std" else np.sqrt(arrays[name])
-    if path.suffix == ".npy":
-        if not path.name.startswith(("mean_", "var_")):
-            raise DatasetError(f"{path} is neither a mean_<environment>.npy nor a var_<environment>.npy.")
-        name = path.name.partition("_")[2]
-        mean, variance = read_npy(path.with_name(f"mean_{name}")), read_npy(path.with_name(f"var_{name}"))
-        check_statistics(path, mean, variance, zero=True)
-        return mean, np.sqrt(variance + EPSILON)  # as the released code divides
-    dataset = load_dataset(path)
-    return dataset.obs_mean, dataset.obs_std
+    if not path.name.startswith(("mean_", "var_")):
+        raise DatasetError(f"{path} is neither a mean_<environment>.npy nor a var_<environment>.npy.")
+    name = path.name.partition("_")[2]
+    mean, variance = read_npy(path.with_name(f"mean_{name}")), read_npy(path.with_name(f"var_{name}"))
+    check_statistics(path, mean, variance, zero=True)
+    return mean, np.sqrt(variance + EPSILON)  # as the released code divides

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hades import registry
-from hades.data.dataset import DistilledDataset, load_dataset
+from hades.data.dataset import DistilledDataset
 from hades.data.files import read_json
+from hades.data.sources import load_dataset
 from hades.errors import HadesError, notice
 from hades.runs.callback import STOPPED
 from hades.runs.experiment import limit_reached

@@ -1,4 +1,4 @@
-"""Read a teacher out of a finished run, a dataset file or the zoo.
+"""Read a teacher out of a finished run or a dataset.
 
 In gin: `TeacherMatching.teacher = @teacher_from()`, `TeacherStates.teacher = @teacher_from()`, and
 `teacher_from.path = 'runs/cartpole_ppo'`.
@@ -13,7 +13,7 @@ import jax
 
 from hades.algorithms.keys import Stream, stream_key
 from hades.data import zoo
-from hades.data.dataset import load_dataset
+from hades.data.sources import is_address, load_dataset
 from hades.errors import CheckpointError, ConfigError, HadesError
 from hades.fields import Seed, checked
 from hades.inner.teacher import Teacher, TeacherRecord
@@ -22,7 +22,6 @@ from hades.runs.record import read_run
 from hades.runs.restore import load_policy
 from hades.runs.result import all_stages
 from hades.runs.stages import teachers_of
-from hades.runs.start_pairs import file_of
 from hades.runs.workdir import WorkDir
 
 
@@ -31,7 +30,7 @@ def teacher_from(path: str, seed: int = 0) -> Teacher:
     """The policy of a finished run of PPO or direct ES, or one that a dataset trains.
 
     Args:
-        path: a work directory, a dataset file, or the name of a dataset of the zoo.
+        path: a work directory, or another source of `load_dataset`.
         seed: of the initial policy that a dataset trains.
 
     Raises:
@@ -39,17 +38,16 @@ def teacher_from(path: str, seed: int = 0) -> Teacher:
     """
     checked(seed, Seed, "teacher_from.seed")
     try:
-        file = file_of(path)
-        dataset = WorkDir(file).dataset if file.is_dir() else file
-        if dataset.exists() or path in zoo.names() or not file.is_dir():
-            return _of_dataset(dataset, path, seed)
-        return _of_run(file, path)
+        is_path = not is_address(path) and path not in zoo.names()
+        if is_path and (workdir := WorkDir(path)).path.is_dir() and not workdir.dataset.exists():
+            return _of_run(workdir.path, path)
+        return _of_dataset(path, seed)
     except HadesError as error:
         raise ConfigError(f"teacher_from.path: {error}") from error
 
 
-def _of_dataset(file: Path, path: str, seed: int) -> Teacher:
-    dataset = load_dataset(file)
+def _of_dataset(path: str, seed: int) -> Teacher:
+    dataset = load_dataset(path)
     trained = train_policy(dataset, seed)
     parts = trained.learner.policy, trained.params, trained.normalizer, trained.normalizer_state
     training = dataset.metadata.get("training") or {}

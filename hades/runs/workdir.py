@@ -8,6 +8,7 @@ from typing import Any
 
 from hades import registry
 from hades.data.files import read_json, user_path, write_bytes
+from hades.data.sources import FILE
 from hades.errors import CheckpointError
 from hades.runs import lock
 from hades.runs.experiment import FREE_FIELDS, HANDED_OVER, Experiment
@@ -26,7 +27,7 @@ class WorkDir:
         self.evaluations = self.path / "evaluations.jsonl"
         self.timing = self.path / "timing.jsonl"
         self.tensorboard = self.path / "tensorboard"
-        self.dataset = self.path / "dataset.safetensors"
+        self.dataset = self.path / FILE
         self.result = self.path / "result.json"
         self.report = self.path / "report.html"
         self.lock = self.path / ".lock"

@@ -10,7 +10,8 @@ import pytest
 import safetensors.numpy
 
 from hades import registry
-from hades.data.dataset import FORMAT_VERSION, DistilledDataset, action_kind, describe_spec, load_dataset
+from hades.data.dataset import FORMAT_VERSION, DistilledDataset, action_kind, describe_spec
+from hades.data.sources import load_dataset
 from hades.environments.base import Environment
 from hades.environments.gymnax import Gymnax
 from hades.errors import DatasetError

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from hades.data.arrays import read_npy, read_npz
-from hades.data.dataset import load_dataset
 from hades.data.files import write_bytes
+from hades.data.sources import load_dataset
 from hades.environments.gymnax import Gymnax
 from hades.errors import ConfigError, DatasetError, HadesError
 from hades.fitness.episodic_return import EpisodicReturn

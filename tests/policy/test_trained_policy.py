@@ -11,7 +11,8 @@ import pytest
 
 import hades
 from hades.algorithms.base import Solution
-from hades.data.dataset import DistilledDataset, load_dataset
+from hades.data.dataset import DistilledDataset
+from hades.data.sources import load_dataset
 from hades.environments.point import Point
 from hades.errors import CheckpointError, ConfigError, DatasetError
 from hades.fitness.shaped_return import ShapedReturn

@@ -13,7 +13,8 @@ import pytest
 from hades import registry
 from hades.algorithms.base import Evaluation, Solution
 from hades.algorithms.keys import Stream
-from hades.data.dataset import DistilledDataset, describe_spec, load_dataset
+from hades.data.dataset import DistilledDataset, describe_spec
+from hades.data.sources import load_dataset
 from hades.environments.gymnax import Gymnax
 from hades.environments.point import Point
 from hades.errors import HadesError

@@ -19,7 +19,7 @@ import pytest
 import hades.runs.loop as loop
 from hades.algorithms.base import Evaluation, Solution
 from hades.algorithms.keys import Stream
-from hades.data.dataset import load_dataset
+from hades.data.sources import load_dataset
 from hades.errors import CheckpointError, HadesError, NonFiniteFitnessError
 from hades.fitness.base import Fitness
 from hades.policy.trained_policy import train_policy

@@ -9,7 +9,7 @@ from absl import flags
 
 from hades.errors import ConfigError
 from hades.runs.job import Job
-from hades.runs.path_flags import define_path, define_paths
+from hades.runs.path_flags import define_path, define_sources
 from hades.runs.workdir import WorkDir
 from tests.support import ROOT
 
@@ -19,7 +19,7 @@ ONE, MANY = "path_of_a_test", "paths_of_a_test"
 @pytest.fixture(autouse=True)
 def defined() -> Iterator[None]:
     define_path(ONE, None, "One.")
-    define_paths(MANY, "Several.")
+    define_sources(MANY, "Several.")
     yield
     for name in (ONE, MANY):
         delattr(flags.FLAGS, name)
@@ -39,6 +39,11 @@ def test_a_path_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert flags.FLAGS[MANY].value == []
 
 
+def test_a_dataset_may_be_an_address() -> None:
+    flags.FLAGS[MANY].parse(["~/x", "https://example.org/x.safetensors", "hf://a/b/x"])
+    assert flags.FLAGS[MANY].value == [Path("~/x").expanduser(), "https://example.org/x.safetensors", "hf://a/b/x"]
+
+
 def test_a_flag_belongs_to_the_program_that_defines_it() -> None:
     assert flags.FLAGS.find_module_defining_flag(ONE) == __name__
 
@@ -46,7 +51,7 @@ def test_a_flag_belongs_to_the_program_that_defines_it() -> None:
 def test_every_program_has_its_paths_checked() -> None:
     names = "workdir|output|input|dataset|published|record"
     sources = {path.name: path.read_text() for path in (ROOT / "launch").glob("*.py")}
-    assert sum(len(re.findall(rf'define_paths?\(\s*"({names})"', text)) for text in sources.values()) >= 20
+    assert sum(len(re.findall(rf'define_(?:path|sources?)\(\s*"({names})"', text)) for text in sources.values()) >= 20
     unchecked = [name for name, text in sources.items() if re.search(rf'DEFINE_\w+\(\s*"({names})"', text)]
     assert not unchecked
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hades.data.dataset import load_dataset
+from hades.data.sources import load_dataset
 from hades.runs.log import read_json_lines
 from tests.support import ROOT, free_port
 

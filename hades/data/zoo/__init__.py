@@ -44,9 +44,11 @@ def load(name: str) -> "DistilledDataset":
     Raises:
         DatasetError: for an unknown name, with the known ones and the nearest match.
     """
-    from hades.data.dataset import load_dataset  # names and cards can be read without JAX
+    from hades.data.arrays import read_content  # names and cards can be read without JAX
+    from hades.data.dataset import parse_dataset
 
-    return load_dataset(path(name))
+    file = path(name)
+    return parse_dataset(read_content(file), str(file))
 
 
 def card(name: str) -> dict[str, Any]:

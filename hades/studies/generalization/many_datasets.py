@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from hades import registry
 from hades.data.dataset import DistilledDataset
 from hades.data.files import read_json, user_path, write_bytes
+from hades.data.sources import is_address
 from hades.errors import ConfigError, HadesError
 from hades.policy.published import load_any_dataset
 from hades.studies.generalization.grid import Grid
@@ -18,14 +20,15 @@ FILE = "generalization.json"
 def load_datasets(places: Sequence[str | Path]) -> dict[str, DistilledDataset]:
     """Datasets by a name for tables: that of the file, or of its folder where the file is called dataset.
 
+    A place is whatever `load_dataset` takes, or a released file.
+
     Raises:
         ConfigError: where two have one name, or are for versions of one environment that differ.
         DatasetError: for a file that cannot be read.
     """
     datasets: dict[str, DistilledDataset] = {}
     for place in places:
-        path = user_path(place)
-        name = path.absolute().parent.name if path.stem == "dataset" else path.name.removesuffix(path.suffix)
+        name = _name(place)
         if name in datasets:
             raise ConfigError(
                 f'{place} would be called "{name}", as another dataset here is: give each once, or copy one to a file '
@@ -34,6 +37,13 @@ def load_datasets(places: Sequence[str | Path]) -> dict[str, DistilledDataset]:
         datasets[name] = load_any_dataset(place)
     check_together(datasets)
     return datasets
+
+
+def _name(place: str | Path) -> str:
+    path = Path(urlsplit(str(place)).path) if is_address(place) else user_path(place).absolute()
+    if path.is_dir():
+        return path.name
+    return path.parent.name if path.stem == "dataset" else path.name.removesuffix(path.suffix)
 
 
 def check_together(datasets: Mapping[str, DistilledDataset]) -> None:

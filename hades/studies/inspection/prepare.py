@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from hades.data import zoo
-from hades.data.dataset import DistilledDataset, load_dataset
-from hades.data.files import user_path
+from hades.data.dataset import DistilledDataset
+from hades.data.sources import load_dataset
 from hades.errors import CheckpointError, DatasetError
 from hades.policy.published import load_any_dataset
 from hades.runs.record import read_run
@@ -17,7 +16,7 @@ def prepare_dataset(workdir: str | Path, dataset: str | Path | None = None) -> D
 
     Args:
         workdir: where numbers and report go; without `dataset`, the folder of a run.
-        dataset: a dataset file, a name of the zoo, or a released pickle or npz file.
+        dataset: a source of `load_dataset`, or a released pickle or npz file.
 
     Raises:
         DatasetError: where there is no such dataset.
@@ -27,9 +26,7 @@ def prepare_dataset(workdir: str | Path, dataset: str | Path | None = None) -> D
 
 
 def _beside(directory: WorkDir, name: str | Path) -> DistilledDataset:
-    path = user_path(name)
-    looks_like_a_name = not path.suffix and path.name == str(name) and not path.exists()
-    dataset = load_any_dataset(zoo.path(path.name) if looks_like_a_name else path)
+    dataset = load_any_dataset(name)
     if directory.experiment.exists():
         raise CheckpointError(
             f"{directory.path} is the folder of a run: choose another --workdir for {name}, or leave --dataset out to "
