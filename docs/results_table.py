@@ -26,7 +26,7 @@ SUITES = {
     "classic": ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "Pendulum-v1"),
 }
 EVOLVED, GRADIENT = ("HaDES-F", "HaDES-R"), "HaDES-R by gradient"
-TITLE = "| task | published F, R | HaDES-F | HaDES-R | HaDES-R by gradient | other networks keep |\n|---|---|---|---|---|---|"
+TITLE = "| task | published F, R | HaDES-F | HaDES-R | HaDES-R by gradient | other networks keep |\n" + "|---" * 6 + "|"
 
 
 @dataclasses.dataclass(frozen=True)

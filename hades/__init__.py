@@ -74,9 +74,11 @@ if TYPE_CHECKING:
     from hades.policies.network_pool import NetworkPool as NetworkPool
     from hades.policies.wide_mlp import WideMLP as WideMLP
     from hades.policy.run_policy import RunPolicy as RunPolicy
+    from hades.policy.trained_policy import TrainedPolicies as TrainedPolicies
     from hades.policy.trained_policy import TrainedPolicy as TrainedPolicy
     from hades.policy.trained_policy import evaluate as evaluate
     from hades.policy.trained_policy import evaluate_dataset as evaluate_dataset
+    from hades.policy.trained_policy import train_policies as train_policies
     from hades.policy.trained_policy import train_policy as train_policy
     from hades.report.report import write_report as write_report
     from hades.runs.experiment import Experiment as Experiment
@@ -90,6 +92,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "DistilledDataset": "hades.data.dataset",
     "RunPolicy": "hades.policy.run_policy",
+    "TrainedPolicies": "hades.policy.trained_policy",
     "TrainedPolicy": "hades.policy.trained_policy",
     "animate": "hades.notebook",
     "as_html": "hades.notebook",
@@ -101,6 +104,7 @@ _PUBLIC = {
     "plot": "hades.notebook",
     "read_metrics": "hades.runs.metrics",
     "run": "hades.runs.loop",
+    "train_policies": "hades.policy.trained_policy",
     "train_policy": "hades.policy.trained_policy",
     "write_report": "hades.report.report",
     **INTERFACES,

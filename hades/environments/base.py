@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Any, TypeAlias
 
+import jax.numpy as jnp
 from jax import Array
 
 from hades.fields import Range
@@ -39,6 +40,10 @@ class Environment(abc.ABC):
     def offered(cls) -> tuple[str, ...]:
         """Values of the first field, for an adapter of several environments."""
         return ()
+
+    def native_action(self, action: Array) -> Array:
+        """Actions i32[...] or f32[..., A] of a policy as the environment's own library takes them."""
+        return action if self.spec.is_discrete else jnp.clip(action, -1.0, 1.0)
 
     @property
     def members(self) -> tuple["Environment", ...]:

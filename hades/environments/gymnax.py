@@ -150,7 +150,7 @@ class Gymnax(Environment):
         return state, self._observation(obs)
 
     def step(self, key: Key, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
-        obs, state, reward, terminated, _ = self._env.step_env(key, state, self._native_action(action), self._params)
+        obs, state, reward, terminated, _ = self._env.step_env(key, state, self.native_action(action), self._params)
         truncated = self._env.is_truncated(state, self._params)
         step = TimeStep(
             obs=self._observation(obs),
@@ -164,11 +164,12 @@ class Gymnax(Environment):
     def _observation(self, obs: Array) -> Array:
         return jnp.asarray(obs, jnp.float32).reshape(self.spec.obs_shape)
 
-    def _native_action(self, action: Array) -> Array:
+    def native_action(self, action: Array) -> Array:
         if self.spec.is_discrete:
             return action
         low, high = self._bounds
-        return low + (jnp.clip(action, -1.0, 1.0).reshape(low.shape) + 1.0) * 0.5 * (high - low)
+        action = jnp.clip(action, -1.0, 1.0).reshape(*action.shape[:-1], *low.shape)
+        return low + (action + 1.0) * 0.5 * (high - low)
 
     @cached_property
     def _bounds(self) -> tuple[np.ndarray, np.ndarray]:

@@ -247,10 +247,13 @@ class PaddedTask(Environment):
         state, step = self.environment.step(key, state, self.own_action(action))
         return state, dataclasses.replace(step, obs=self.observe(step.obs))
 
+    def native_action(self, action: Array) -> Array:
+        return self.environment.native_action(self.own_action(action))
+
     def own_action(self, action: Array) -> Array:
         """The task's action from one in the shared space; discrete ones are the task's already."""
         space, first = self.environment.spec.action_space, self.first_action
-        return action if isinstance(space, Discrete) else action[first : first + space.size]
+        return action if isinstance(space, Discrete) else action[..., first : first + space.size]
 
     def observe(self, obs: Array) -> Array:
         """A raw observation of the task in the shared space."""

@@ -50,6 +50,16 @@ class Policy(abc.ABC):
             raise ConfigError(f'{type(self).__name__}.acting is "{self.acting}"; it must be "sample" or "greedy".')
 
     @property
+    def brief(self) -> str:
+        """A few words for the user's screen."""
+        return type(self).__name__
+
+    @property
+    def draws_weights(self) -> bool:
+        """False where `init` gives the same weights whatever the key."""
+        return True
+
+    @property
     def same_init(self) -> "Policy":
         """One policy for all whose `init` gives equal weights; by default this one."""
         return self

@@ -40,6 +40,10 @@ class CNN(Policy):
         channels = (*self.features, self.width)
         check_size("CNN", sum(9 * wide * next_ for wide, next_ in itertools.pairwise(channels)))
 
+    @property
+    def brief(self) -> str:
+        return f"CNN {'-'.join(map(str, self.features))} + {self.width} {self.activation}"
+
     def network(self, spec: EnvSpec) -> nn.Module:
         shrink = 2 * len(self.features)
         if not spec.is_image or min(spec.obs_shape[:2]) <= shrink:

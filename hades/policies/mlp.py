@@ -38,6 +38,10 @@ class MLP(Policy):
         check_size("MLP", self.width + self.width**2 * max(self.depth - 1, 0))
 
     @property
+    def brief(self) -> str:
+        return f"MLP {self.width}x{self.depth} {self.activation}"
+
+    @property
     def same_init(self) -> Policy:
         return dataclasses.replace(self, activation="tanh")
 

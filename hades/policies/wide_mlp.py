@@ -59,6 +59,10 @@ class WideMLP(Policy):
                 f"{offer(self.activation, _MOMENTS)}"
             )
 
+    @property
+    def draws_weights(self) -> bool:
+        return False
+
     def network(self, spec: EnvSpec) -> nn.Module:
         """The last layer alone, for readers of its size: the rest is a formula."""
         return nn.Dense(spec.action_space.size)

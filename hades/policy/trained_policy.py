@@ -1,36 +1,43 @@
-"""From a dataset file to an acting policy, and what it earns: three lines for a colleague.
+"""From a dataset file to acting policies, and what they earn: three lines for a colleague.
 
 dataset = hades.load_dataset("cartpole.safetensors")
-policy = hades.train_policy(dataset, seed=0)
-print(hades.evaluate(policy))
+policies = hades.train_policies(dataset, seeds=1000)
+print(policies[0], hades.evaluate(policies))
 """
 
 import ast
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
+from jax import Array
+from jax.custom_batching import sequential_vmap
+from jax.typing import ArrayLike
 
 from hades import registry
+from hades.algorithms.base import Evaluation
 from hades.algorithms.keys import Purpose, Stream, indexed_keys, purpose_key, root_key, stream_key
-from hades.algorithms.playing import is_usable, map_chunks, map_policies, play_tasks, sequential
+from hades.algorithms.playing import apply_in_chunks, is_usable, map_policies, play_tasks, sequential
 from hades.contracts import single_precision
 from hades.data.dataset import DistilledDataset
 from hades.devices import check_devices
 from hades.displayed import Displayed
 from hades.environments.base import Environment
 from hades.errors import ConfigError, DatasetError, require, shown
+from hades.fields import Count, Seed, checked
 from hades.fitness.base import Fitness
 from hades.fitness.episodic_return import EpisodicReturn
 from hades.inner.base import InnerLearner
 from hades.normalizers.base import Normalizer, NormalizerState
 from hades.normalizers.constant import ConstantNormalizer
 from hades.policies.base import Policy
+from hades.policy.acting import Acting, Network
 from hades.policy.fingerprint import mismatch, unflat_params
 from hades.policy.run_policy import RunPolicy
 from hades.policy.statistics import ReturnSummary, summarize_evaluation, summarize_scores
@@ -40,8 +47,8 @@ FROZEN_FLOOR = 1e-4
 """Least deviation of frozen statistics; the published normalisation has the same, from the 1e-8 in its square root."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class TrainedPolicy(Displayed):
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class TrainedPolicy(Acting, Displayed):
     """A policy cloned from a dataset; `act` takes raw observations. It equals itself alone.
 
     Attributes:
@@ -58,6 +65,14 @@ class TrainedPolicy(Displayed):
     params: Params
     loss: float
 
+    def __repr__(self) -> str:
+        return f"TrainedPolicy({_brief(self.environment, self.learner, self.loss)})"
+
+    @property
+    def network(self) -> Network:
+        """The network, with its weights and statistics."""
+        return Network(self.learner.policy, self.params, self.normalizer, self.normalizer_state, self.environment)
+
     @property
     def act(self) -> ActFn:
         """`policy.act(key, observation)` is an action for one raw observation f32[*obs_shape].
@@ -67,7 +82,103 @@ class TrainedPolicy(Displayed):
         return _act_for(self.learner.policy, self.normalizer, self.normalizer_state, self.environment.spec)(self.params)
 
 
+@struct.dataclass
+class TrainedPolicies:
+    """n policies cloned from one dataset, a pytree: `policies[i]` is one, `policies[:10]` or `policies[indices]` some.
+
+    One that diverged has weights or a loss that are not finite, and earns NaN. They equal themselves alone.
+
+    Attributes:
+        environment, learner, normalizer, normalizer_state: as those of a TrainedPolicy.
+        params: their weights, stacked.
+        metrics: of their training, f32[n] each.
+    """
+
+    environment: Environment = struct.field(pytree_node=False)
+    learner: InnerLearner = struct.field(pytree_node=False)
+    normalizer: Normalizer = struct.field(pytree_node=False)
+    normalizer_state: NormalizerState
+    params: Params
+    metrics: Metrics
+
+    __eq__, __hash__ = object.__eq__, object.__hash__
+
+    @property
+    def losses(self) -> Array:
+        """The final cloning losses f32[n]; NaN where the learner has none."""
+        return self.metrics.get("loss/final", jnp.full(len(self), jnp.nan))
+
+    def __len__(self) -> int:
+        return int(jax.tree.leaves(self.params)[0].shape[0])
+
+    def __repr__(self) -> str:
+        losses = () if isinstance(self.losses, jax.core.Tracer) else (self.losses.min(), self.losses.max())
+        return f"TrainedPolicies({len(self):,} x {_brief(self.environment, self.learner, *losses)})"
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, int | np.integer):
+            index = range(len(self))[index]  # JAX would take the last policy for any larger index
+        params, metrics = jax.tree.map(lambda x: x[index], (self.params, self.metrics))
+        if jnp.ndim(self.losses[index]):
+            return self.replace(params=params, metrics=metrics)  # type: ignore[attr-defined]  # flax adds it
+        loss: Any = metrics.get("loss/final", math.nan)
+        return TrainedPolicy(
+            environment=self.environment,
+            learner=self.learner,
+            normalizer=self.normalizer,
+            normalizer_state=self.normalizer_state,
+            params=params,
+            loss=loss if isinstance(loss, jax.core.Tracer) else float(loss),
+        )
+
+    @single_precision
+    def play(self, key: Key, num_episodes: int) -> Evaluation:
+        """Whole episodes with each, a pure function: [n, num_episodes]."""
+        static = (self.learner.policy, self.normalizer, self.environment, num_episodes)
+        return _play(*static, key, self.params, self.metrics, self.normalizer_state)
+
+
 @single_precision
+def train_policies(
+    dataset: DistilledDataset, seeds: int | Sequence[int] | ArrayLike, *, at_once: int = 1, **changes: Any
+) -> TrainedPolicies:
+    """Clone many policies from a dataset, in one compiled program.
+
+    It is a pure function of the seeds, which may be traced: use it inside `jit`, `vmap` and `scan`.
+
+    Args:
+        dataset: from `load_dataset`.
+        seeds: one for each policy, i32[n]; an integer n stands for 0 … n-1.
+        at_once: policies that are trained side by side. Each policy of 1 is that of `train_policy`, bit for bit; more
+            are faster, on an accelerator by far, and differ in rounding.
+        **changes: fields of the recipe to change, as for `train_policy`.
+
+    Raises:
+        ConfigError: for seeds that are none, for several where all of the policies would be the same one, for an
+            unknown field, or where JAX has no device.
+        DatasetError: when the initial weights of a HaDES-F dataset cannot be rebuilt here.
+    """
+    check_devices()
+    seeds, at_once = _seeds(seeds), checked(at_once, Count, "at_once")
+    learner = changed_learner(dataset, changes)
+    require(
+        len(seeds) == 1 or learner.batch_size or (learner.policy.draws_weights and not learner.is_fixed),
+        f"{len(seeds):,} seeds would train one and the same policy: {learner.label} with {learner.policy.brief} starts "
+        "from the same weights for every seed, and its updates draw no mini-batches. Give one seed, or "
+        "init_scheme=RandomInit(1) with a policy that draws its weights.",
+    )
+    k_init, k_learn = _seed_keys(seeds)
+    params, metrics = _cloned(dataset, learner, k_init, k_learn, at_once)
+    return TrainedPolicies(
+        environment=dataset.environment,
+        learner=learner,
+        normalizer=dataset.normalizer,
+        normalizer_state=normalizer_state(dataset),
+        params=params,
+        metrics=metrics,
+    )
+
+
 def train_policy(dataset: DistilledDataset, seed: int = 0, **changes: Any) -> TrainedPolicy:
     """Clone one policy from a dataset.
 
@@ -80,43 +191,37 @@ def train_policy(dataset: DistilledDataset, seed: int = 0, **changes: Any) -> Tr
         ConfigError: for an unknown field, where the training diverges, or where JAX has no device.
         DatasetError: when the initial weights of a HaDES-F dataset cannot be rebuilt here.
     """
-    check_devices()
-    learner = changed_learner(dataset, changes)
-    key = stream_key(root_key(seed), Stream.REPORT)
-    init = initial_policies(dataset, learner, purpose_key(key, Purpose.INITS), 1)
-    trained = _clone(
-        learner, dataset.environment.spec, indexed_keys(purpose_key(key, Purpose.LEARN), 1), init, _pairs(dataset)
-    )
-    params, metrics = jax.tree.map(lambda x: x[0], trained)
-    if not is_usable(params, metrics):
-        loss = f", and the final loss is {metrics['loss/final']}" if "loss/final" in metrics else ""
+    trained = train_policies(dataset, (checked(seed, Seed, "seed"),), **changes)
+    policy: TrainedPolicy = trained[0]
+    if not is_usable(policy.params, {name: x[0] for name, x in trained.metrics.items()}):
+        loss = f", and the final loss is {policy.loss}" if "loss/final" in trained.metrics else ""
         raise ConfigError(
             f"The training of this policy diverged: some of its weights are not finite{loss}. Use a lower "
             "learning_rate, fewer updates, or another recipe than "
-            f"{learner}."
+            f"{policy.learner}."
         )
-    return TrainedPolicy(
-        environment=dataset.environment,
-        learner=learner,
-        normalizer=dataset.normalizer,
-        normalizer_state=normalizer_state(dataset),
-        params=params,
-        loss=float(metrics["loss/final"]) if "loss/final" in metrics else math.nan,
-    )
+    return policy
 
 
 @single_precision
-def evaluate(policy: TrainedPolicy | RunPolicy, num_episodes: int = 64, seed: int = 0) -> ReturnSummary:
-    """Returns of whole episodes of one policy; every episode is its own unit in the interval.
+def evaluate(
+    policy: TrainedPolicy | RunPolicy | TrainedPolicies, num_episodes: int | None = None, seed: int = 0
+) -> ReturnSummary:
+    """Returns of whole episodes.
 
-    Under a RestartingNormalizer the episodes share its statistics, and are units that lean on each other.
+    Every episode of one policy is a unit of the interval; of many policies, every policy is. Under a
+    RestartingNormalizer the episodes share its statistics, and are units that lean on each other.
 
     Args:
-        policy: from `train_policy` or `load_policy`.
-        num_episodes: whole episodes to play.
+        policy: from `train_policy`, `load_policy` or `train_policies`.
+        num_episodes: whole episodes to play with each policy; None: 64 with one policy, 4 with each of many.
         seed: of the episodes.
     """
+    many = isinstance(policy, TrainedPolicies)
+    num_episodes = checked((4 if many else 64) if num_episodes is None else num_episodes, Count, "num_episodes")
     key = purpose_key(stream_key(root_key(seed), Stream.REPORT), Purpose.EPISODES)
+    if isinstance(policy, TrainedPolicies):
+        return summarize_evaluation(policy.play(key, num_episodes), policy.environment)
     if isinstance(policy, RunPolicy):
         return summarize_evaluation(policy.play(key, num_episodes), policy.environment, one_policy=True)
     params = jax.tree.map(lambda x: x[None], policy.params)
@@ -154,7 +259,7 @@ def evaluate_dataset(
     protocol = protocol or dataset.protocol or EpisodicReturn(num_episodes)
     protocol.check(env.spec)
     key = stream_key(root_key(seed), Stream.REPORT)
-    trained = _cloned(key, dataset, learner, num_inits)
+    trained = _drawn(key, dataset, learner, num_inits)
     k_play = purpose_key(key, Purpose.EPISODES)
     if protocol.num_plain_episodes:
         played = _play(learner.policy, dataset.normalizer, env, protocol.num_plain_episodes, k_play, *trained, state)
@@ -179,7 +284,7 @@ def freeze_statistics(
     """
     learner, env, state = changed_learner(dataset, {}), dataset.environment, normalizer_state(dataset)
     key = stream_key(root_key(seed), Stream.SEARCH)
-    trained = _cloned(key, dataset, learner, num_inits)
+    trained = _drawn(key, dataset, learner, num_inits)
     k_play, whole = purpose_key(key, Purpose.EPISODES), EpisodicReturn(num_episodes)
     scores = _measure(learner.policy, dataset.normalizer, env, whole, k_play, *trained, state, with_moments=True)
     assert scores.moments is not None
@@ -204,27 +309,30 @@ def changed_learner(dataset: DistilledDataset, changes: dict[str, Any]) -> Inner
     return changed
 
 
-def initial_policies(dataset: DistilledDataset, learner: InnerLearner, key: Key, count: int) -> Params:
-    """`count` initial policies, stacked; those of a HaDES-F dataset are the ones it was made for.
+def initial_policies(dataset: DistilledDataset, learner: InnerLearner, keys: Key) -> Params:
+    """An initial policy for each key, stacked; those of a HaDES-F dataset are the ones it was made for.
 
     Raises:
         DatasetError: when rebuilt weights differ from the dataset's fingerprint.
     """
     spec = dataset.environment.spec
     needs_own = learner.is_fixed and learner.policy == dataset.learner.policy
-    if dataset.init and needs_own:
-        return jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), unflat_params(dataset.init))
-    params = _initialize(learner, spec, indexed_keys(key, count))
     expected = dataset.metadata["init"].get("fingerprint")
-    if expected and needs_own:
-        difference = mismatch(jax.tree.map(lambda x: x[0], params), expected)
+    if not (needs_own and (dataset.init or expected)):
+        return _initialize(learner, spec, keys)
+    if dataset.init:
+        own = unflat_params(dataset.init)
+    else:
+        with jax.ensure_compile_time_eval():  # they depend on no key, and this may run inside a trace
+            own = jax.tree.map(lambda x: x[0], _initialize(learner, spec, indexed_keys(root_key(0), 1)))
+        difference = mismatch(own, expected)
         if difference:
             raise DatasetError(
                 f"This {learner.label} dataset needs the initial weights it was evolved for, but its recipe makes "
                 f"others here: {difference}. It was made with {dataset.metadata['versions']}; use those versions, or "
                 "a file that embeds the weights (export it there with embed_init=True)."
             )
-    return params
+    return jax.tree.map(lambda x: jnp.broadcast_to(x, (len(keys), *x.shape)), own)
 
 
 def parse_policy(text: str) -> Policy:
@@ -262,11 +370,40 @@ def normalizer_state(dataset: DistilledDataset) -> NormalizerState:
     return NormalizerState(mean=mean, std=std, moments=Moments.zeros(mean.shape))
 
 
-def _cloned(key: Key, dataset: DistilledDataset, learner: InnerLearner, num_inits: int) -> tuple[Params, Metrics]:
-    """`num_inits` trained policies and the metrics of their training, stacked."""
-    inits = initial_policies(dataset, learner, purpose_key(key, Purpose.INITS), num_inits)
-    keys = indexed_keys(purpose_key(key, Purpose.LEARN), num_inits)
-    return _clone(learner, dataset.environment.spec, keys, inits, _pairs(dataset))
+def _drawn(key: Key, dataset: DistilledDataset, learner: InnerLearner, num_inits: int) -> tuple[Params, Metrics]:
+    """`num_inits` policies trained from one key, and the metrics of their training, stacked."""
+    k_init, k_learn = (indexed_keys(purpose_key(key, purpose), num_inits) for purpose in (Purpose.INITS, Purpose.LEARN))
+    return _cloned(dataset, learner, k_init, k_learn, 8)
+
+
+def _cloned(
+    dataset: DistilledDataset, learner: InnerLearner, k_init: Key, k_learn: Key, at_once: int
+) -> tuple[Params, Metrics]:
+    """A trained policy for each pair of keys, and the metrics of their training, stacked."""
+    inits = initial_policies(dataset, learner, k_init)
+    return _clone(learner, dataset.environment.spec, at_once, k_learn, inits, _pairs(dataset))
+
+
+def _seeds(seeds: int | Sequence[int] | ArrayLike) -> Array:
+    """One u32 for each policy.
+
+    Raises:
+        ConfigError: for none, for another shape, and for a number that is no seed, unless it is traced.
+    """
+    if isinstance(seeds, jax.core.Tracer):
+        whole = jnp.issubdtype(seeds.dtype, jnp.integer) and seeds.ndim == 1 and seeds.size
+        require(whole, f"seeds is {seeds.aval.str_short()}; it must be i32[n] with n of at least 1.")
+        return seeds.astype(jnp.uint32)
+    if isinstance(seeds, int | np.integer):
+        return jnp.arange(checked(seeds, Count, "seeds"), dtype=jnp.uint32)
+    given = checked(seeds, tuple[Seed, ...], "seeds")
+    require(given, "seeds is empty; give at least one, or how many policies to train.")
+    return jnp.asarray(np.asarray(given, np.uint32))
+
+
+def _brief(env: Environment, learner: InnerLearner, *losses: float | Array) -> str:
+    loss = " to ".join(dict.fromkeys(f"{float(loss):.3g}" for loss in losses))
+    return ", ".join((env.spec.name, learner.policy.brief, learner.label, *([f"loss {loss}"] if loss else [])))
 
 
 def _pairs(dataset: DistilledDataset) -> Dataset:
@@ -279,14 +416,27 @@ def _act_for(
     return lambda params: normalizer.wrap(state, lambda key, obs: policy.act(key, params, obs, spec))
 
 
+@jax.jit
+def _seed_keys(seeds: Array) -> tuple[Key, Key]:
+    """Keys of the initial policy and of the training for each seed."""
+
+    def keys(seed: Array) -> tuple[Key, Key]:
+        key = stream_key(jax.random.key(seed), Stream.REPORT)
+        k_init, k_learn = (purpose_key(key, purpose) for purpose in (Purpose.INITS, Purpose.LEARN))
+        return jax.random.fold_in(k_init, 0), jax.random.fold_in(k_learn, 0)
+
+    return jax.vmap(keys)(seeds)
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _initialize(learner: InnerLearner, spec: EnvSpec, keys: Key) -> Params:
-    return sequential(lambda key: learner.init_params(key, spec), keys)
+    return sequential(sequential_vmap(lambda key: learner.init_params(key, spec)), keys)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _clone(learner: InnerLearner, spec: EnvSpec, keys: Key, inits: Params, pairs: Dataset) -> Any:
-    return map_chunks(lambda pair: learner.clone(pair[0], pairs, pair[1], spec), (keys, inits), 8)
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _clone(learner: InnerLearner, spec: EnvSpec, at_once: int, keys: Key, inits: Params, pairs: Dataset) -> Any:
+    clone = jax.vmap(lambda pair: learner.clone(pair[0], pairs, pair[1], spec))
+    return apply_in_chunks(clone, (keys, inits), at_once)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gin
-import jax
 
-from hades.algorithms.keys import Stream, stream_key
 from hades.data import zoo
 from hades.data.sources import is_address, load_dataset
 from hades.errors import CheckpointError, ConfigError, HadesError
@@ -62,11 +60,8 @@ def _of_run(folder: Path, path: str) -> Teacher:
             f"The run in {folder} has not finished, so that its policy and its steps may still change: finish it first "
             "(the command that started it continues it)."
         )
-    algorithm, solution = run.algorithm, run.solution
-    normalizer = algorithm.normalizer
-    policy, params = algorithm.network(stream_key(jax.random.key(0), Stream.REPORT), solution)
-    records = _records(path, record.method, record.result)
-    return Teacher.of(policy, params, normalizer, solution.normalizer, run.environment.spec, records)
+    policy, params, normalizer, state, env = run.network
+    return Teacher.of(policy, params, normalizer, state, env.spec, _records(path, record.method, record.result))
 
 
 def _records(path: str, method: str, details: Mapping[str, Any]) -> tuple[TeacherRecord, ...]:

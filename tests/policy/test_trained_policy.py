@@ -22,6 +22,7 @@ from hades.policies.mlp import MLP
 from hades.policy.run_policy import RunPolicy
 from hades.policy.statistics import summarize
 from hades.policy.trained_policy import (
+    TrainedPolicies,
     TrainedPolicy,
     evaluate,
     evaluate_dataset,
@@ -195,10 +196,11 @@ def test_a_policy_is_parsed_from_text() -> None:
     "make",
     [
         lambda: TrainedPolicy(POINT, CLONING, NoNormalizer(), np.zeros(2), {"kernel": np.ones((2, 3))}, 0.5),
+        lambda: TrainedPolicies(POINT, CLONING, NoNormalizer(), np.zeros(2), {"kernel": np.ones((2, 3))}, {}),
         lambda: RunPolicy(EVOLUTION, Solution(np.zeros(3), np.zeros(2))),
         lambda: RunResult(Path("run"), False, 3, solution=Solution(np.zeros(3), np.zeros(2))),
     ],
-    ids=["TrainedPolicy", "RunPolicy", "RunResult"],
+    ids=["TrainedPolicy", "TrainedPolicies", "RunPolicy", "RunResult"],
 )
 def test_what_holds_arrays_equals_itself_alone(make: Callable[[], object]) -> None:
     one, other = make(), make()

@@ -19,7 +19,7 @@ import numpy as np
 from flax import struct
 from jax import Array
 
-from hades.algorithms.keys import Purpose, Stream, purpose_key, root_key, stream_key
+from hades.algorithms.keys import Purpose, Stream, indexed_keys, purpose_key, root_key, stream_key
 from hades.algorithms.playing import is_usable, map_chunks
 from hades.contracts import single_precision
 from hades.data.dataset import DistilledDataset
@@ -154,7 +154,8 @@ class _Measurement:
         with self._lock:
             if known not in self._known:
                 k_inits = purpose_key(self._key, Purpose.INITS)
-                self._known[known] = initial_policies(self._dataset, like, k_inits, self._num_inits)
+                keys = indexed_keys(k_inits, self._num_inits)
+                self._known[known] = initial_policies(self._dataset, like, keys)
             return self._known[known]
 
     def _shared(self, learners: Sequence[InnerLearner]) -> _Shared:
