@@ -108,7 +108,7 @@ def checks_fields(cls: T) -> T:
 
     @functools.cache  # at the first construction: by then the module has the names that its annotations use
     def kinds() -> dict[str, Any]:
-        return {field.name: _field_type(cls, field) for field in dataclasses.fields(cls)}
+        return field_types(cls)
 
     @functools.wraps(construct)
     def checking(self: object, *args: Any, **kwargs: Any) -> None:
@@ -123,6 +123,11 @@ def checks_fields(cls: T) -> T:
 
     cls.__init__ = checking  # type: ignore[misc]  # replaced on purpose
     return cls
+
+
+def field_types(cls: type) -> dict[str, Any]:
+    """The annotation of each field of a dataclass."""
+    return {field.name: _field_type(cls, field) for field in dataclasses.fields(cls)}
 
 
 def _field_type(cls: type, field: dataclasses.Field[Any]) -> Any:

@@ -45,13 +45,13 @@ def main() -> int:
         max_env_steps=parse_values(STEPS.value, "max_env_steps"),
         selection=parse_pair(SELECTION.value, "selection"),
         report=parse_pair(REPORT.value, "report"),
+        bindings=tuple(BINDINGS.value),
         variant=VARIANT.value,
     )
     runs = []
     for size in parse_sizes(SIZES.value):
         learners = ("BehaviourCloning", "RidgeCloning")  # the stages of a run may have either
-        bound = (*BINDINGS.value, *(f"{learner}.num_pairs = {size}" for learner in learners))
-        sized = dataclasses.replace(settings, bindings=bound)
+        sized = dataclasses.replace(settings, offered=tuple(f"{learner}.num_pairs = {size}" for learner in learners))
         runs += plan_grid(ENVIRONMENTS.value, [METHOD.value], seeds, folder / f"d{size}", sized)
     if DRY_RUN.value:
         print(plan_text(runs))

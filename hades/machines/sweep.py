@@ -274,7 +274,7 @@ def _check_different(points: Sequence[PlannedRun]) -> None:
             lines = " and ".join(f"{name} ({other.values[name]} or {point.values[name]})" for name in changed)
             raise ConfigError(
                 f"The points {other.name} and {point.name} are the same run: {lines} changes nothing in this config. "
-                "Is the component in use, and is the value a different one?"
+                "Is the value a different one?"
             )
         other = jobs.setdefault(point.job.name, point)
         if other is not point:

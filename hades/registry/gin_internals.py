@@ -20,6 +20,8 @@ UNSET_MACRO = re.compile(r"No bindings specified for '(\w+)/gin.macro'")
 """Group 1: the macro."""
 CALL_NOTE = "In call to configurable"
 """Prefix of the lines that gin appends to the message of an error inside a configurable."""
+MACRO = "gin.macro"
+"""The selector of macros; the name of one is its scope."""
 
 
 @contextmanager
@@ -69,3 +71,40 @@ def imported_modules(text: str) -> list[str]:
             if isinstance(statement, config_parser.ImportStatement) and not statement.module.startswith("__gin__."):
                 modules[statement.module] = None
     return list(modules)
+
+
+def bindings(text: str) -> list[tuple[str, str, str]]:
+    """Scope, selector and parameter of each binding in a gin text that gin has accepted; not those of its includes."""
+    found = []
+    for statement in config_parser.ConfigParser(text, _Names()):
+        if isinstance(statement, config_parser.BindingStatement):
+            scope, selector, parameter = statement[:3]
+            if parameter:
+                found.append((scope, gin.config._REGISTRY.get_match(selector).selector, parameter))
+            else:
+                found.append((f"{scope}/{selector}" if scope else selector, MACRO, "value"))
+    return found
+
+
+def calls() -> dict[tuple[str, str], dict[str, Any]]:
+    """The parameters of each configurable that was called, by scope and selector: gin's own table, to be added to.
+
+    A reference without parentheses counts as a call: nothing tells whether what it refers to is called later.
+    """
+    called = gin.config._OPERATIVE_CONFIG
+    for reference in list(gin.config.iterate_references(called)):
+        if not reference.evaluate:
+            called.setdefault(reference.config_key, {})
+    return called
+
+
+def sources(scope: str, selector: str) -> dict[str, str]:
+    """The scope whose binding holds, for each parameter that is bound where a configurable is called in `scope`."""
+    parts = scope.split("/") if scope else []
+    outwards = ["/".join(parts[:depth]) for depth in range(len(parts) + 1)]
+    return {name: outer for outer in outwards for name in gin.config._CONFIG.get((outer, selector), {})}
+
+
+def definition(selector: str) -> tuple[str, Callable[..., Any]]:
+    """The shortest name of a configurable, and its class or function as it was registered."""
+    return gin.config._REGISTRY.minimal_selector(selector), gin.config._REGISTRY[selector].wrapped

@@ -22,6 +22,7 @@ import gin
 from hades import devices, errors, registry
 from hades.errors import ConfigError, HadesError, notice, offer, printable, require
 from hades.registry import gin_internals
+from hades.runs import gin_bindings
 from hades.runs.experiment import Experiment
 from hades.runs.normalizer_file import normalizer_from_file
 from hades.runs.shipped import config_root, find_config
@@ -36,12 +37,26 @@ def load_experiment(config: str, bindings: Sequence[str] = ()) -> Experiment:
         bindings: further gin lines such as "SNES.sigma = 0.3", applied last.
 
     Raises:
-        ConfigError: for anything misspelt, missing or impossible.
+        ConfigError: for anything misspelt, missing or impossible, and for one of `bindings` that decides nothing.
     """
     with _parsed(config, bindings):
-        experiment = gin.get_configurable(Experiment)()
-        _Last.operative_config = gin.operative_config_str()
+        experiment: Experiment = gin.get_configurable(Experiment)()
+        problems = [problem for line in bindings for problem in gin_bindings.idle(line)]
+        require(not problems, f"In {config}: {' '.join(problems)}")
+        _Last.operative_config = gin_bindings.operative_config()
     return experiment
+
+
+def idle_lines(config: str, bindings: Sequence[str]) -> dict[str, str]:
+    """Those of the lines that decide nothing in a config, each with an explanation.
+
+    Raises:
+        ConfigError: like `load_experiment`, for anything else.
+    """
+    with _parsed(config, bindings):
+        gin.get_configurable(Experiment)()
+        explained = {line: gin_bindings.idle(line) for line in bindings}
+    return {line: " ".join(problems) for line, problems in explained.items() if problems}
 
 
 def stage_scopes(config: str, bindings: Sequence[str] = ()) -> list[str]:
@@ -101,7 +116,7 @@ def _parsed(config: str, bindings: Sequence[str]) -> Iterator[None]:
 
 
 def operative_config() -> str:
-    """The bindings that the last `load_experiment` used, as a gin file."""
+    """Every field of what the last `load_experiment` built, as a gin file; defaults are marked."""
     return _Last.operative_config
 
 

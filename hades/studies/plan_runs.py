@@ -13,7 +13,7 @@ from typing import Any
 
 from hades.errors import ConfigError, offer, shown
 from hades.fields import Seed, checked
-from hades.runs.gin_config import limits_of_stage, stage_shares
+from hades.runs.gin_config import idle_lines, limits_of_stage, stage_shares
 from hades.runs.job import Job
 from hades.runs.shipped import config_names
 from hades.runs.stages import described_stages, recipe_text
@@ -35,7 +35,8 @@ class Settings:
         max_seconds, max_env_steps: the budget of a run, by environment.
         eval_every: generations between evaluations, by method, environment or both; elsewhere the config's own.
         selection, report: policies and episodes of the evaluations during the search and at its end.
-        bindings: further gin lines for every run.
+        bindings: further gin lines, each for those of the runs in which it decides something.
+        offered: the same, but it may decide nothing in all of them.
         variant: `<environment>_<method>_<variant>` is preferred to `<environment>_<method>` where it exists.
     """
 
@@ -45,6 +46,7 @@ class Settings:
     selection: tuple[int, int] = (8, 4)
     report: tuple[int, int] = (64, 4)
     bindings: tuple[str, ...] = ()
+    offered: tuple[str, ...] = ()
     variant: str = "laptop"
 
 
@@ -58,8 +60,8 @@ def plan_grid(
         methods: as configs are named ("hades_r").
 
     Raises:
-        ConfigError: naming every combination that has no config, names that stand for nothing, and a config that
-            cannot be built.
+        ConfigError: naming every combination that has no config, names that stand for nothing, a config that cannot be
+            built, and a line that decides nothing in any run.
     """
     names = [Path(environment).name for environment in environments]
     exact = [f"{e}_{m}" for e in names for m in methods]
@@ -72,11 +74,12 @@ def plan_grid(
     if missing:
         known = [n for n in config_names() if n.startswith(tuple(names))] or list(config_names())
         raise ConfigError(f"There is no config {', '.join(missing)}. {offer(missing[0], known)}")
-    shares = {pair: stage_shares(str(config), settings.bindings) for pair, config in configs.items()}
+    lines = _lines_of_each([str(config) for config in configs.values()], settings)
+    shares = {pair: stage_shares(str(config), lines[str(config)]) for pair, config in configs.items()}
     runs = []
     for ((e, m), config), seed in itertools.product(configs.items(), seeds):
         name = Path(e).name
-        bindings = _bindings(name, m, seed, settings, shares[e, m])
+        bindings = (*lines[str(config)], *_bindings(name, m, seed, settings, shares[e, m]))
         job = Job(str(config), str(workdir / name / m / f"seed{seed}"), bindings)
         runs.append(planned(f"{name} {m} seed {seed}", {"environment": name, "method": m, "seed": str(seed)}, job))
     return runs
@@ -101,10 +104,22 @@ def _stages_text(one: PlannedRun) -> str:
     return f" for all stages: {', '.join(parts)}"
 
 
+def _lines_of_each(configs: Sequence[str], settings: Settings) -> dict[str, tuple[str, ...]]:
+    """The further gin lines of each config: those that decide something in it."""
+    given = (*settings.bindings, *settings.offered)
+    idle = {config: idle_lines(config, given) if given else {} for config in configs}
+    for line in settings.bindings:
+        if configs and all(line in explained for explained in idle.values()):
+            raise ConfigError(
+                f"In none of the runs does {line} decide anything. In {configs[0]}: {idle[configs[0]][line]}"
+            )
+    return {config: tuple(line for line in given if line not in explained) for config, explained in idle.items()}
+
+
 def _bindings(
     environment: str, method: str, seed: int, settings: Settings, shares: Mapping[str, float]
 ) -> tuple[str, ...]:
-    """Gin lines of one run; those that make runs comparable come last, so that they hold."""
+    """Gin lines that make runs comparable; they come last, so that they hold."""
     seconds, steps = (value_for(values, environment) for values in (settings.max_seconds, settings.max_env_steps))
     every = value_for(settings.eval_every, f"{environment}_{method}", method, environment)
     eval_inits, eval_episodes = settings.selection
@@ -119,7 +134,7 @@ def _bindings(
         "patience": None,
         "seed": seed,
     }
-    lines = [*settings.bindings]
+    lines = []
     for scope, share in shares.items():
         limits = limits_of_stage(share, seconds, steps) | {"generations": NO_END if share else 0}
         lines += [f"{scope}Experiment.{name} = {value!r}" for name, value in (fields | limits).items()]

@@ -1,6 +1,7 @@
 """The extension pages, done by the letter from outside the package: their files, their gin, their commands."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,7 @@ def test_page_by_the_letter(page: Path, tmp_path: Path, environment: dict[str, s
         (tmp_path / block.title).write_text(block.text)
     training, *others = shell_lines(page)
     bindings = (*SMALL_BINDINGS, *SMALLER.get(page.stem, ()))
-    _run(" ".join([training, *(f"--gin_bindings='{line}'" for line in bindings)]), tmp_path, environment)
+    _run(f"{training} {shlex.join(f'--gin_bindings={line}' for line in bindings)}", tmp_path, environment)
     workdir = tmp_path / training.split("--workdir=")[1]
     assert f'"{COMPONENTS[page.stem]}"' in (workdir / "experiment.json").read_text()
     result = json.loads((workdir / "result.json").read_text())

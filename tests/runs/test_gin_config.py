@@ -1,6 +1,9 @@
 """gin: strict, layered, and errors that answer with what is known."""
 
+import dataclasses
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +32,53 @@ WRONG = {
 }
 
 
+IDLE = {
+    "OpenES.sigma = 0.9": r"OpenES\.sigma is bound, but this run does not use OpenES: its Evolution\.outer is SNES\. "
+    r"Bind SNES\.sigma, or Evolution\.outer = @OpenES\(\) too\.$",
+    "OpenES.shaping = 'raw'": r"Bind Evolution\.outer = @OpenES\(\) too\.$",
+    "PPO.environment = @Point()": r"its Experiment\.algorithm is Evolution\. Bind Evolution\.environment, or",
+    "LowRankNoise.rank = 2": r"its SNES\.noise is the default StoredNoise\(\)\.",
+    "pairs_from_dataset.path = 'x'": r"its BehaviourCloning\.start_pairs is None\. Bind .*@pairs_from_dataset\(\)",
+    "normalizer_from_file.path = 'x'": r"its Evolution\.normalizer is NoNormalizer\.",
+    "teacher_from.path = 'x'": r"does not use teacher_from, nor any other Teacher\. Leave the line out\.$",
+    "wide/MLP.width = 3": r"no MLP of this run takes its width from there\. Bind MLP\.width\.$",
+    "sigma = 0.3": r"nothing in this run uses %sigma\. Did you mean SNES\.sigma\?$",
+    "WIDTH = 3": r"nothing in this run uses %WIDTH\. Leave the line out\.$",
+    "OpenES:\n  sigma = 0.9\n": "its Evolution.outer is SNES",
+}
+
+
+@pytest.mark.parametrize("binding", IDLE)
+def test_a_line_that_decides_nothing_is_refused_with_what_stands_in_its_place(binding: str) -> None:
+    with pytest.raises(ConfigError, match=IDLE[binding]):
+        load_experiment("smoke", ["SNES.sigma = 0.25", binding])
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Evolution.outer = @OpenES()", "OpenES.sigma = 0.9"],
+        ["WIDTH = 3", "MLP.width = %WIDTH"],
+        ["wide/MLP.width = 3", "BehaviourCloning.policy = @wide/MLP()"],
+        ["MLP.width = 3", "BehaviourCloning.policy = @wide/MLP()"],
+        ["a/MLP.width = 3", "BehaviourCloning.policy = @a/b/MLP()"],
+        ["hades.OuterOptimizer.SNES.sigma = 0.1"],
+    ],
+)
+def test_a_line_that_decides_something_is_none_of_these(lines: list[str]) -> None:
+    load_experiment("smoke", lines)
+
+
+def test_a_line_that_others_outweigh_everywhere_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "own.gin"
+    path.write_text(
+        "include 'runs/smoke.gin'\nBehaviourCloning.policy = @own/MLP()\nown/MLP.width = 3\nOpenES.sigma = 0.9\n"
+    )
+    assert load_experiment(str(path)), "lines of files may be for other runs"
+    with pytest.raises(ConfigError, match=r"no MLP .* takes its width from there\. Bind own/MLP\.width"):
+        load_experiment(str(path), ["MLP.width = 5"])
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> str:
     """A run file of one's own, with an include from the package."""
@@ -52,11 +102,35 @@ def test_a_component_is_swapped_by_one_line(config: str) -> None:
     assert isinstance(swapped.algorithm.outer, OpenES)  # type: ignore[attr-defined]
 
 
-def test_the_operative_config_is_the_run(config: str, tmp_path: Path) -> None:
-    experiment = load_experiment(config, ["SNES.sigma = 0.25"])
+@pytest.mark.parametrize(
+    "name", ["smoke", "cartpole_acrobot_hades_r", "cartpole_es", "cartpole_ppo", "hopper_gradient_r_pool"]
+)
+def test_the_operative_config_is_the_run_with_every_field_of_it(name: str, tmp_path: Path) -> None:
+    experiment = load_experiment(name, ["Experiment.seed = 25"])
     path = tmp_path / "operative.gin"
     path.write_text(operative_config())
     assert load_experiment(str(path)) == experiment
+    bound = {key.rpartition("/")[2] for key in re.findall(r"^(\S+) =", path.read_text(), re.MULTILINE)}
+    assert fields_of(experiment) - bound == set()
+
+
+def fields_of(component: Any) -> set[str]:
+    """SNES.sigma and the like: every field of a component and of those in it."""
+    if isinstance(component, tuple):
+        return set().union(*map(fields_of, component))
+    if not dataclasses.is_dataclass(component):
+        return set()
+    values = {field.name: getattr(component, field.name) for field in dataclasses.fields(component)}
+    return {f"{type(component).__name__}.{name}" for name in values}.union(*map(fields_of, values.values()))
+
+
+def test_defaults_are_marked_in_the_operative_config() -> None:
+    load_experiment("smoke", ["SNES.sigma = 0.25", "MLP.activation = 'tanh'"])
+    lines = operative_config().splitlines()
+    assert "SNES.sigma = 0.25" in lines
+    assert "SNES.temperature = 0.0  # default" in lines
+    assert "SNES.noise = @StoredNoise()  # default" in lines
+    assert "MLP.activation = 'tanh'" in lines, "a line that repeats the default is a line"
 
 
 def test_bindings_do_not_leak_into_the_next_config(config: str) -> None:

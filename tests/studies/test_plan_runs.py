@@ -21,6 +21,17 @@ def test_settings_of_the_comparison_win_over_further_bindings(tmp_path: Path) ->
     assert (experiment.report_inits, experiment.target_return) == (3, None)
 
 
+def test_a_line_holds_in_the_runs_that_use_its_component(tmp_path: Path) -> None:
+    settings = dataclasses.replace(SETTINGS, bindings=("PPO.num_envs = 8",), offered=("RidgeCloning.num_pairs = 4",))
+    es, ppo = plan_grid(["cartpole"], ["es", "ppo"], [0], tmp_path, settings)
+    assert "PPO.num_envs = 8" in ppo.job.bindings
+    assert "PPO.num_envs = 8" not in es.job.bindings
+    with pytest.raises(
+        ConfigError, match=r"In none of the runs does PPO\.num_envs = 8 decide .*algorithm is Evolution"
+    ):
+        plan_grid(["cartpole"], ["es", "hades_r"], [0], tmp_path, settings)
+
+
 def test_the_most_exact_value_holds_and_the_variant_is_preferred(tmp_path: Path) -> None:
     settings = Settings(
         max_seconds={"": 60.0, "freeway": 150.0}, eval_every={"": 9.0, "hades_r": 2.0, "freeway_hades_f": 3.0}
