@@ -1,6 +1,7 @@
 """Errors that are part of the interface: one paragraph that names the value, the place and the remedy."""
 
 import difflib
+import itertools
 import sys
 from collections.abc import Iterable
 
@@ -76,7 +77,12 @@ def offer(name: str, choices: Iterable[str]) -> str:
 
 
 def nearest(name: str, choices: Iterable[str], most: int = 1, cutoff: float = 0.0) -> list[str]:
-    """The known names that are most similar to a name, whatever their case; the most similar first."""
+    """The known names that are spelled most like a name, whatever their case, the most similar first.
+
+    Where none is, the one that it abbreviates (`lr`).
+    """
     folded = {choice.lower(): choice for choice in choices}
     name = printable(name).lower()  # comparing takes as long as the name
-    return [folded[match] for match in difflib.get_close_matches(name, folded, n=most, cutoff=cutoff)]
+    abbreviated = ["".join(word[:1] for word in low.split("_")) == name and "_" in low for low in folded]
+    matches = difflib.get_close_matches(name, folded, n=most, cutoff=cutoff)
+    return [folded[match] for match in matches or itertools.compress(folded, abbreviated)]

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union
 
 import numpy as np
 
-from hades.errors import ConfigError, shown
+from hades.errors import ConfigError, offer, shown
 
 T = TypeVar("T", bound=type)
 
@@ -115,6 +115,9 @@ def checks_fields(cls: T) -> T:
         try:
             given = signature.bind(self, *args, **kwargs)
         except TypeError:  # wrong arguments: the constructor says so better
+            for name in kwargs:
+                if name not in kinds():
+                    raise ConfigError(no_field(cls, name)) from None
             return construct(self, *args, **kwargs)
         for name, value in given.arguments.items():
             if name in kinds():
@@ -128,6 +131,13 @@ def checks_fields(cls: T) -> T:
 def field_types(cls: type) -> dict[str, Any]:
     """The annotation of each field of a dataclass."""
     return {field.name: _field_type(cls, field) for field in dataclasses.fields(cls)}
+
+
+def no_field(cls: type, name: str) -> str:
+    """Describe a field that a dataclass does not have: what it is called now, or the nearest one."""
+    today = getattr(cls, "renamed", {}).get(name)
+    hint = f"It is called {today} now." if today else offer(name, [field.name for field in dataclasses.fields(cls)])
+    return f'{cls.__name__} has no field "{name}". {hint}'
 
 
 def _field_type(cls: type, field: dataclasses.Field[Any]) -> Any:

@@ -108,6 +108,8 @@ REFUSED = [
     (lambda: WindowedReturn(num_steps=0), r"WindowedReturn.num_steps is 0"),
     (lambda: WeightedSum((EpisodicReturn(),), ()), r"1 terms and 0 weights; give one weight a term"),
     (lambda: WeightedSum((), ()), r"0 terms"),
+    (lambda: MLP(widht=64), r'^MLP has no field "widht"\. Did you mean "width"\? Known: '),  # type: ignore[call-arg]
+    (lambda: dataclasses.replace(CLONING, num_points=3), r'no field "num_points"\. It is called num_pairs now\.$'),
     (lambda: MLP(width="64"), r"MLP.width is '64'; it must be an integer"),
     (lambda: MLP(width=64.0), r"MLP.width is 64.0; it must be an integer"),
     (lambda: MLP(True), r"MLP.width is True; it must be an integer"),

@@ -14,7 +14,7 @@ import importlib.util
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ from hades.fields import NonNegative
 from hades.native.function import compile_function
 from hades.native.machine import UnavailableError, check_machine
 from hades.native.primitives import UnsupportedError
-from hades.registry import register
+from hades.registry import Choices, register
 from hades.types import Box, EnvSpec, Key, TimeStep
 
 BACKENDS = ("positional", "generalized", "spring", "mjx")
@@ -139,6 +139,7 @@ class Brax(Environment):
     implausible: str = "keep"
     implausible_reward: float = 0.0
     engine: str = "auto"
+    choices: ClassVar[Choices] = {"env_name": lambda: env_names()}
 
     @classmethod
     def offered(cls) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import functools
 import importlib.metadata
 import math
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from hades.environments.base import Environment, EnvState, NumSteps
 from hades.errors import ConfigError, offer, shown
 from hades.fields import Natural, checked
 from hades.libraries import unchanged
-from hades.registry import register
+from hades.registry import Choices, register
 from hades.types import Box, Discrete, EnvSpec, Key, TimeStep
 
 EXCLUDED = {
@@ -106,6 +106,7 @@ class Gymnax(Environment):
     env_id: str
     params: tuple[tuple[str, Any], ...] = ()
     make_options: tuple[tuple[str, Any], ...] = ()
+    choices: ClassVar[Choices] = {"env_id": lambda: env_ids()}
 
     @classmethod
     def offered(cls) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import functools
 import importlib.metadata
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from hades.devices import check_devices
 from hades.environments.base import Environment, EnvState, NumSteps
 from hades.environments.physics import body_info, first_state, guarded_step, quiet
 from hades.errors import ConfigError, MissingPackageError, offer
-from hades.registry import register
+from hades.registry import Choices, register
 from hades.types import Box, EnvSpec, Key, TimeStep
 
 IMPLEMENTATION = "jax"
@@ -82,6 +82,7 @@ class Playground(Environment):
     env_name: str
     episode_length: NumSteps | None = None
     config_overrides: tuple[tuple[str, Any], ...] = ()
+    choices: ClassVar[Choices] = {"env_name": lambda: env_names()}
 
     @classmethod
     def offered(cls) -> tuple[str, ...]:

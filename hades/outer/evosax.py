@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from hades.fields import Count, NonNegative, Positive, checked
 from hades.optimizers import check_optimizer, make_optimizer
 from hades.outer.base import OuterOptimizer, PopulationSize, check_population, sigma_metrics
 from hades.outer.shaping import average_over_ties, centered_rank
-from hades.registry import register
+from hades.registry import Choices, register
 from hades.types import Genome, Key, Metrics, PyTree
 
 NUM_POPULATIONS = ("SV_CMA_ES", "SV_Open_ES")
@@ -68,6 +68,7 @@ class Evosax(OuterOptimizer):
     optimizer_options: tuple[tuple[str, Any], ...] = ()
     constructor: tuple[tuple[str, Any], ...] = ()
     params: tuple[tuple[str, Any], ...] = ()
+    choices: ClassVar[Choices] = {"strategy": lambda: strategies()}
 
     def __post_init__(self) -> None:
         known = strategies()

@@ -11,7 +11,7 @@ import importlib.metadata
 import pkgutil
 import threading
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import gin
@@ -21,6 +21,8 @@ from hades.errors import ConfigError, offer, shown
 from hades.fields import checks_fields
 
 T = TypeVar("T", bound=type)
+Choices = Mapping[str, Callable[[], Iterable[str]]]
+"""A component's `choices`: what fields that take one of many names take, for suggestions."""
 
 _COMPONENTS: dict[str, dict[str, type]] = {}
 _ROOMS = ("environments", "policies", "normalizers", "inner", "outer", "fitness", "algorithms", "runs")

@@ -18,6 +18,10 @@ UNKNOWN_FIELD = re.compile(r"Configurable '(?:hades\.\w+\.)?(\w+)' doesn't have 
 """Groups 1 and 2: the name of the configurable and that of the parameter."""
 UNSET_MACRO = re.compile(r"No bindings specified for '(\w+)/gin.macro'")
 """Group 1: the macro."""
+UNQUOTED = re.compile(r"Failed to parse token '(\w+)'")
+"""Group 1: a bare word in the place of a value."""
+IN_BINDING = re.compile(r"^\s*(?:\w+/)*(\w+)\.(\w+) *=", re.MULTILINE)
+"""Groups 1 and 2: the name and the parameter on the line of a binding that gin quotes."""
 CALL_NOTE = "In call to configurable"
 """Prefix of the lines that gin appends to the message of an error inside a configurable."""
 MACRO = "gin.macro"
@@ -103,6 +107,11 @@ def sources(scope: str, selector: str) -> dict[str, str]:
     parts = scope.split("/") if scope else []
     outwards = ["/".join(parts[:depth]) for depth in range(len(parts) + 1)]
     return {name: outer for outer in outwards for name in gin.config._CONFIG.get((outer, selector), {})}
+
+
+def selectors() -> list[str]:
+    """Of every configurable of hades, and of components that others have registered."""
+    return sorted(one for one, _ in gin.config._REGISTRY.items() if one.startswith("hades."))
 
 
 def definition(selector: str) -> tuple[str, Callable[..., Any]]:

@@ -3,15 +3,16 @@
 Everything here is about what gin has built last, inside `gin_internals.own_state`.
 """
 
+import contextlib
 import dataclasses
 import inspect
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import gin
 
-from hades.errors import ConfigError
+from hades.errors import ConfigError, HadesError, nearest, offer
 from hades.fields import field_types
 from hades.registry import gin_internals, name_of
 
@@ -70,13 +71,13 @@ def _explained(scope: str, selector: str, parameter: str) -> str:
         fields = [f"{_name(other)}.{scope}" for _, other in called if scope in _parameters(other)]
         hint = f"Did you mean {_any(fields)}?" if fields else "Leave the line out."
         return f"{scope} is set as a macro, but nothing in this run uses %{scope}. {hint}"
-    name, made = gin_internals.definition(selector)
+    name = _name(selector)
     key = _key(scope, name, parameter)
     if scopes := [used for used, other in called if other == selector]:
         known = _any(_key(one, name, parameter) for one in scopes)
         return f"{key} is bound, but no {name} of this run takes its {parameter} from there. Bind {known}."
     text = f"{key} is bound, but this run does not use {name}"
-    places = list(_places(_class(made), selector))
+    places = list(_places(selector))
     if not places:
         return f"{text}, nor any other {selector.split('.')[-2]}. Leave the line out."
     there = " and ".join(f"its {place} is {_shown(value)}" for place, value in places[:3])
@@ -85,16 +86,58 @@ def _explained(scope: str, selector: str, parameter: str) -> str:
     return f"{text}: {there}. Bind {f'{_any(same)}, or ' * bool(same)}{places[0][0]} = @{name}() too."
 
 
-def _places(cls: type, selector: str) -> Iterator[tuple[str, Any]]:
-    """The fields of the run that could hold an instance of a class, each with what it holds."""
+def suggestion(name: str, place: Sequence[str] | None) -> str:
+    """What to write instead of a name that nothing has.
+
+    Args:
+        place: the component and its field that the name was given for; None where it was given for no field.
+    """
+    *owner, last = name.split(".")
+    if owner and last in _fields(owner[-1]):  # Evolution.outer.sigma = 0.3
+        return f"Fields of a component are set by its own name: {_any(known_names(_fields(owner[-1])[last]))}."
+    kind = _fields(place[0]).get(place[1]) if place else None
+    if kind is not None and not any(_classes(kind)):
+        return f"{'.'.join(place)} takes no component. Write '{last}' in quotes if it is a name."
+    known = known_names(kind)
+    if not nearest(last, known, cutoff=0.6):
+        for one in known:
+            for field, choices in getattr(component(one), "choices", {}).items():
+                with contextlib.suppress(HadesError):  # a library that is not installed offers nothing
+                    if choice := nearest(last, choices(), cutoff=0.6):
+                        there = f" and {'.'.join(place)} = @{one}()" if place else ""
+                        return f"Did you mean {one}.{field} = '{choice[0]}'{there}? Known: {', '.join(known)}."
+    return offer(last, known)
+
+
+def known_names(kind: Any = None) -> list[str]:
+    """Names of the configurables, or of those that fit a field of this type."""
+    return sorted(_name(one) for one in gin_internals.selectors() if kind is None or _fits(one, kind))
+
+
+def component(name: str) -> type:
+    """The class of a component, or what a function makes."""
+    matching = [one for one in gin_internals.selectors() if one.endswith(f".{name}")]
+    return _class(gin_internals.definition(matching[0])[1]) if matching else object
+
+
+def _fields(name: str) -> dict[str, Any]:
+    made = component(name)
+    return field_types(made) if dataclasses.is_dataclass(made) else {}
+
+
+def _fits(selector: str, kind: Any) -> bool:
+    """Return True if a field of a type could hold what a configurable makes."""
+    made = _class(gin_internals.definition(selector)[1])
+    return any(part in made.__mro__ or part.__name__ == selector.split(".")[1] for part in _classes(kind))
+
+
+def _places(selector: str) -> Iterator[tuple[str, Any]]:
+    """The fields of the run that could hold what a configurable makes, each with what it holds."""
     for (scope, taker), values in gin_internals.calls().items():
         name, made = gin_internals.definition(taker)
-        if not isinstance(made, type):
-            continue
-        for field, kind in field_types(made).items():
-            if any(part in cls.__mro__ or part.__name__ == selector.split(".")[1] for part in _classes(kind)):
-                default = _parameters(taker)[field].default
-                yield _key(scope, name, field), values.get(field, default)
+        for field, kind in field_types(made).items() if isinstance(made, type) else ():
+            if _fits(selector, kind):
+                yield _key(scope, name, field), values.get(field, _parameters(taker)[field].default)
 
 
 def _class(made: Callable[..., Any]) -> type:

@@ -20,11 +20,11 @@ from typing import TextIO
 import gin
 
 from hades import devices, errors, registry
-from hades.errors import ConfigError, HadesError, notice, offer, printable, require
+from hades.errors import ConfigError, HadesError, notice, printable, require, shown
+from hades.fields import no_field
 from hades.registry import gin_internals
 from hades.runs import gin_bindings
 from hades.runs.experiment import Experiment
-from hades.runs.normalizer_file import normalizer_from_file
 from hades.runs.shipped import config_root, find_config
 from hades.runs.stages import stages
 
@@ -34,7 +34,7 @@ def load_experiment(config: str, bindings: Sequence[str] = ()) -> Experiment:
 
     Args:
         config: a name below configs/gin/runs, or a path.
-        bindings: further gin lines such as "SNES.sigma = 0.3", applied last.
+        bindings: a list of further gin lines such as "SNES.sigma = 0.3", applied last.
 
     Raises:
         ConfigError: for anything misspelt, missing or impossible, and for one of `bindings` that decides nothing.
@@ -100,6 +100,7 @@ def limits_of_stage(share: float, max_seconds: float | None, max_env_steps: floa
 @contextmanager
 def _parsed(config: str, bindings: Sequence[str]) -> Iterator[None]:
     """Inside, gin holds a config; what it or a component raises becomes an error of hades."""
+    require(not isinstance(bindings, str), f"bindings is one string, {shown(bindings)}; give a list of gin lines.")
     path = find_config(config)
     registry.discover()
     files = _Files(path)
@@ -191,18 +192,24 @@ def _explain(error: Exception, path: Path, bindings: Sequence[str]) -> str:
     text = _plain(printable(str(error), 4000, keep="\n"))  # patterns take the square of a long word's time
     where = f"In {path}" + (f" with {list(bindings)}" if bindings else "")
     if match := gin_internals.UNKNOWN_NAME.search(text):
-        known = _configurables()
-        return f'{where}: nothing is called "{match[1]}". {offer(match[1].split(".")[-1], known)}'
+        place = gin_internals.IN_BINDING.search(str(error))
+        return f'{where}: nothing is called "{match[1]}". {gin_bindings.suggestion(match[1], place and place.groups())}'
     if match := gin_internals.UNKNOWN_FIELD.search(text):
-        fields = _fields(match[1])
-        today = registry.renamed_fields(_component(match[1])).get(match[2])
-        hint = f"It is called {today} now." if today else offer(match[2], fields)
-        return f'{where}: {match[1]} has no field "{match[2]}". {hint}'
+        return f"{where}: {no_field(gin_bindings.component(match[1]), match[2])}"
     if match := re.search(r"(\w+)\.__init__\(\) missing \d+ required .*?: (.*)", text):
         name = re.findall(r"'(\w+)'", match[2])[0]
         return f"{where}: {match[1]}.{name} is required but not set: bind it in the config or with --gin_bindings."
     if match := gin_internals.UNSET_MACRO.search(text):
         return f"{where}: the macro %{match[1]} is used but never set. Give it a value with {match[1]} = value."
+    if match := gin_internals.UNQUOTED.search(text):
+        name = next((known for known in gin_bindings.known_names() if known.lower() == match[1].lower()), "")
+        return f"{where}: {match[1]} is no value. " + (
+            f"Write @{name}()." if name else f"Write '{match[1]}' in quotes."
+        )
+    if isinstance(error, SyntaxError):
+        text += (
+            " Lines are as in SNES.sigma = 0.3, MLP.activation = 'relu' or Evolution.outer = @SNES(), each by itself."
+        )
     return f"{where}: {text or type(error).__name__}"
 
 
@@ -210,17 +217,3 @@ def _plain(text: str) -> str:
     """gin appends lines about where a call happened; keep the message and the first of them."""
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     return " ".join(line for line in lines if not line.startswith(gin_internals.CALL_NOTE))
-
-
-def _configurables() -> list[str]:
-    components = {name for interface in registry.interfaces() for name in registry.names(interface)}
-    return sorted(components | {normalizer_from_file.__name__})
-
-
-def _component(name: str) -> type | None:
-    found = [interface for interface in registry.interfaces() if name in registry.names(interface)]
-    return registry.get(found[0], name) if found else None
-
-
-def _fields(name: str) -> list[str]:
-    return list(getattr(_component(name), "__dataclass_fields__", ()))

@@ -28,7 +28,19 @@ WRONG = {
     "include 'nofile.gin'": 'mine.gin includes "nofile.gin", which is neither in .* nor in .*configs/gin',
     f"include '{'a' * 300}'": "which is neither in",
     "include 'snes.gin'": "The nearest names: .*outer/snes.gin",
-    "SNES.sigma = ": "Unable to parse value",
+    "SNES.sigma = ": r"Unable to parse value.* Lines are as in SNES\.sigma = 0\.3",
+    "SNES.sigma = -1": r"^SNES\.sigma is -1; it must be above 0\.$",
+    "SNES.lr = 1": 'Did you mean "learning_rate"',
+    "MLP.widht = 3": 'MLP has no field "widht". Did you mean "width"',
+    "BehaviourCloning.lr = 1": "span_first_layer.$",
+    "Evolution.outer = @CMAES()": r"Evosax\.strategy = 'CMA_ES' and .*outer = @Evosax.* Known: Evosax, OpenES, SNES\.$",
+    "Evolution.environment = @CartPole-v1()": r"Did you mean Gymnax\.env_id = 'CartPole-v1' and Evol.*ment = @Gymnax",
+    "a/Evolution.normalizer = @Norm()": "Known: ConstantNormalizer, NoNormalizer, .*, normalizer_from_file.$",
+    "BehaviourCloning.start_pairs = @pairs()": r"Known: StartPairs, TeacherStates, pairs_from_dataset\.$",
+    "Evolution.outer.sigma = 1": r"Fields of a component are set by its own name: Evosax or OpenES or SNES\.$",
+    "BehaviourCloning.optimizer = @adam()": r"BehaviourCloning\.optimizer takes no component\. Write 'adam' in quotes",
+    "Evolution.outer = snes": r"snes is no value\. Write @SNES\(\)\.$",
+    "MLP.activation = relu": r"relu is no value\. Write 'relu' in quotes\.$",
 }
 
 
@@ -94,6 +106,11 @@ def test_what_is_wrong_is_named(binding: str, config: str) -> None:
         load_experiment(config, [binding])
     assert "\n" not in str(caught.value)
     assert "Traceback" not in str(caught.value)
+
+
+def test_one_string_instead_of_a_list_of_lines_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"bindings is one string, 'SNES.sigma = 1'; give a list"):
+        load_experiment("smoke", "SNES.sigma = 1")
 
 
 def test_a_component_is_swapped_by_one_line(config: str) -> None:
