@@ -76,10 +76,8 @@ def main() -> int:
 def compare_engines() -> str:
     """Two tables in Markdown; progress goes to stderr."""
     rates, anchors, errors = {}, {}, {}
-    datasets = [
-        *map(zoo.load, zoo.names()),
-        *(load_dataset(path) for given in DATASETS.value for path in given.split(",")),
-    ]
+    given = [path for value in DATASETS.value for path in str(value).split(",")]
+    datasets = [*map(zoo.load, zoo.names()), *map(load_dataset, given)]
     for task in ENVIRONMENTS.value:
         env = Brax(task)
         rates[task] = engines.measure_rates(env, [int(batch) for batch in BATCHES.value], REPEATS.value)
