@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from hades.policy.trained_policy import train_policies as train_policies
     from hades.policy.trained_policy import train_policy as train_policy
     from hades.report.report import write_report as write_report
+    from hades.runs.distil import distil as distil
     from hades.runs.experiment import Experiment as Experiment
     from hades.runs.gin_config import load_experiment as load_experiment
     from hades.runs.loop import run as run
@@ -96,6 +97,7 @@ _PUBLIC = {
     "TrainedPolicy": "hades.policy.trained_policy",
     "animate": "hades.notebook",
     "as_html": "hades.notebook",
+    "distil": "hades.runs.distil",
     "evaluate": "hades.policy.trained_policy",
     "evaluate_dataset": "hades.policy.trained_policy",
     "load_dataset": "hades.data.sources",
