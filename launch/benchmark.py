@@ -28,6 +28,7 @@ from hades.errors import ConfigError, notice
 from hades.policy.trained_policy import train_policy
 from hades.runs.command_line import give_result, start
 from hades.runs.gin_config import load_experiment
+from hades.runs.path_flags import define_paths
 from hades.runs.stages import stages
 
 CONFIG = flags.DEFINE_string("config", "benchmark_breakout", "A config whose fitness plays episodes or a window.")
@@ -36,12 +37,7 @@ REPEATS = flags.DEFINE_integer("repeats", 5, "Timed repetitions; medians are pri
 WARM_UP = flags.DEFINE_integer(
     "warm_up", 0, "Generations to search before: a random population's episodes are shorter.", lower_bound=0
 )
-ENGINES = flags.DEFINE_boolean(
-    "engines",
-    False,
-    "Compare the engines of Brax: steps per CPU-second through the adapter, the error of one step against double "
-    "precision, from states that random policies and policies of datasets meet, and returns.",
-)
+ENGINES = flags.DEFINE_bool("engines", False, "Compare the engines of Brax: speed, error of one step, and returns.")
 ENVIRONMENTS = flags.DEFINE_list("environments", list(engines.TASKS), "What --engines compares: environments of Brax.")
 flags.DEFINE_alias("tasks", "environments")
 BATCHES = flags.DEFINE_list("batches", ["64", "256"], "Environments side by side, for --engines.")
@@ -49,9 +45,7 @@ STATES = flags.DEFINE_integer("states", 10_000, "States from which --engines tak
 EPISODES = flags.DEFINE_integer(
     "episodes", 0, "Whole episodes of each dataset that --engines plays with each engine; 0: none.", lower_bound=0
 )
-DATASETS = flags.DEFINE_multi_string(
-    "dataset", [], "A further file whose policies --engines plays, besides those of the zoo; repeatable."
-)
+DATASETS = define_paths("dataset", "A further file whose policies --engines plays; repeatable.")
 flags.DEFINE_alias("datasets", "dataset")  # took several, separated by commas
 _BASELINE_MIB = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
@@ -74,7 +68,11 @@ def main() -> int:
 
 
 def compare_engines() -> str:
-    """Two tables in Markdown; progress goes to stderr."""
+    """Compare steps per CPU-second through the adapter, the error of one step against double precision, and returns.
+
+    The states are those that random policies, and those of the zoo's and the given datasets, meet. Returns tables in
+    Markdown; progress goes to stderr.
+    """
     rates, anchors, errors = {}, {}, {}
     given = [path for value in DATASETS.value for path in str(value).split(",")]
     datasets = [*map(zoo.load, zoo.names()), *map(load_dataset, given)]

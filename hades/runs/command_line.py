@@ -108,7 +108,7 @@ def start(module: str, main: Callable[[], int | None], subcommand: str = "") -> 
     def checked(argv: list[str]) -> int | None:
         try:
             if len(argv) > 1:
-                raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+                raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}; flags are written --name=value")
             interrupt_once()
             enable_compilation_cache()
             absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax reports each of its steps at INFO
@@ -142,7 +142,8 @@ def own_flags(module: str) -> list[flags.Flag[Any]]:
     """The flags of a program, without old names of some and without those of absl and libraries."""
     # A module that is run as a script has its flags under the script's name.
     own = [flag for name in (module, sys.argv[0]) for flag in flags.FLAGS.get_key_flags_for_module(name)]
-    return [*(flag for flag in own if not flag.help.startswith("Alias for")), flags.FLAGS["json"]]
+    named = {flag.name: flag for flag in own if not flag.help.startswith("Alias for")}
+    return [*named.values(), flags.FLAGS["json"]]
 
 
 def help_text(about: str, own: Iterable[flags.Flag[Any]]) -> str:
@@ -164,26 +165,27 @@ def _default(flag: flags.Flag[Any]) -> str:
     if value in (None, False, "", []):
         return ""
     text = "on" if value is True else ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    return f" (default: {text})"
+    return f" (default: {text if len(text) <= 40 else f'{text[:40]}…'})"
 
 
 def mistake_text(error: Exception, own: Sequence[flags.Flag[Any]], program: str) -> str:
     """What is wrong with a command line, what to write, and a line for each flag that is named."""
     text = str(error)
     if isinstance(error, flags.UnrecognizedFlagError):
+        value = printable(str(error.flagvalue)).partition("=")[2] or "VALUE"
         name = printable(error.flagname)
-        text = f"--{name} is no flag of {program}. {_instead(name, own)}".strip()
+        text = f"--{name} is no flag of {program}. {_instead(name, value, own)}".strip()
     named = re.findall(r"--(\w+)", text)
     lines = _flag_lines([flag for flag in own if flag.name in named])
     end = "" if text.endswith(("?", ".")) else "."
     return "\n".join([f"\nhades: {text}{end}", *lines, f"`{program} --help` lists the flags."])
 
 
-def _instead(name: str, own: Sequence[flags.Flag[Any]]) -> str:
+def _instead(name: str, value: str, own: Sequence[flags.Flag[Any]]) -> str:
     """The flag to write in the place of an unknown one."""
     known = {spelt: flag for flag in own for spelt in ((flag.name, f"no{flag.name}") if flag.boolean else (flag.name,))}
     fields = {field.name for field in dataclasses.fields(Experiment)}
     if "gin_bindings" in known and ("." in name or name in fields):
-        return f"Write --gin_bindings='{name if '.' in name else f'Experiment.{name}'} = VALUE'."
+        return f"Write --gin_bindings='{name if '.' in name else f'Experiment.{name}'} = {value}'."
     match = nearest(name, known, cutoff=0.5)
     return f"Did you mean --{match[0]}?" if match else ""

@@ -5,14 +5,18 @@ import os
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from launch.cli import PROGRAMS
 from tests.docs.pages import SMALL_BINDINGS, blocks, commands, pages_with_python, smaller
 from tests.support import ROOT
 
+SCRIPTS = {v: k for k, v in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"].items()}
+"""Console scripts by what they call."""
 PLANNED = ("hades-compare", "hades-generalize", "hades-multitask", "hades-sweep-size")
 REAL_WORKDIR = "runs/demo"
 """The run that other snippets use. Other training commands and comparisons are parsed, resolved and planned
@@ -41,10 +45,10 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def outcomes(scene: Path, environment: dict[str, str]) -> dict[str, dict[str, Any]]:
     """What every documented command, and the Python of every page, came to (the extension pages excepted)."""
     documented = commands()
-    documented.sort(key=lambda c: not _is_real_run(shlex.split(c)))  # a run before what reads it
+    documented.sort(key=lambda c: not _is_real_run(program_words(c)))  # a run before what reads it
     steps: dict[str, dict[str, Any]] = {}
     for command in documented:
-        only_parse = _reads_another_run(shlex.split(command))
+        only_parse = _reads_another_run(program_words(command))
         steps[command] = {"command": small_arguments(command), "only_parse": only_parse}
     for page in pages_with_python():
         code = [(block.line, smaller(block.text)) for block in blocks("python", pages=(page,))]
@@ -62,9 +66,17 @@ def outcomes(scene: Path, environment: dict[str, str]) -> dict[str, dict[str, An
     return dict(zip(steps, json.loads(done.stdout.splitlines()[-1]), strict=True))
 
 
+def program_words(command: str) -> list[str]:
+    """The words of a command, as `hades-train …` where it is `hades train …`."""
+    words = shlex.split(command)
+    if words[0] != "hades" or words[1] not in PROGRAMS:
+        return words
+    return [SCRIPTS[f"hades.launch.{PROGRAMS[words[1]][0]}:run"], *words[2:]]
+
+
 def small_arguments(command: str) -> list[str]:
     """The words of a command, with what makes it small appended."""
-    words = shlex.split(command)
+    words = program_words(command)
     if any(word.startswith("--host_devices") for word in words):  # all commands share one process and its devices
         words = [word for word in words if not word.startswith(("--host_devices", "--compile"))]
     if words[0] == "hades-train":

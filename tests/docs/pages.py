@@ -10,7 +10,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 OUTSIDE = tuple(page for page in PAGES if page.parent.name == "extending")
 """Pages that are done by the letter in a folder of their own (test_extending.py)."""
 _FENCE = re.compile(r"^```(\w*)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_PROGRAM = re.compile(r"(PYTHONPATH=\S+ )?(hades-|python launch/)")
+_PROGRAM = re.compile(r"(PYTHONPATH=\S+ )?(hades[- ]|python launch/)")
 
 SMALL = {
     **{"generations": 2, "population_size": 8, "num_inits": 2, "num_episodes": 2, "num_updates": 2, "width": 8},

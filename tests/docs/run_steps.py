@@ -18,6 +18,8 @@ from typing import Any
 from absl import flags
 
 from hades.costs import plan
+from hades.runs.command_line import define_json
+from launch import cli
 
 SHARED_FLAGS = "hades.machines.process_flags"
 """The module that defines flags for several programs."""
@@ -43,6 +45,10 @@ def _outcome(step: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run_command(only_parse: bool, program: str, *arguments: str) -> None:
+    if program == "hades":  # a command that is no program
+        if status := cli.main(arguments):
+            raise RuntimeError(f"status {status}")
+        return
     for flag in list(flags.FLAGS):  # the programs share names of flags, and absl has one table a process
         delattr(flags.FLAGS, flag)
     if SHARED_FLAGS in sys.modules:
@@ -52,6 +58,7 @@ def _run_command(only_parse: bool, program: str, *arguments: str) -> None:
         name = "launch.inspect_dataset"
     loaded = sys.modules.get(name)
     module: Any = importlib.reload(loaded) if loaded else importlib.import_module(name)
+    define_json()
     rest = flags.FLAGS([program, *arguments])[1:]
     status = print("parsed") if only_parse else module.main()
     if status or rest:

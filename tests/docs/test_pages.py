@@ -11,6 +11,7 @@ import pytest
 
 import hades
 from hades.runs.experiment import FREE_FIELDS
+from tests.docs.conftest import small_arguments
 from tests.docs.pages import PAGES, blocks, commands, pages_with_python
 from tests.support import ROOT
 
@@ -18,8 +19,8 @@ pytestmark = pytest.mark.timeout(1100)
 
 
 def test_there_are_commands_of_every_program() -> None:
-    programs = {command.split()[0] for command in commands()}
-    assert {"hades-train", "hades-evaluate", "hades-export-dataset"} <= programs
+    programs = {small_arguments(command)[0] for command in commands()}
+    assert {"hades", "hades-train", "hades-evaluate", "hades-export-dataset"} <= programs
 
 
 @pytest.mark.documented
@@ -57,7 +58,8 @@ def test_demo_target_is_the_documented_run() -> None:
 def test_no_shell_line_escapes() -> None:
     """Lines that no test runs are of kinds that are known here."""
     known = re.compile(
-        r"(make |pip install |source |PYTHONPATH=\. hades-|hades-|python launch/|python docs/scaling_table\.py |#|$)"
+        r"(make |pip install |source |eval \"\$\(hades completion |PYTHONPATH=\. hades-|hades[- ]|python launch/|"
+        r"python docs/scaling_table\.py |#|$)"
     )
     for block in blocks("bash", "console", "sh", "shell"):
         for line in block.text.splitlines():
