@@ -28,7 +28,7 @@ from hades.errors import ConfigError, notice
 from hades.policy.trained_policy import train_policy
 from hades.runs.command_line import give_result, start
 from hades.runs.gin_config import load_experiment
-from hades.runs.path_flags import define_paths
+from hades.runs.path_flags import define_sources
 from hades.runs.stages import stages
 
 CONFIG = flags.DEFINE_string("config", "benchmark_breakout", "A config whose fitness plays episodes or a window.")
@@ -45,7 +45,7 @@ STATES = flags.DEFINE_integer("states", 10_000, "States from which --engines tak
 EPISODES = flags.DEFINE_integer(
     "episodes", 0, "Whole episodes of each dataset that --engines plays with each engine; 0: none.", lower_bound=0
 )
-DATASETS = define_paths("dataset", "A further file whose policies --engines plays; repeatable.")
+DATASETS = define_sources("dataset", "A further dataset whose policies --engines plays; repeatable.")
 flags.DEFINE_alias("datasets", "dataset")  # took several, separated by commas
 _BASELINE_MIB = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

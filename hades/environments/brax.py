@@ -225,7 +225,7 @@ class Brax(Environment):
             return state, step
         raised = jnp.stack([step.info[name] > bound for name, bound in self._bounds if name in step.info]).any()
         reward = jnp.where(raised, self.implausible_reward, step.reward)
-        return state, step.replace(reward=reward, terminated=step.terminated | raised)
+        return state, dataclasses.replace(step, reward=reward, terminated=step.terminated | raised)
 
     def _step(self, state: EnvState, action: Array) -> tuple[EnvState, TimeStep]:
         return guarded_step(self.native, state, action, _bodies, self.episode_length)

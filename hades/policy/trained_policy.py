@@ -128,7 +128,7 @@ class TrainedPolicies:
             normalizer=self.normalizer,
             normalizer_state=self.normalizer_state,
             params=params,
-            loss=loss if isinstance(loss, jax.core.Tracer) else float(loss),
+            loss=loss if isinstance(loss, jax.core.Tracer) else float(loss),  # type: ignore[arg-type]  # traced inside jit
         )
 
     @single_precision

@@ -102,7 +102,7 @@ def show(name: str) -> tuple[Row, str]:
     if name in config_names() or path.suffix == ".gin":
         return _config(name)
     if path.is_file():
-        from hades.data.dataset import load_dataset
+        from hades.data.sources import load_dataset
 
         header = dict(load_dataset(path).metadata)
         return header, _flat_text(header)

@@ -14,9 +14,10 @@ from hades.errors import ConfigError, offer, require
 from hades.inner.pairs import PairsLearner
 from hades.runs.callback import Callback
 from hades.runs.experiment import Experiment
-from hades.runs.gin_config import config_names, config_root, load_experiment
+from hades.runs.gin_config import load_experiment
 from hades.runs.loop import run
 from hades.runs.result import RunResult
+from hades.runs.shipped import config_names, config_root
 from hades.runs.stages import stages
 
 METHODS = ("hades_r", "hades_f", "gradient_r")

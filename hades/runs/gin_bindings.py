@@ -97,7 +97,7 @@ def suggestion(name: str, place: Sequence[str] | None) -> str:
         return f"Fields of a component are set by its own name: {_any(known_names(_fields(owner[-1])[last]))}."
     kind = _fields(place[0]).get(place[1]) if place else None
     if kind is not None and not any(_classes(kind)):
-        return f"{'.'.join(place)} takes no component. Write '{last}' in quotes if it is a name."
+        return f"{'.'.join(place or ())} takes no component. Write '{last}' in quotes if it is a name."
     known = known_names(kind)
     if not nearest(last, known, cutoff=0.6):
         for one in known:
