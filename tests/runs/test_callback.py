@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import hades
-from hades.data.dataset import load_dataset
+from hades.data.sources import load_dataset
 from hades.errors import ConfigError
 from hades.inner.identity import Identity
 from hades.policies.mlp import MLP

@@ -12,7 +12,8 @@ from hades.errors import ConfigError
 from hades.runs import distil
 from hades.runs.distil import SIMILAR, recipe
 from hades.runs.experiment import Experiment
-from hades.runs.gin_config import config_names, load_experiment
+from hades.runs.gin_config import load_experiment
+from hades.runs.shipped import config_names
 from hades.runs.stages import stages
 
 
