@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from hades.policies.mlp import MLP as MLP
     from hades.policies.network_pool import NetworkPool as NetworkPool
     from hades.policies.wide_mlp import WideMLP as WideMLP
+    from hades.policy.make_dataset import make_dataset as make_dataset
     from hades.policy.run_policy import RunPolicy as RunPolicy
     from hades.policy.trained_policy import TrainedPolicies as TrainedPolicies
     from hades.policy.trained_policy import TrainedPolicy as TrainedPolicy
@@ -105,6 +106,7 @@ _PUBLIC = {
     "load_policy": "hades.runs.restore",
     "plot": "hades.notebook",
     "read_metrics": "hades.runs.metrics",
+    "make_dataset": "hades.policy.make_dataset",
     "run": "hades.runs.loop",
     "train_policies": "hades.policy.trained_policy",
     "train_policy": "hades.policy.trained_policy",

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 from flax import traverse_util
 
-from hades.types import Params
+from hades.algorithms.keys import Stream, stream_key
+from hades.inner.base import InnerLearner
+from hades.types import EnvSpec, Params
 
 TOLERANCE = 1e-4
 _PROBES = 8
@@ -30,6 +33,17 @@ def fingerprint(params: Params) -> dict[str, list[float]]:
         probes = entries[np.linspace(0, entries.size - 1, min(_PROBES, entries.size)).astype(int)]
         prints[name] = [round(float(x), 6) for x in (entries.mean(), entries.std(), *probes)]
     return prints
+
+
+def initial_weights(
+    learner: InnerLearner, spec: EnvSpec, *, embedded: bool = False
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What a dataset's header states of its initial weights, and the arrays themselves where they are embedded."""
+    if not learner.is_fixed:
+        return {"kind": "random"}, {}
+    params = learner.init_params(stream_key(jax.random.key(0), Stream.START), spec)
+    init = {"kind": "fixed", "fingerprint": fingerprint(params), "embedded": embedded}
+    return init, flat_params(params) if embedded else {}
 
 
 def mismatch(params: Params, expected: dict[str, Any]) -> str:

@@ -12,11 +12,10 @@ import numpy as np
 import hades
 from hades import registry
 from hades.algorithms.base import Algorithm, Solution
-from hades.algorithms.keys import Stream, stream_key
 from hades.data.dataset import DistilledDataset, describe_spec
 from hades.data.files import write_bytes
 from hades.displayed import Displayed
-from hades.policy.fingerprint import fingerprint, flat_params
+from hades.policy.fingerprint import initial_weights
 from hades.policy.run_policy import RunPolicy
 from hades.policy.statistics import ReturnSummary
 from hades.policy.trained_policy import TrainedPolicy, train_policy
@@ -180,12 +179,7 @@ def distilled_dataset(
     distilled, env = algorithm.distilled(solution), algorithm.environments[0]
     if distilled is None:
         return None
-    init: dict[str, Any] = {"kind": "random"}
-    weights: dict[str, np.ndarray] = {}
-    if distilled.learner.is_fixed:
-        params = distilled.learner.init_params(stream_key(jax.random.key(0), Stream.START), env.spec)
-        init = {"kind": "fixed", "fingerprint": fingerprint(params), "embedded": embed_init}
-        weights = flat_params(params) if embed_init else {}
+    init, weights = initial_weights(distilled.learner, env.spec, embedded=embed_init)
     measured = {} if returns is None else returns.describe() | {"protocol": "whole episodes on report keys"}
     metadata = {
         "environment": registry.describe(env),
