@@ -291,8 +291,9 @@ def _described_class(kind: type, value: Any) -> str:
 
 
 def _implementations(kind: type) -> set[str]:
-    """Names of the classes that can be made and are a `kind`."""
-    names = set() if inspect.isabstract(kind) or getattr(kind, "_is_protocol", False) else {kind.__name__}
+    """Names of the classes that can be made from a file and are a `kind`."""
+    is_abstract = inspect.isabstract(kind) or getattr(kind, "_is_protocol", False) or hasattr(kind, "session_only")
+    names = set() if is_abstract else {kind.__name__}
     return names.union(*map(_implementations, kind.__subclasses__()))
 
 

@@ -1,5 +1,6 @@
 """optax optimisers by name, for both loops: a component holds names and numbers, the transformation is made inside."""
 
+import dataclasses
 import functools
 import inspect
 import math
@@ -10,13 +11,22 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from hades.errors import ConfigError, offer, shown
+from hades.errors import ConfigError, offer, require, shown
 from hades.fields import Range, Seed, checked
 
 Options = tuple[tuple[str, Any], ...]
 
 UNIT_INTERVAL = ("b1", "b2", "b3", "decay", "decay_rate", "eta_minus", "momentum", "rho")
 """Options of optax's optimisers that lie in (0, 1), whichever optimiser takes them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Transformation:
+    """An optax transformation of the user's own, for a session: no file could rebuild it."""
+
+    optax: optax.GradientTransformation
+
+    session_only = "it is your own optax transformation, whose functions a file cannot hold"
 
 
 def optimizer_names() -> tuple[str, ...]:
@@ -38,14 +48,17 @@ def optimizer_names() -> tuple[str, ...]:
 
 
 def make_optimizer(
-    name: str, learning_rate: float | Array, options: Options = (), max_grad_norm: float | Array | None = None
+    name: str | Transformation,
+    learning_rate: float | Array | optax.Schedule,
+    options: Options = (),
+    max_grad_norm: float | Array | None = None,
 ) -> optax.GradientTransformation:
     """`optax.<name>(learning_rate, **options)`, behind a clip by global norm where `max_grad_norm` is given."""
-    optimizer = getattr(optax, name)(learning_rate, **dict(options))
+    optimizer = name.optax if isinstance(name, Transformation) else getattr(optax, name)(learning_rate, **dict(options))
     return optimizer if max_grad_norm is None else optax.chain(optax.clip_by_global_norm(max_grad_norm), optimizer)
 
 
-def scalar_bounds(optimizer: str, option: str) -> tuple[float, float]:
+def scalar_bounds(optimizer: str | Transformation, option: str) -> tuple[float, float]:
     """The open interval in which a scalar of an optimiser lies; (0, inf) unless a name here says otherwise."""
     if option in UNIT_INTERVAL or (optimizer, option) == ("signum", "beta"):  # elsewhere beta is a positive weight
         return 0.0, 1.0
@@ -54,8 +67,10 @@ def scalar_bounds(optimizer: str, option: str) -> tuple[float, float]:
     return 0.0, math.inf
 
 
-def check_optimizer(place: str, name: str, options: Options) -> None:
+def check_optimizer(place: str, name: str | Transformation, options: Options) -> None:
     """Raise ConfigError for an unknown optimiser, an unknown option or a value that it does not take, by its place."""
+    if isinstance(name, Transformation):
+        return require(not options, f"{place}.optimizer_options has no effect on an optax transformation.")
     known = optimizer_names()
     if name not in known:
         raise ConfigError(f'{place}.optimizer is "{name}", which optax does not have. {offer(name, known)}')

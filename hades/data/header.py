@@ -88,7 +88,6 @@ def check_header(metadata: Mapping[str, Any]) -> None:
             check_ceilings(metadata[name], name)
 
 
-@functools.lru_cache(maxsize=64)
 def check_recipe(learner: InnerLearner, spec: EnvSpec, num_pairs: int) -> Mapping[str, tuple[int, ...]]:
     """Trace the training of one policy, so that what cannot train is refused before anything is computed.
 
@@ -100,21 +99,48 @@ def check_recipe(learner: InnerLearner, spec: EnvSpec, num_pairs: int) -> Mappin
         Exception: whatever the learner raises.
     """
     learner.check(spec)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    params = jax.eval_shape(lambda key: learner.init_params(key, spec), key)
-    weights = size_of(params)
+    weights = size_of(_initial(learner, spec))
     if weights > MOST_WEIGHTS:
         raise DatasetError(
             f"The policy {learner.policy!r} has {weights:,} weights; the most that a dataset file may name is "
             f"{MOST_WEIGHTS:,}."
         )
+    return traced_shapes(learner, spec, num_pairs)[0]
+
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@functools.lru_cache(maxsize=64)
+def traced_shapes(learner: InnerLearner, spec: EnvSpec, num_pairs: int) -> tuple[Shapes, Shapes]:
+    """Shapes of a policy's weights before and after its training, which is traced, not computed.
+
+    Raises:
+        Exception: whatever the learner raises.
+    """
+    params = _initial(learner, spec)
     shapes = ((num_pairs, *spec.obs_shape), (num_pairs, spec.action_space.size))
     observations, targets = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
 
-    def clone(key: Key, observations: Array, targets: Array, params: Params) -> object:
-        return learner.clone(key, Dataset(observations, targets), params, spec)
+    def clone(key: Key, observations: Array, targets: Array, params: Params) -> Params:
+        return learner.clone(key, Dataset(observations, targets), params, spec)[0]
 
-    jax.eval_shape(clone, key, observations, targets, params)
+    trained = jax.eval_shape(clone, _key(), observations, targets, params)
+    return _shapes(params), _shapes(trained)
+
+
+@functools.lru_cache(maxsize=64)
+def _initial(learner: InnerLearner, spec: EnvSpec) -> Params:
+    return jax.eval_shape(lambda key: learner.init_params(key, spec), _key())
+
+
+def _key() -> jax.ShapeDtypeStruct:
+    """The shape of a key, which needs no device."""
+    shape: jax.ShapeDtypeStruct = jax.eval_shape(lambda: jax.random.key(0))
+    return shape
+
+
+def _shapes(params: Params) -> Shapes:
     flat = jax.tree_util.tree_leaves_with_path(params)
     return {"/".join(str(part.key) for part in path): leaf.shape for path, leaf in flat}
 

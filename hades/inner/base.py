@@ -169,9 +169,9 @@ class InnerLearner(abc.ABC):
         return self.changed(**fields)
 
     def sized(self, num_pairs: int, **fields: Any) -> Self:
-        """`changed` for a dataset of `num_pairs` pairs, where a field depends on their number."""
+        """`adapted` for a dataset of `num_pairs` pairs, where a field depends on their number."""
         del num_pairs
-        return self.changed(**fields)
+        return self.adapted(**fields)
 
     def randomized(self) -> Self:
         """This learner with a fresh initial policy for every training (HaDES-R)."""

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import optax
 from jax import Array, lax
 
-from hades.errors import ConfigError
+from hades.errors import ConfigError, require
 from hades.fields import Count, Natural, NonNegative, Positive, Range
 from hades.inner.base import InitScheme, InnerLearner
 from hades.inner.losses import Loss
 from hades.inner.pairs import CloningGenome, PairsLearner, Start
 from hades.inner.span import SPAN_OPTIMIZERS, SpanProblem, dense, with_kernel
-from hades.optimizers import check_optimizer, make_optimizer, scalar_bounds
+from hades.optimizers import Transformation, check_optimizer, make_optimizer, scalar_bounds
 from hades.policies.base import Policy
 from hades.registry import register
 from hades.types import Dataset, EnvSpec, Key, Metrics, Params, PyTree
@@ -30,7 +30,7 @@ class BehaviourCloning(PairsLearner):
 
     Attributes:
         loss: a Loss that fits the action space.
-        optimizer: name of any optax optimiser.
+        optimizer: name of any optax optimiser; a Transformation has its own learning rate and options.
         learning_rate: of that optimiser.
         optimizer_options: further arguments of that optimiser.
         max_grad_norm: clip by the global norm; 0 is none.
@@ -55,7 +55,7 @@ class BehaviourCloning(PairsLearner):
     start_logit: float = 0.0
     start_pairs: Start | None = None
     target_scale: Positive = 1.0
-    optimizer: str = "adam"
+    optimizer: str | Transformation = "adam"
     learning_rate: Positive = 5e-3
     optimizer_options: tuple[tuple[str, Any], ...] = ()
     max_grad_norm: NonNegative = 0.0
@@ -99,6 +99,20 @@ class BehaviourCloning(PairsLearner):
             learning_rate=recipe.get("learning_rate", self.learning_rate),
             max_grad_norm=recipe.get("max_grad_norm", self.max_grad_norm),
         )
+
+    def changed(self, **fields: Any) -> Self:
+        """As InnerLearner.changed; an optax transformation serves as the optimizer, a schedule as the learning rate."""
+        rate, options = fields.get("learning_rate"), fields.get("optimizer_options", self.optimizer_options)
+        if isinstance(optimizer := fields.get("optimizer"), optax.GradientTransformation):
+            fields["optimizer"] = Transformation(optimizer)
+            require(rate is None, "learning_rate has no effect on an optimizer that is an optax transformation.")
+        elif callable(rate):
+            optimizer = optimizer or self.optimizer
+            check_optimizer("BehaviourCloning", optimizer, options)
+            made = Transformation(make_optimizer(optimizer, rate, options))
+            fields |= {"optimizer": made, "optimizer_options": (), "span_first_layer": False}
+            del fields["learning_rate"]
+        return super().changed(**fields)
 
     def adapted(self, **fields: Any) -> Self:
         """Options stay with their optimiser; the first layer is trained in the span of the data where that is exact."""

@@ -240,7 +240,7 @@ class PairsLearner(InnerLearner):
         return self.changed(policy=policy, evolve=(), target_scale=1.0, start_pairs=None)
 
     def sized(self, num_pairs: int, **fields: Any) -> Self:
-        return self.changed(**{"num_pairs": num_pairs, **fields})
+        return self.adapted(**{"num_pairs": num_pairs, **fields})
 
     def randomized(self) -> Self:
         return self.changed(init_scheme=RandomInit(1), evolve=())

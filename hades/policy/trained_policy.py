@@ -26,10 +26,11 @@ from hades.algorithms.keys import Purpose, Stream, indexed_keys, purpose_key, ro
 from hades.algorithms.playing import apply_in_chunks, is_usable, map_policies, play_tasks, sequential
 from hades.contracts import single_precision
 from hades.data.dataset import DistilledDataset
+from hades.data.header import traced_shapes
 from hades.devices import check_devices
 from hades.displayed import Displayed
 from hades.environments.base import Environment
-from hades.errors import ConfigError, DatasetError, require, shown
+from hades.errors import ConfigError, DatasetError, HadesError, require, shown
 from hades.fields import Count, Seed, checked
 from hades.fitness.base import Fitness
 from hades.fitness.episodic_return import EpisodicReturn
@@ -37,6 +38,7 @@ from hades.inner.base import InnerLearner
 from hades.normalizers.base import Normalizer, NormalizerState
 from hades.normalizers.constant import ConstantNormalizer
 from hades.policies.base import Policy
+from hades.policies.flax_module import as_policy
 from hades.policy.acting import Acting, Network
 from hades.policy.fingerprint import mismatch, unflat_params
 from hades.policy.run_policy import RunPolicy
@@ -121,14 +123,13 @@ class TrainedPolicies:
         params, metrics = jax.tree.map(lambda x: x[index], (self.params, self.metrics))
         if jnp.ndim(self.losses[index]):
             return self.replace(params=params, metrics=metrics)  # type: ignore[attr-defined]  # flax adds it
-        loss: Any = metrics.get("loss/final", math.nan)
         return TrainedPolicy(
             environment=self.environment,
             learner=self.learner,
             normalizer=self.normalizer,
             normalizer_state=self.normalizer_state,
             params=params,
-            loss=loss if isinstance(loss, jax.core.Tracer) else float(loss),  # type: ignore[arg-type]  # traced inside jit
+            loss=_on_host(metrics.get("loss/final", math.nan)),
         )
 
     @single_precision
@@ -185,7 +186,9 @@ def train_policy(dataset: DistilledDataset, seed: int = 0, **changes: Any) -> Tr
     Args:
         dataset: from `load_dataset`.
         seed: of the initial policy (HaDES-R) and of mini-batches.
-        **changes: fields of the recipe to change, such as `policy=MLP(width=256)` or `learning_rate=0.01`.
+        **changes: fields of the recipe to change, such as `policy=MLP(width=256)` or `learning_rate=0.01`. A policy may
+            be a flax module from f32[N, *obs_shape] to logits or mean actions f32[N, A] (linen; nnx, or what makes one
+            from an nnx.Rngs), an optimizer an optax transformation, and a learning rate a schedule.
 
     Raises:
         ConfigError: for an unknown field, where the training diverges, or where JAX has no device.
@@ -299,13 +302,24 @@ def freeze_statistics(
 
 
 def changed_learner(dataset: DistilledDataset, changes: dict[str, Any]) -> InnerLearner:
-    """The dataset's recipe with some fields changed.
+    """The dataset's recipe with some fields changed; those that depend on the changed ones are made to fit.
 
     Raises:
-        ConfigError: for an unknown field, naming the known ones.
+        ConfigError: for an unknown field, naming the known ones, and for one with which training fails.
     """
-    changed = dataset.learner.sized(len(dataset), **changes)
-    changed.check(dataset.environment.spec)
+    if "policy" in changes:
+        changes = {**changes, "policy": as_policy(changes["policy"], dataset.learner.policy)}
+    changed, spec = dataset.learner.sized(len(dataset), **changes), dataset.environment.spec
+    changed.check(spec)
+    if changes:
+        try:
+            traced_shapes(changed, spec, len(dataset))
+        except HadesError:
+            raise
+        except Exception as error:  # modules and transformations of the user's own raise anything
+            what = ", ".join(f"{name}={shown(value)}" for name, value in changes.items())
+            reason = f"{type(error).__name__}: {shown(str(error), 300)}"
+            raise ConfigError(f"A policy cannot be trained with {what}: {reason}.") from error
     return changed
 
 
@@ -399,6 +413,11 @@ def _seeds(seeds: int | Sequence[int] | ArrayLike) -> Array:
     given = checked(seeds, tuple[Seed, ...], "seeds")
     require(given, "seeds is empty; give at least one, or how many policies to train.")
     return jnp.asarray(np.asarray(given, np.uint32))
+
+
+def _on_host(number: Any) -> Any:
+    """A float, unless the number is traced."""
+    return number if isinstance(number, jax.core.Tracer) else float(number)
 
 
 def _brief(env: Environment, learner: InnerLearner, *losses: float | Array) -> str:

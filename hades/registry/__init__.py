@@ -156,6 +156,8 @@ def name_of(component: object) -> tuple[str, str]:
         for name, cls in components.items():
             if cls is type(component):
                 return interface, name
+    if reason := getattr(component, "session_only", ""):
+        raise ConfigError(f"{type(component).__name__} cannot be written into a file: {reason}.")
     for components in _COMPONENTS.values():
         for cls in components.values():
             if _same_place(cls, type(component)):
