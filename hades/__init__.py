@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hades.environments.gymnax import Gymnax as Gymnax
     from hades.environments.playground import Playground as Playground
     from hades.environments.point import Point as Point
+    from hades.environments.session_object import SessionObject as SessionObject
     from hades.environments.tasks import Tasks as Tasks
     from hades.fitness.base import Fitness as Fitness
     from hades.fitness.curriculum import Curriculum as Curriculum

@@ -54,6 +54,7 @@ COMPONENTS: Mapping[str, Mapping[str, str]] = {
         "NetworkPool": "hades.policies.network_pool",
         "WideMLP": "hades.policies.wide_mlp",
     },
+    "SessionObject": {"SessionObject": "hades.environments.session_object"},
     "StartPairs": {"StartPairs": "hades.inner.pairs", "TeacherStates": "hades.inner.teacher_states"},
     "Teacher": {"Teacher": "hades.inner.teacher"},
     "TeacherRecord": {"TeacherRecord": "hades.inner.teacher"},

@@ -241,6 +241,8 @@ def _named_values(kind: Any) -> Any:
 
 
 def _options(value: Any, kind: Any, place: str) -> Any:
+    if getattr(value, "_flax_dataclass", False):  # such as gymnax's parameters
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     pairs = list(value.items()) if isinstance(value, Mapping) else _python(value)
     if not isinstance(pairs, list | tuple) or not all(isinstance(p, list | tuple) and len(p) == 2 for p in pairs):
         return _UNFIT

@@ -24,6 +24,7 @@ from hades.environments.brax import Brax
 from hades.environments.gymnax import Gymnax
 from hades.environments.playground import Playground
 from hades.environments.point import Point
+from hades.environments.session_object import SessionObject
 from hades.environments.tasks import Tasks
 from hades.fitness.curriculum import Curriculum
 from hades.fitness.episodic_return import EpisodicReturn
@@ -104,6 +105,7 @@ EXAMPLES: dict[str, Any] = {
     "WeightedSum": WeightedSum(terms=(EpisodicReturn(2), DatasetL2()), weights=(1.0, 0.1)),
     "BehaviourCloning": CLONING,
     "RidgeCloning": RIDGE,
+    "SessionObject": SessionObject.of(Point(), "a test"),
     "StartPairs": StartPairs(num_pairs=1, observations=(0.5, -0.5), targets=(1.0, -1.0), source="a test"),
     "TeacherRecord": TeacherRecord("a test", "PPO", 640),
     "Teacher": to_the_goal(POINT),

@@ -14,7 +14,7 @@ import importlib.util
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ from hades.devices import check_devices
 from hades.environments import physics
 from hades.environments.base import Environment, EnvState, NumSteps
 from hades.environments.physics import BODY_INFO, body_info, first_state, guarded_step, quiet
+from hades.environments.session_object import SessionObject
 from hades.errors import ConfigError, MissingPackageError, notice, offer
 from hades.fields import NonNegative
 from hades.native.function import compile_function
@@ -103,6 +104,19 @@ def env_names() -> tuple[str, ...]:
     return tuple(sorted(set(_brax()._envs) - set(EXCLUDED)))
 
 
+@runtime_checkable
+class BraxEnvironment(Protocol):
+    """What is used of an object of `brax.envs.PipelineEnv`."""
+
+    backend: str
+    action_size: int
+    sys: Any
+
+    def reset(self, rng: Key) -> Any: ...
+
+    def step(self, state: Any, action: Array) -> Any: ...
+
+
 @register("Environment", "Brax")
 @dataclasses.dataclass(frozen=True)
 class Brax(Environment):
@@ -112,7 +126,7 @@ class Brax(Environment):
     broke down, which ends the episode) and every scalar of Brax's own `metrics`, such as `reward_forward`.
 
     Attributes:
-        env_name: Brax's name, such as "hopper".
+        env_name: Brax's name, such as "hopper"; that of `env` in files, by default its class's.
         backend: the physics: "positional" (the published one), "generalized", "spring" or "mjx".
         episode_length: steps after which an episode is truncated; 1000 is Brax's own.
         env_options: keyword arguments of the environment's constructor, as pairs or a mapping.
@@ -124,6 +138,8 @@ class Brax(Environment):
         implausible_reward: see there; below 0 where reaching a bound fast earns more than staying below it.
         engine: what steps the physics: "native" (compiled for this CPU's vectors), "xla", or "auto": native on a CPU
             where that is possible. `spec.engine` is the one in use.
+        env: an environment object of your own, without wrappers, instead of one that Brax makes; its backend is the
+            object's. It is not part of a file, which opens in a session that has made such a component before.
 
     Raises:
         ConfigError: for an unknown environment, backend, option or engine, naming the known ones, and where episodes
@@ -131,7 +147,7 @@ class Brax(Environment):
         MissingPackageError: where the package of the backend is not installed.
     """
 
-    env_name: str
+    env_name: str = ""
     backend: str = "positional"
     episode_length: NumSteps = 1000
     env_options: tuple[tuple[str, Any], ...] = ()
@@ -139,6 +155,7 @@ class Brax(Environment):
     implausible: str = "keep"
     implausible_reward: float = 0.0
     engine: str = "auto"
+    env: SessionObject | BraxEnvironment | None = None
     choices: ClassVar[Choices] = {"env_name": lambda: env_names()}
 
     @classmethod
@@ -146,6 +163,14 @@ class Brax(Environment):
         return env_names()
 
     def __post_init__(self) -> None:
+        if self.env is not None:
+            key = self.env_name or type(self.env).__name__
+            own = self.env if isinstance(self.env, SessionObject) else SessionObject.of(self.env, key)
+            vars(self).update(env=own, env_name=own.key, backend=own.value.backend)
+        elif not self.env_name:
+            raise ConfigError(
+                'Brax.env_name is not set: bind a name of Brax, such as "hopper", or give an object as env.'
+            )
         if self.backend not in BACKENDS:
             raise ConfigError(f'Brax.backend is "{self.backend}". {offer(self.backend, BACKENDS)}')
         if self.engine not in ENGINES:
@@ -172,20 +197,23 @@ class Brax(Environment):
     @property
     def native(self) -> Any:
         """Brax's own environment, for viewers."""
+        if isinstance(self.env, SessionObject):
+            return self.env.value
         return _make(self.env_name, self.backend, self.env_options)
 
     @cached_property
     def spec(self) -> EnvSpec:
         env = self.native
         size = self._first[1].shape[0]  # Brax's own property resets eagerly: seconds
-        names = observation_names(self.env_name, env.sys.mj_model)
+        model = getattr(env.sys, "mj_model", None)  # an object of one's own may lack it
+        names = observation_names(self.env_name, model)
         return EnvSpec(
             name=self.env_name,
             obs_shape=(size,),
             action_space=Box(int(env.action_size)),
             max_episode_steps=self.episode_length,
             observation_names=names if len(names) == size else (),
-            action_names=_actuator_names(env.sys.mj_model),
+            action_names=_actuator_names(model) if model is not None else (),
             can_terminate=self.env_name not in TIME_LIMIT_ONLY or self.implausible == "end",
             plausible=self._bounds,
             engine="xla" if self._refusal else "native",
@@ -215,6 +243,8 @@ class Brax(Environment):
     @property
     def _first(self) -> tuple[EnvState, Array]:
         """Shapes of the first state and observation."""
+        if self.env is not None:
+            return jax.eval_shape(self._reset, jax.random.key(0))
         return _first_shapes(self.env_name, self.backend, self.env_options)
 
     @functools.partial(jax.jit, static_argnums=0)
@@ -312,7 +342,7 @@ class Brax(Environment):
 
         words = jax.ShapeDtypeStruct((2,), jnp.uint32)
         try:
-            compiled = compile_function(flat, words, key=f"reset {self._identity}")
+            compiled = compile_function(flat, words, key=self._identity and f"reset {self._identity}")
         except (UnavailableError, UnsupportedError):  # the step can be native without it
             return None
         outside: Any = jax.tree.structure(self._first)
@@ -325,7 +355,12 @@ class Brax(Environment):
 
     @property
     def _identity(self) -> str:
-        """What the compiled step depends on: the settings, the versions, and the files of Brax and of this step."""
+        """What the compiled step depends on: the settings, the versions, and the files of Brax and of this step.
+
+        Empty for an object of the user's own, whose step is compiled again in every session.
+        """
+        if self.env is not None:
+            return ""
         partitionable = jax.config.values["jax_threefry_partitionable"]
         settings = (self.env_name, self.backend, self.env_options, self.episode_length, partitionable)
         return f"{settings} {_versions(self.backend)} {_sources()}"

@@ -9,7 +9,7 @@ import functools
 import importlib.metadata
 import math
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from jax import Array
 
 from hades.devices import check_devices
 from hades.environments.base import Environment, EnvState, NumSteps
+from hades.environments.session_object import SessionObject
 from hades.errors import ConfigError, offer, shown
 from hades.fields import Natural, checked
 from hades.libraries import unchanged
@@ -89,23 +90,43 @@ def env_ids() -> tuple[str, ...]:
     return tuple(sorted(set(_gymnax().registered_envs) - set(EXCLUDED)))
 
 
+@runtime_checkable
+class GymnaxEnvironment(Protocol):
+    """What is used of an object of `gymnax.environments.environment.Environment`."""
+
+    default_params: Any
+
+    def reset_env(self, key: Key, params: Any) -> tuple[Any, Any]: ...
+
+    def step_env(self, key: Key, state: Any, action: Any, params: Any) -> tuple[Any, ...]: ...
+
+    def is_truncated(self, state: Any, params: Any) -> Any: ...
+
+    def observation_space(self, params: Any) -> Any: ...
+
+    def action_space(self, params: Any) -> Any: ...
+
+
 @register("Environment", "Gymnax")
 @dataclasses.dataclass(frozen=True)
 class Gymnax(Environment):
     """One gymnax environment.
 
     Attributes:
-        env_id: gymnax's name, such as "CartPole-v1".
-        params: overrides of gymnax's environment parameters, as pairs or a mapping.
+        env_id: gymnax's name, such as "CartPole-v1"; that of `env` in files, by default its class's.
+        params: overrides of gymnax's environment parameters, as pairs, a mapping or gymnax's own EnvParams.
         make_options: keyword arguments of `gymnax.make`.
+        env: an environment object of your own, instead of one that gymnax makes. It is not part of a file, which opens
+            in a session that has made such a component before.
 
     Raises:
         ConfigError: for an unknown or excluded id, or unknown parameters, naming the known ones.
     """
 
-    env_id: str
+    env_id: str = ""
     params: tuple[tuple[str, Any], ...] = ()
     make_options: tuple[tuple[str, Any], ...] = ()
+    env: SessionObject | GymnaxEnvironment | None = None
     choices: ClassVar[Choices] = {"env_id": lambda: env_ids()}
 
     @classmethod
@@ -113,18 +134,33 @@ class Gymnax(Environment):
         return env_ids()
 
     def __post_init__(self) -> None:
-        if self.env_id in EXCLUDED:
+        if self.env is not None:
+            key = self.env_id or type(self.env).__name__
+            own = self.env if isinstance(self.env, SessionObject) else SessionObject.of(self.env, key)
+            vars(self).update(env=own, env_id=own.key)
+        elif not self.env_id:
+            raise ConfigError(
+                'Gymnax.env_id is not set: bind a name of gymnax, such as "CartPole-v1", or give an object as env.'
+            )
+        elif self.env_id in EXCLUDED:
             raise ConfigError(f'gymnax "{self.env_id}" is not offered: {EXCLUDED[self.env_id]}.')
         if "max_steps_in_episode" in (params := dict(self.params)):
             checked(params["max_steps_in_episode"], NumSteps, "Gymnax.params['max_steps_in_episode']")
 
     @property
     def _env(self) -> Any:
-        return _make(self.env_id, self.params, self.make_options)[0]
+        return self._made[0]
 
     @property
     def _params(self) -> Any:
-        return _make(self.env_id, self.params, self.make_options)[1]
+        return self._made[1]
+
+    @property
+    def _made(self) -> tuple[Any, Any]:
+        """The environment and its parameters."""
+        if isinstance(self.env, SessionObject):
+            return self.env.value, _own_params(self.env, self.params)
+        return _make(self.env_id, self.params, self.make_options)
 
     @cached_property
     def spec(self) -> EnvSpec:
@@ -194,20 +230,47 @@ def _make(
         raise ConfigError(
             f'gymnax.make("{env_id}") does not take make_options {shown(dict(make_options))}: {error}.'
         ) from error
+    return env, _overridden(env_id, defaults, params)
+
+
+@functools.cache
+def _own_params(env: SessionObject, params: tuple[tuple[str, Any], ...]) -> Any:
+    """The parameters of the user's own environment.
+
+    Raises:
+        ConfigError: where they do not say how long an episode is.
+    """
+    with jax.ensure_compile_time_eval():
+        overridden = _overridden(env.key, env.value.default_params, params)
+    if not hasattr(overridden, "max_steps_in_episode"):
+        raise ConfigError(
+            f'The default_params of "{env.key}" have no max_steps_in_episode, after which an episode ends: derive them '
+            "from gymnax.environments.environment.EnvParams."
+        )
+    return overridden
+
+
+def _overridden(env_id: str, defaults: Any, params: tuple[tuple[str, Any], ...]) -> Any:
+    """Parameters with the given ones in the place of defaults."""
     unknown = [name for name, _ in params if not hasattr(defaults, name)]
     if unknown:
         fields = [f.name for f in dataclasses.fields(defaults)]
         raise ConfigError(f'gymnax "{env_id}" has no parameter {unknown[0]!r}. {offer(unknown[0], fields)}')
-    return env, defaults.replace(**{name: _override(name, getattr(defaults, name), value) for name, value in params})
+    return defaults.replace(**{name: _override(name, getattr(defaults, name), value) for name, value in params})
 
 
 def _override(name: str, default: Any, value: Any) -> Any:
     """An override of a parameter, of the type and shape of its default."""
     place = f"Gymnax.params[{name!r}]"
-    if not isinstance(default, jax.Array):
+    if not isinstance(default, jax.Array | np.ndarray):
+        if value == default:  # of gymnax's own EnvParams, any value
+            return default
         kind = NumSteps if name == "max_steps_in_episode" else Natural if type(default) is int else type(default)
         return checked(value, kind, place)
-    array = np.asarray(checked(value, tuple[float, ...], place), default.dtype)
+    entries: Any = float
+    for _ in default.shape:
+        entries = tuple[entries, ...]
+    array = np.asarray(checked(value, entries, place), default.dtype)
     if array.shape != default.shape:
         raise ConfigError(f"{place} has {len(array)} entries; it must have {len(default)}.")
     return jnp.asarray(array)
