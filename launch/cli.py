@@ -7,11 +7,11 @@ eval "$(hades completion bash)"     # or zsh: completes commands, flags and name
 """
 
 import importlib
-import importlib.metadata
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import hades
 from hades.errors import HadesError, nearest, notice, printable
 from hades.runs import catalogue, completion
 from hades.runs.signals import FAILED, FINISHED, MISUSED
@@ -55,7 +55,7 @@ def main(words: Sequence[str]) -> int:
     if command in ("help", "--help", "-h"):
         return _print(help_text())
     if command == "--version":
-        return _print(f"hades {importlib.metadata.version('hades-rl')}")
+        return _print(f"hades {hades.__version__}")
     if command not in OTHERS:
         return _misused(f'There is no command "{printable(command)}".', command, [*PROGRAMS, *OTHERS])
     choices, about = OTHERS[command]

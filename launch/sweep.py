@@ -30,7 +30,7 @@ from hades.runs.run_flags import RunFlags
 from hades.studies.many_runs import End, PlannedRun, report, run_all
 from hades.studies.plan_runs import parse_seeds
 
-RUN = RunFlags(seed=False)  # it has --seeds
+RUN = RunFlags()
 WORKDIR = define_path("workdir", None, "Gets a folder a point, sweep.json and the logs.")
 SEEDS = flags.DEFINE_list("seeds", [], "Seeds as 0,1,2 or, as one number, how many; none: the config's own.")
 VARY = flags.DEFINE_multi_string("vary", [], "A gin line with several values: 'SNES.sigma = 0.1|0.3'; repeatable.")
@@ -45,6 +45,8 @@ EXECUTE = flags.DEFINE_bool("execute", False, "Run the points; else print the pl
 def main() -> int:
     if RUN.config is None or WORKDIR.value is None:
         raise app.UsageError("give --config and --workdir")
+    if RUN.seed is not None and SEEDS.present:
+        raise app.UsageError("give --seed for one seed or --seeds for several")
     stay_off_accelerators()
     axes = [parse_axis(line) for line in VARY.value]
     seeds = parse_seeds(SEEDS.value) if SEEDS.present else []

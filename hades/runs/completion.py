@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import hades
+from hades.components import COMPONENTS
 from hades.data import zoo
 from hades.runs.shipped import config_names
 
@@ -50,7 +51,7 @@ _hades() {{
     elif [[ -z $flag && $command == list ]]; then
         all="{lists} --json"
     elif [[ -z $flag && $command == show ]]; then
-        all="{configs} {datasets} --json"
+        all="{configs} {datasets} {components} --json"
     elif [[ -z $flag && $command == completion ]]; then
         all="{shells}"
     elif [[ -z $flag && $command == help ]]; then
@@ -97,6 +98,7 @@ def script(shell: str, flags: Mapping[str, Sequence[str]], others: Sequence[str]
         commands=" ".join([*flags, *others]),
         configs=" ".join(config_names()),
         datasets=" ".join(zoo.names()),
+        components=" ".join(name for known in COMPONENTS.values() for name in known),
         lists=" ".join(lists),
         shells=" ".join(SHELLS),
         programs=" ".join(f"hades-{name}" for name in flags),

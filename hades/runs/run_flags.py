@@ -12,20 +12,14 @@ flags.disclaim_key_flags()  # a flag belongs to the program that defines it, not
 
 
 class RunFlags:
-    """Defines the flags, and reads them once they are parsed.
+    """Defines the flags, and reads them once they are parsed."""
 
-    Args:
-        seed: False for a program that makes runs of several seeds.
-    """
-
-    def __init__(self, seed: bool = True) -> None:
+    def __init__(self) -> None:
         self._config = flags.DEFINE_string("config", None, "A gin file, or a name that `hades list configs` prints.")
         self._lines = flags.DEFINE_multi_string(
             "gin_bindings", [], "A further gin line, such as 'SNES.sigma = 0.3'; repeatable."
         )
-        self._seed = (
-            flags.DEFINE_integer("seed", None, "Seed of the run, of all its stages.", lower_bound=0) if seed else None
-        )
+        self._seed = flags.DEFINE_integer("seed", None, "Seed of the run, of all its stages.", lower_bound=0)
         self._limits = {
             "generations": flags.DEFINE_integer(
                 "generations", None, "Generations of the run; its stages share them.", lower_bound=1
@@ -43,6 +37,11 @@ class RunFlags:
         """The value of `--config`."""
         return self._config.value
 
+    @property
+    def seed(self) -> int | None:
+        """The value of `--seed`."""
+        return self._seed.value
+
     def bindings(self) -> list[str]:
         """The gin lines of `--gin_bindings`, followed by those that the other flags stand for.
 
@@ -50,7 +49,7 @@ class RunFlags:
             ConfigError: for a config that cannot be read, and a limit that is no number.
         """
         given = {name: flag.value for name, flag in self._limits.items() if flag.value is not None}
-        lines, seed = list(self._lines.value), None if self._seed is None else self._seed.value
+        lines, seed = list(self._lines.value), self.seed
         if not given and seed is None:
             return lines
         for name, limit in given.items():

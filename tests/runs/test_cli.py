@@ -192,6 +192,7 @@ CARTPOLE = [name for name in config_names() if name.startswith("cart")]
         ("/usr/bin/hades-train --config = cart", CARTPOLE),
         ("hades evaluate --dataset = hopper-h", ["hopper-hades-r-d4"]),
         ("hades show hopper-h", ["hopper-hades-r-d4"]),
+        ("hades show SN", ["SNES"]),
         ("hades-export-dataset --o", ["--output="]),
         ("hades train --workdir = runs", []),  # files, by the shell
     ],

@@ -79,8 +79,9 @@ def test_what_a_signal_handler_prints_while_the_program_prints_is_no_error() -> 
     assert done.stdout.count("reenter") == 2000
 
 
-def test_ctrl_c_during_the_imports_of_a_console_script_is_quiet() -> None:
-    code = "import sys; sys.argv[0] = '/bin/hades-train'; import launch, time; print('up', flush=True); time.sleep(60)"
+@pytest.mark.parametrize("program", ["hades", "hades-train"])
+def test_ctrl_c_during_the_imports_of_a_console_script_is_quiet(program: str) -> None:
+    code = f"import sys; sys.argv[0] = '/bin/{program}'; import launch, time; print('up', flush=True); time.sleep(60)"
     process = subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -156,11 +156,7 @@ def test_the_program_measures_and_writes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "message", "status"),
     [
-        (
-            ["--dataset=cartpole-hades-r-d2", "--activations=thanh"],
-            'hades: Unknown activation "thanh". Did you mean',
-            1,
-        ),
+        (["--dataset=cartpole-hades-r-d2", "--activations=thanh"], 'hades: Unknown activation "thanh". Did you', 1),
         (["--dataset=cartpole-hades-r-d2", "--widht=3"], "--widht is no flag of", 2),
         (["--dataset=nowhere.safetensors"], "hades: There is no dataset file at nowhere.safetensors", 1),
         ([], "give --dataset and --workdir", 2),
