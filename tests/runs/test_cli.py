@@ -32,7 +32,7 @@ print(json.dumps([len(said.getvalue()), sorted(slow & {name.partition(".")[0] fo
 
 PROGRAMS = """
 import importlib, io, json, sys
-from absl import flags
+from absl import app, flags
 from hades.runs import command_line, completion
 from launch import cli
 found = {}
@@ -45,8 +45,14 @@ for command, (module, _) in cli.PROGRAMS.items():
     command_line.define_json()
     own = command_line.own_flags(program.__name__)
     words = [w for f in own for w in ([f"--{f.name}", f"--no{f.name}"] if f.boolean else [f"--{f.name}="])]
+    if command == "sweep":
+        flags.FLAGS(["sweep", "--config=smoke", "--workdir=w", "--seed=1", "--seeds=0,1"])
+        try:
+            program.main()
+        except app.UsageError as error:
+            refused = str(error)
     found[command] = [words, completion.flags_in(open(program.__file__).read()), command_line.help_text("", own)]
-print(json.dumps(found))
+print(json.dumps([found, refused]))
 """
 
 
@@ -59,7 +65,8 @@ def test_what_needs_no_library_imports_none() -> None:
 
 @pytest.mark.system
 def test_every_program_is_completed_with_its_own_flags_and_explains_each_in_a_line() -> None:
-    found = run_python(PROGRAMS)
+    found, refused = run_python(PROGRAMS)
+    assert refused == "give --seed for one seed or --seeds for several"
     assert set(found) == set(cli.PROGRAMS)
     for command, (own, completed, text) in found.items():
         assert sorted({*own, "--help"} - {"--nojson"}) == sorted(set(completed)), command
