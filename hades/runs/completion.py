@@ -58,17 +58,24 @@ _hades() {{
         all="{commands}"
     elif [[ -z $flag ]]; then
         all=$(_hades_flags "$command")
-        compopt -o nospace 2> /dev/null
     fi
-    local name start=""
+    local name start="" end
     [[ $word == --*=* ]] && start="$flag="
     for name in $all; do
-        [[ $start$name == "$word"* ]] && COMPREPLY+=("$start$name")
+        [[ $name == *= ]] && end="" || end=" "  # the value of a flag follows at once
+        [[ $start$name == "$word"* ]] && COMPREPLY+=("$start$name$end")
     done
 }}
 
-complete -o default -F _hades hades hades-export-dataset {programs}
+complete -o nospace -o default -F _hades hades hades-export-dataset {programs}
 """
+
+
+_EMULATION = """\
+(( $+functions[compdef] )) || { autoload -Uz compinit && compinit; }
+autoload -U +X bashcompinit && bashcompinit
+"""
+"""What zsh needs to take a script for bash."""
 
 
 def flags_in(source: str) -> list[str]:
@@ -103,4 +110,4 @@ def script(shell: str, flags: Mapping[str, Sequence[str]], others: Sequence[str]
         shells=" ".join(SHELLS),
         programs=" ".join(f"hades-{name}" for name in flags),
     )
-    return f"autoload -U +X bashcompinit && bashcompinit\n{text}" if shell == "zsh" else text
+    return f"{_EMULATION}{text}" if shell == "zsh" else text
