@@ -48,8 +48,8 @@ class SessionObject:
         held = vars(self)["_held"]
         if _OBJECTS[self.key] is not held:
             raise ConfigError(
-                f'Another object is called "{self.key}" since this component was made. Make the component again, or give '
-                f'each its own name, such as Gymnax(env=…, env_id="{self.key}-2").'
+                f'Another object is called "{self.key}" since this component was made. Make the component again, or '
+                f'give each its own name, such as Gymnax(env=…, env_id="{self.key}-2").'
             )
         return held
 

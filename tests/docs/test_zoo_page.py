@@ -1,6 +1,7 @@
-"""The table of the zoo says what the cards say."""
+"""The tables of the zoo and of the gallery say what the cards say."""
 
 import re
+import sys
 
 import pytest
 
@@ -8,6 +9,9 @@ from hades import zoo
 from hades.runs.result import all_stages
 from hades.text import return_text
 from tests.support import ROOT
+
+sys.path.insert(0, str(ROOT / "docs"))
+from pictures import references
 
 ROWS = dict(re.findall(r"^\| `([\w-]+)` \| (.*) \|$", (ROOT / "docs/zoo.md").read_text(), re.MULTILINE))
 
@@ -36,3 +40,25 @@ def test_every_dataset_has_its_row(name: str) -> None:
 
 def test_there_are_no_other_rows() -> None:
     assert set(ROWS) == set(zoo.names())
+
+
+def test_the_gallery_has_a_dataset_of_every_task_and_the_return_of_its_card() -> None:
+    shown = references()
+    assert {name: row["this dataset"] for name, row in shown.items()} == {
+        name: return_text(zoo.card(name)["report"]["mean"]) for name in shown
+    }
+    tasks = {zoo.card(name)["environment"] for name in zoo.names()}
+    assert sorted(zoo.card(name)["environment"] for name in shown) == sorted(
+        task for task in tasks if " + " not in task
+    )
+
+
+def test_the_gallery_has_a_film_and_a_picture_of_each() -> None:
+    files = {f"images/zoo/{name}.{kind}" for name in references() for kind in ("gif", "png")}
+    assert set(re.findall(r"\((images/zoo/[^)]+)\)", (ROOT / "docs/gallery.md").read_text())) == files
+    assert {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs/images/zoo").iterdir()} == files
+
+
+def test_pictures_stay_small() -> None:
+    assert (ROOT / "docs/images/hero.gif").stat().st_size <= 700_000
+    assert sum(path.stat().st_size for path in (ROOT / "docs/images").rglob("*.*")) <= 2_700_000

@@ -10,7 +10,7 @@ from PIL import Image
 
 from hades.environments.base import Environment
 from hades.environments.point import Point
-from hades.pictures.scenes.animation import MAX_FRAMES, episode_gif, frame_stride
+from hades.pictures.scenes.animation import MAX_FRAMES, episode_gif, frame_stride, shown_steps
 from hades.pictures.scenes.episodes import episode_picture
 from hades.pictures.scenes.recording import Episode, record
 from hades.types import Box, Discrete, EnvSpec
@@ -68,6 +68,11 @@ def test_long_episodes_are_thinned(length: int) -> None:
     shown = len(range(0, length, stride)) + 1
     assert shown <= MAX_FRAMES
     assert stride == 1 or len(range(0, length, stride - 1)) + 1 > MAX_FRAMES
+
+
+def test_a_long_game_is_shown_from_its_beginning() -> None:
+    *shown, end = shown_steps(episode(2500, EnvSpec("frames", (4, 4, 2), Discrete(2), 2500)), max_frames=50)
+    assert (shown, end) == (list(range(0, 147, 3)), 2500)
 
 
 def test_the_caption_says_how_long_it_was_what_it_earned_and_what_was_left_out() -> None:

@@ -21,6 +21,7 @@ MAX_FRAMES = 120
 _FRAME_MS, _LAST_MS = 60, 1800
 _LONG_NAME = 14  # characters of an action that do not fit between step and return
 _MOST_SECONDS = 0.1  # between frames of moving bodies; a gait has a period of about half a second
+_MOST_STEPS = 3  # between frames of a game, whose pieces move by a cell a step
 _COLOURS, _FREQUENT = 64, 14
 
 
@@ -29,29 +30,35 @@ def frame_stride(length: int, max_frames: int = MAX_FRAMES) -> int:
     return max(1, -(-length // (max_frames - 1)))
 
 
-def shown_steps(episode: Episode) -> list[int]:
-    """Steps that have a frame, and T: all of the episode, or its beginning where bodies would seem to jump."""
+def shown_steps(episode: Episode, max_frames: int = MAX_FRAMES) -> list[int]:
+    """Steps that have a frame, and T: all of the episode, or its beginning where things would seem to jump."""
     length = len(episode)
-    stride = frame_stride(length)
+    stride = frame_stride(length, max_frames)
     if episode.motion and stride * episode.motion.dt > _MOST_SECONDS:
         stride = max(1, int(_MOST_SECONDS / episode.motion.dt + 1e-3))
-    return [*list(range(0, length, stride))[: MAX_FRAMES - 1], length]
+    elif episode.spec.is_image:
+        stride = min(stride, _MOST_STEPS)
+    return [*list(range(0, length, stride))[: max_frames - 1], length]
 
 
-def episode_gif(episode: Episode, size: int = 320) -> bytes:
+def episode_gif(episode: Episode, size: int = 320, max_frames: int = MAX_FRAMES) -> bytes:
     """An endless GIF, each frame with its time step, action and return so far.
 
     Raises:
         ValueError: where the environment cannot be drawn.
     """
+    frames = episode_frames(episode, size, max_frames)
+    return gif(frames, [_FRAME_MS] * (len(frames) - 1) + [_LAST_MS])
+
+
+def gif(frames: "list[Image.Image]", durations: list[int]) -> bytes:
+    """Frames of equal size as an endless GIF; the durations are milliseconds."""
     from PIL import Image
 
-    frames = episode_frames(episode, size)
     palette = _common_palette(frames)
     frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     buffer = io.BytesIO()
-    durations = [_FRAME_MS] * (len(frames) - 1) + [_LAST_MS]
-    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=False)
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=True)
     return buffer.getvalue()
 
 
@@ -80,9 +87,9 @@ def episode_mp4(episode: Episode, size: int = 320) -> bytes:
         return path.read_bytes()
 
 
-def episode_frames(episode: Episode, size: int) -> "list[Image.Image]":
+def episode_frames(episode: Episode, size: int, max_frames: int = MAX_FRAMES) -> "list[Image.Image]":
     """One picture for each of the shown steps, with words below."""
-    return [_frame(episode, t, size) for t in shown_steps(episode)]
+    return [_frame(episode, t, size) for t in shown_steps(episode, max_frames)]
 
 
 def _frame(episode: Episode, t: int, size: int) -> "Image.Image":
