@@ -2,9 +2,11 @@
 
 import dataclasses
 import inspect
+import json
 import re
 import types
 import typing
+from pathlib import Path
 from typing import Any
 
 from hades import registry
@@ -17,8 +19,30 @@ _ATTRIBUTES = re.compile(r"^Attributes:\n((?: {4}.*\n?|\n)*)", re.MULTILINE)
 
 
 def on_page_markdown(markdown: str, page: Any, **_: object) -> str:
-    """Fill the page of components in."""
-    return markdown + component_tables() if page.file.src_uri == "components.md" else markdown
+    """Fill in the page of components, and the pages that stand for a notebook."""
+    if page.file.src_uri == "components.md":
+        return markdown + component_tables()
+    notebook = Path(page.file.abs_src_path).with_suffix(".ipynb")
+    if not notebook.exists():
+        return markdown
+    title, *cells = (_cell(cell) for cell in json.loads(notebook.read_text("utf-8"))["cells"])
+    return "\n\n".join([title, markdown, *cells])
+
+
+def _cell(cell: dict[str, Any]) -> str:
+    """A cell of a notebook as Markdown, with its texts and pictures."""
+    source = "".join(cell["source"])
+    if cell["cell_type"] == "markdown":
+        return source
+    shown, texts = [f"```python\n{source}\n```"], []
+    for output in cell["outputs"]:
+        data = output.get("data", {})
+        texts += output.get("text", data.get("text/plain", ()))
+        if "image/png" in data:
+            shown.append(f"![](data:image/png;base64,{''.join(data['image/png']).strip()})")
+    if texts:
+        shown.insert(1, f"```text\n{''.join(texts)}\n```")
+    return "\n\n".join(shown)
 
 
 def on_page_content(html: str, **_: object) -> str:

@@ -1,6 +1,7 @@
 """The documentation as data: fenced blocks of the README and of docs/, and how they are made small enough to run."""
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 
@@ -40,13 +41,19 @@ def blocks(*languages: str, pages: tuple[Path, ...] = PAGES) -> list[Block]:
     """The fenced blocks in some languages, in the order of the pages."""
     found = []
     for page in pages:
-        text = page.read_text("utf-8")
+        text = _notebook_text(page) if page.suffix == ".ipynb" else page.read_text("utf-8")
         for match in _FENCE.finditer(text):
             language, title, body = match.groups()
             if language in languages:
                 line = text.count("\n", 0, match.start()) + 1
                 found.append(Block(page, line, language, title or "", body.replace("\\\n", "")))
     return found
+
+
+def _notebook_text(page: Path) -> str:
+    """The code of a notebook as fenced blocks, without cells that install."""
+    cells = ("".join(cell["source"]) for cell in json.loads(page.read_text("utf-8"))["cells"] if "outputs" in cell)
+    return "\n".join(f"```python\n{code}\n```" for code in cells if not code.startswith("%"))
 
 
 def shell_lines(*pages: Path) -> list[str]:
@@ -61,9 +68,10 @@ def commands() -> list[str]:
 
 
 def pages_with_python() -> list[Path]:
-    """Pages whose Python runs; architecture.md quotes interfaces that exist."""
+    """Pages and notebooks whose Python runs; architecture.md quotes interfaces that exist."""
     skipped = (*OUTSIDE, ROOT / "docs/architecture.md")
-    return [page for page in PAGES if page not in skipped and blocks("python", pages=(page,))]
+    pages = (*PAGES, *sorted((ROOT / "docs").rglob("*.ipynb")))
+    return [page for page in pages if page not in skipped and blocks("python", pages=(page,))]
 
 
 def smaller(code: str) -> str:
