@@ -1,6 +1,6 @@
-"""The table and the figures of results.md: what datasets of the zoo earn, beside the published curves.
+"""The tables and the figures of results.md and the README: what datasets of the zoo earn, beside the published curves.
 
-python docs/results_table.py          # prints the table, which results.md and the README contain
+python docs/results_table.py          # prints both tables
 python docs/results_table.py --draw   # also draws images/results_brax.png and images/results_minatar.png
 
 Our figures are those of the zoo's cards. The published ones are population means of the training logs that the paper's
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hades.data import zoo
+from hades.environments import references
 
 DOCS = Path(__file__).parent
 SUITES = {
@@ -80,6 +81,23 @@ def table(suites: tuple[str, ...] = tuple(SUITES)) -> str:
     return "\n".join(lines)
 
 
+def short_table() -> str:
+    """Markdown for the README: the best dataset of each kind, beside a random policy, the paper and PPO."""
+    lines = ["| task | random | paper: F, R | hades: F | hades: R | PPO |", "|---" * 6 + "|"]
+    for environment in (name for suite in SUITES.values() for name in suite):
+        logs = published(environment)
+        paper = ", ".join(number(float(logs[method]["final_mean"])) for method in EVOLVED if method in logs) or "–"
+        fixed = entries(environment, "HaDES-F")[:1]
+        fresh = [entry for method in ("HaDES-R", GRADIENT) for entry in entries(environment, method)]
+        best = sorted(fresh, key=lambda entry: -entry.mean)[:1]
+        ppo = [number(x) for name, x in references.HERE.get(environment, {}).items() if name.startswith("PPO")]
+        random = number(references.RANDOM[environment])
+        cells = [entry[0].cell if entry else "–" for entry in (fixed, best)]
+        name = environment.removesuffix("-MinAtar")
+        lines.append(f"| {name} | {random} | {paper} | {' | '.join(cells)} | {', '.join(ppo) or '–'} |")
+    return "\n".join(lines)
+
+
 def number(value: float) -> str:
     return minus(f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}")
 
@@ -132,7 +150,7 @@ def draw(suite: str, columns: int = 4) -> bytes:
 
 
 if __name__ == "__main__":
-    print(table())
+    print(table(), short_table(), sep="\n\n")
     if "--draw" in sys.argv[1:]:
         for suite in ("brax", "minatar"):
             (DOCS / "images" / f"results_{suite}.png").write_bytes(draw(suite))
