@@ -3,28 +3,27 @@
 import dataclasses
 import functools
 import re
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from hades.environments.base import Environment
 from hades.environments.brax import Brax, env_names
 from hades.environments.gymnax import Gymnax, env_ids
-from hades.errors import ConfigError, offer, require
+from hades.errors import ConfigError, offer
 from hades.inner.pairs import PairsLearner
 from hades.runs.callback import Callback
 from hades.runs.experiment import Experiment
-from hades.runs.gin_config import load_experiment
+from hades.runs.gin_config import load_experiment, stage_shares
 from hades.runs.loop import run
 from hades.runs.result import RunResult
+from hades.runs.run_flags import setting_lines
 from hades.runs.shipped import config_names, config_root
-from hades.runs.stages import stages
 
 METHODS = ("hades_r", "hades_f", "gradient_r")
 SIMILAR = {"image": ("freeway",), "discrete": ("acrobot",), "box": ("inverted_double_pendulum", "hopper")}
 """Shipped tasks, by kind, whose recipe an environment without a configuration gets: plain whole episodes, few pairs."""
 _NAMED = re.compile(r"^(?:Gymnax\.env_id|Brax\.env_name|Playground\.env_name) = '(.+)'$", re.MULTILINE)
-_BUDGET = ("max_seconds", "max_env_steps")
+BUDGET = ("generations", "max_seconds", "max_env_steps")
 _FIELDS = [field.name for field in dataclasses.fields(Experiment) if field.name not in ("algorithm", "first")]
 
 
@@ -69,16 +68,19 @@ def recipe(
         raise ConfigError(f'Experiment has no field "{unknown[0]}". {offer(unknown[0], _FIELDS)}')
     shipped = _config((_shipped_tasks().get(environment, ""),), method) if isinstance(environment, str) else None
     if shipped is not None:
-        return _limited(_with(load_experiment(shipped), None, pairs), limits)
+        return _with(_limited(shipped, limits), None, pairs)
     found = _find(environment) if isinstance(environment, str) else environment
     spec = found.spec
     kind = "image" if spec.is_image else "discrete" if spec.is_discrete else "box"
     similar = _config(SIMILAR[kind], method)
-    require(similar, f'There is no recipe of "{method}" for {spec.name}, with its {spec.action_space}: use "hades_r".')
-    experiment = load_experiment(str(similar))
+    if similar is None:
+        raise ConfigError(
+            f'There is no recipe of "{method}" for {spec.name}, with its {spec.action_space}: use "hades_r".'
+        )
+    experiment = _limited(similar, limits)
     if pairs is None and spec.is_discrete:
         pairs = max(spec.action_space.size, _learner(experiment).num_pairs)
-    return _limited(_with(experiment, found, pairs), limits)
+    return _with(experiment, found, pairs)
 
 
 @functools.cache
@@ -122,18 +124,10 @@ def _with(experiment: Experiment, environment: Environment | None, pairs: int | 
     return dataclasses.replace(experiment, algorithm=algorithm, first=first)
 
 
-def _limited(experiment: Experiment, limits: dict[str, Any]) -> Experiment:
-    """An experiment with other fields in all of its stages, which share the budget."""
-    counts = [stage.generations for stage in stages(experiment)]
-    limited = None
-    for stage, done in zip(stages(experiment), accumulate(counts), strict=True):
-        fields = dict(limits)
-        if "generations" in limits and len(counts) > 1:
-            share = round(limits["generations"] * stage.generations / sum(counts))
-            fields["generations"] = max(1, share) if stage.generations else 0
-        for name in _BUDGET:  # what the stages before have used counts
-            if limits.get(name) is not None and done < sum(counts):
-                fields[name] = max(1, type(limits[name])(limits[name] * done / sum(counts)))
-        limited = dataclasses.replace(stage, first=limited, **fields)
-    assert limited is not None  # there is a last stage
-    return limited
+def _limited(config: str, limits: dict[str, Any]) -> Experiment:
+    """A configuration with other fields in all of its stages, which share the budget."""
+    shares = stage_shares(config)
+    budget = {name: value for name, value in limits.items() if name in BUDGET and value is not None}
+    others = {name: value for name, value in limits.items() if name not in budget}
+    lines = [f"{scope}Experiment.{name} = {value!r}" for scope in shares for name, value in others.items()]
+    return load_experiment(config, [*lines, *setting_lines(shares, budget)])
