@@ -38,6 +38,9 @@ ACCEPT_NUMERICS = flags.DEFINE_bool(
     "Continue a run although settings of JAX or the engine of physics differ.",
 )
 PROGRESS = flags.DEFINE_bool("progress", True, "Show progress.")
+TRACKERS = flags.DEFINE_list(
+    "trackers", ["tensorboard"], "Where scalars are shown: tensorboard, wandb; empty: nowhere."
+)
 flags.adopt_module_key_flags(process_flags)
 
 
@@ -76,6 +79,7 @@ def train(directory: WorkDir) -> int:
         progress=PROGRESS.value,
         config=operative_config(),
         accept_numerics=ACCEPT_NUMERICS.value,
+        trackers=TRACKERS.value,
     )
     if result.interrupted:
         return INTERRUPTED

@@ -1,15 +1,17 @@
-"""Metric files: JSON lines without clock times (equal runs write equal bytes), times beside them, and TensorBoard."""
+"""Metric files: JSON lines without clock times (equal runs write equal bytes), times beside them, and trackers."""
 
+import importlib.util
 import json
 import math
+import secrets
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hades.data.files import explained, free_name, read_bytes, write_bytes
-from hades.errors import notice
+from hades.errors import ConfigError, HadesError, MissingPackageError, notice, offer
 from hades.libraries import unchanged
 from hades.runs.workdir import WorkDir
 from hades.text import json_text
@@ -84,10 +86,81 @@ class TensorBoard:
             self._writer.close()
 
 
+class WeightsAndBiases:
+    """Scalars by generation in Weights & Biases: one run there for each work directory, continued by later starts.
+
+    `WANDB_MODE=offline` keeps it below the work directory, for `wandb sync`; the other variables of wandb hold, too.
+    """
+
+    def __init__(self, directory: WorkDir):
+        """Start the run there.
+
+        Raises:
+            HadesError: where wandb refuses it, such as without an API key.
+        """
+        with unchanged():
+            import wandb
+
+        known = directory.wandb / "id"
+        if not known.exists():
+            write_bytes(known, secrets.token_hex(8).encode())
+        name, described = str(directory.path), directory.described("Start the run again.")
+        try:
+            self._run = wandb.init(
+                project="hades", name=name, id=known.read_text(), resume="allow", dir=name, config=dict(described)
+            )
+        except Exception as error:  # wandb raises errors of its own, of its server and of its process
+            raise HadesError(
+                f"Weights & Biases did not start: {error} Log in with `wandb login`, set WANDB_MODE=offline, or leave "
+                'out the tracker "wandb". Nothing of the run is lost.'
+            ) from error
+        # A continued run logs some generations again, and wandb's own steps may not go back.
+        self._run.define_metric("*", step_metric="generation")
+
+    def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Every number of the rows; sent by wandb's own process."""
+        for row in rows:
+            numbers = {name: plain(value) for name, value in row.items()}
+            self._run.log({name: value for name, value in numbers.items() if value is not None})
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+class Tracker(Protocol):
+    """What shows the scalars of a run elsewhere."""
+
+    def write(self, rows: Iterable[Mapping[str, Any]]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+TRACKERS: Mapping[str, Callable[[WorkDir, int], Tracker]] = {
+    "tensorboard": lambda directory, resume_at: TensorBoard(directory.tensorboard, resume_at),
+    "wandb": lambda directory, resume_at: WeightsAndBiases(directory),
+}
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Check names of trackers before a run begins.
+
+    Raises:
+        ConfigError: for an unknown one.
+        MissingPackageError: for "wandb" where it is not installed.
+    """
+    for name in names:
+        if name not in TRACKERS:
+            raise ConfigError(f'There is no tracker "{name}". {offer(name, TRACKERS)}')
+    if "wandb" in names and importlib.util.find_spec("wandb") is None:
+        raise MissingPackageError('The tracker "wandb" needs the package of that name: pip install "hades-rl[wandb]".')
+
+
 class RunLog:
     """Metric files of a running experiment; processes other than the first write nothing."""
 
-    def __init__(self, directory: WorkDir, resume_at: int, enabled: bool = True):
+    def __init__(
+        self, directory: WorkDir, resume_at: int, enabled: bool = True, trackers: Sequence[str] = ("tensorboard",)
+    ):
         """Open for appending; what lies behind generation `resume_at` is dropped, it will be written again."""
         self._enabled, self._directory = enabled, directory
         if enabled:
@@ -95,7 +168,7 @@ class RunLog:
             self._metrics = JsonLines(directory.metrics, resume_at)
             self._evaluations = JsonLines(directory.evaluations, resume_at)
             self._timing = JsonLines(directory.timing, resume_at)
-            self._tensorboard = TensorBoard(directory.tensorboard, resume_at)
+            self._trackers = [TRACKERS[name](directory, resume_at) for name in dict.fromkeys(trackers)]
 
     def generations(self, rows: Sequence[Mapping[str, Any]], seconds: float) -> None:
         """Rows of consecutive generations, and the seconds of search up to the last of them."""
@@ -103,18 +176,23 @@ class RunLog:
             self._directory.check_owner()
             self._metrics.write(rows)
             self._timing.write([{"generation": rows[-1]["generation"], "seconds": round(seconds, 3)}])
-            self._tensorboard.write(rows)
+            self._track(rows)
 
     def evaluation(self, row: Mapping[str, Any]) -> None:
         """One evaluation on selection keys."""
         if self._enabled:
             self._directory.check_owner()
             self._evaluations.write([row])
-            self._tensorboard.write([{"generation": row["generation"], "solution/return": row["return_mean"]}])
+            self._track([{"generation": row["generation"], "solution/return": row["return_mean"]}])
+
+    def _track(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        for tracker in self._trackers:
+            tracker.write(rows)
 
     def close(self) -> None:
         if self._enabled:
-            self._tensorboard.close()
+            for tracker in self._trackers:
+                tracker.close()
 
 
 def read_json_lines(path: Path, say: Callable[[str], None] = lambda text: None) -> list[dict[str, Any]]:

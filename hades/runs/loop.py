@@ -9,7 +9,7 @@ import dataclasses
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from hades.runs.callback import STOPPED, Callback, LoggedGeneration, numbers
 from hades.runs.checkpoint import opened
 from hades.runs.compiled_run import BLOCK, MAX_FAILURES, CompiledRun
 from hades.runs.experiment import Experiment, limit_reached
-from hades.runs.log import RunLog, read_json_lines
+from hades.runs.log import RunLog, check_trackers, read_json_lines
 from hades.runs.progress import ProgressReport, generation_text
 from hades.runs.result import BUDGETED, RunResult, all_stages, finished, write_result
 from hades.runs.signals import stop_requests
@@ -62,6 +62,7 @@ def run(
     config: str = "",
     accept_numerics: bool = False,
     callback: Callback | None = None,
+    trackers: Sequence[str] = ("tensorboard",),
 ) -> RunResult:
     """Run an experiment in a work directory, or continue the one that lives there.
 
@@ -75,6 +76,7 @@ def run(
         callback: called on process 0 with every generation, each of which is then a block of its own. Where it returns
             True, the run ends with a report, as where `max_seconds` are used up, and a later start continues it; of a
             run in stages, the stage it is in is the last one then. Where it raises, the run is saved first.
+        trackers: where the scalars are shown beside the metric files: "tensorboard", "wandb" (Weights & Biases).
 
     Returns:
         The result; `interrupted` where a signal ended it early, after a checkpoint.
@@ -87,8 +89,9 @@ def run(
         NonFiniteFitnessError: when three generations in a row had no finite fitness.
     """
     check_stages(experiment)
+    check_trackers(trackers)
     if workdir is None:
-        return _run_without_workdir(experiment, progress=progress, callback=callback)
+        return _run_without_workdir(experiment, progress=progress, callback=callback, trackers=trackers)
     before = None
     directory = WorkDir(workdir)
     if experiment.first is not None:
@@ -96,7 +99,8 @@ def run(
         first = directory.path / FIRST
         if processes.is_first():
             notice(f"First {experiment.first.algorithm.label}, in {first}:")
-        before = run(experiment.first, first, progress=progress, accept_numerics=accept_numerics, callback=callback)
+        options: dict[str, Any] = {"progress": progress, "accept_numerics": accept_numerics}
+        before = run(experiment.first, first, callback=callback, trackers=trackers, **options)
         if before.interrupted or before.details["stopped_by"] == STOPPED:
             return dataclasses.replace(before, workdir=Path(workdir))
         assert before.dataset is not None  # check_stages
@@ -107,7 +111,7 @@ def run(
     with contextlib.ExitStack() as stack:
         report = stack.enter_context(ProgressReport(progress and processes.is_first()))
         _open(directory, experiment, config, stack, report)
-        return _Session(experiment, directory, report, accept_numerics, before, callback).run()
+        return _Session(experiment, directory, report, accept_numerics, before, callback, trackers).run()
 
 
 def _run_without_workdir(experiment: Experiment, **options: Any) -> RunResult:
@@ -149,9 +153,11 @@ class _Session:
         accept_numerics: bool,
         before: RunResult | None,
         callback: Callback | None,
+        trackers: Sequence[str],
     ):
         self._experiment, self._directory, self._report = experiment, directory, report
-        self._accept_numerics, self._callback, self._is_stopped = accept_numerics, callback, False
+        self._accept_numerics, self._callback, self._trackers = accept_numerics, callback, trackers
+        self._is_stopped = False  # by the callback
         self._before = before  # the stage before
         self._costs_before = {} if before is None else before.details
         self._compiled = CompiledRun(experiment)
@@ -181,7 +187,7 @@ class _Session:
             self._host.start(versions, self._directory.checkpoints, accept_numerics=self._accept_numerics)
             self._report.say("Compiling one generation …")
             self._host.seconds["compile"] += self._compiled.compile(self._state)
-        self._log = RunLog(self._directory, self._host.generation, enabled=processes.is_first())
+        self._log = RunLog(self._directory, self._host.generation, processes.is_first(), self._trackers)
         if self._experiment.first is not None and self._host.best_return is None:
             self._select()  # what the stage before has made, which this one has to improve
         while not order.done:

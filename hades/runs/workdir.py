@@ -27,6 +27,7 @@ class WorkDir:
         self.evaluations = self.path / "evaluations.jsonl"
         self.timing = self.path / "timing.jsonl"
         self.tensorboard = self.path / "tensorboard"
+        self.wandb = self.path / "wandb"
         self.dataset = self.path / FILE
         self.result = self.path / "result.json"
         self.report = self.path / "report.html"
