@@ -74,7 +74,7 @@ def main(words: Sequence[str]) -> int:
         value, text = catalogue.show(name)
         return _print(json_text(value, indent=1) if as_json else text)
     rows = catalogue.LISTS[name]()
-    return _print(json_text(rows, indent=1) if as_json else catalogue.rows_text(rows))
+    return _print(json_text(rows, indent=1) if as_json else catalogue.rows_text(rows, head=True))
 
 
 def help_text() -> str:

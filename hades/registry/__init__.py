@@ -225,15 +225,23 @@ def _built(description: Mapping[str, Any]) -> Any:
 
 
 def upgraded(value: Any) -> Any:
-    """A JSON value whose component descriptions have fields under today's names.
+    """A JSON value whose component descriptions have today's fields, so that old files load and old runs continue.
 
-    A class lists former names of its fields in `renamed`, so that old files load.
+    A class lists former names of its fields in `renamed`. A field that a description lacks is younger than it, and has
+    its default value.
     """
     if isinstance(value, Mapping):
         is_component = {"interface", "name"} <= value.keys()
-        today = renamed_fields(_found(str(value["interface"]), str(value["name"])) if is_component else None)
-        return {today.get(key, key): upgraded(part) for key, part in value.items()}
+        cls = _found(str(value["interface"]), str(value["name"])) if is_component else None
+        today = renamed_fields(cls)
+        return _defaults(cls) | {today.get(key, key): upgraded(part) for key, part in value.items()}
     return [upgraded(part) for part in value] if isinstance(value, list) else value
+
+
+def _defaults(cls: type | None) -> dict[str, Any]:
+    """Described default values of a component class's fields, where they have one."""
+    fields = dataclasses.fields(cls) if cls and dataclasses.is_dataclass(cls) else ()
+    return {f.name: _describe_value(f.default) for f in fields if f.init and f.default is not dataclasses.MISSING}
 
 
 def renamed_fields(cls: type | None) -> Mapping[str, str]:

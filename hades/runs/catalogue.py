@@ -5,10 +5,10 @@ Configs and the zoo are read without importing JAX; components and environments 
 
 import dataclasses
 import inspect
+import os
 import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hades.data import zoo
@@ -81,9 +81,10 @@ LISTS: Mapping[str, Callable[[], list[Row]]] = {
 """What `hades list` takes."""
 
 
-def rows_text(rows: Sequence[Row]) -> str:
-    """Rows in aligned columns."""
+def rows_text(rows: Sequence[Row], head: bool = False) -> str:
+    """Rows in aligned columns, under their names where `head` is true."""
     lines = [[str(value) for value in row.values()] for row in rows]
+    lines[:0] = [list(rows[0])] * head
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
     return "\n".join(line.rstrip() for line in padded)
@@ -95,13 +96,13 @@ def show(name: str) -> tuple[Row, str]:
     Raises:
         ConfigError: where nothing is called so, with the nearest names.
     """
-    path = Path(name).expanduser()
+    path = os.path.expanduser(name)
     if name in zoo.names():
         card = zoo.card(name)
         return card, _flat_text(card)
-    if name in config_names() or path.suffix == ".gin":
+    if name in config_names() or name.endswith(".gin"):
         return _config(name)
-    if path.is_file():
+    if os.path.exists(path) or "://" in name:
         from hades.data.sources import load_dataset
 
         header = dict(load_dataset(path).metadata)

@@ -89,5 +89,11 @@ def test_what_is_not_there_is_answered_with_the_five_nearest_names(name: str, me
     assert meant in offered
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "~nobody/x", "", "a\0b"])
+def test_what_can_be_no_file_is_answered_too(name: str) -> None:
+    with pytest.raises(ConfigError, match="Nothing is called"):
+        catalogue.show(name)
+
+
 def test_an_adapter_of_one_environment_offers_no_names() -> None:
     assert Environment.offered() == type(POINT_DISCRETE).offered() == ()

@@ -108,7 +108,9 @@ def test_lists_and_cards_are_json_where_asked(capsys: pytest.CaptureFixture[str]
     assert cli.main(["show", "cartpole-hades-r-d2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == zoo.card("cartpole-hades-r-d2")
     assert cli.main(["list", "zoo"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == len(zoo.names())
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["name", "environment", "method", "pairs", "return"]
+    assert [line.split()[0] for line in lines] == list(zoo.names())
 
 
 @pytest.mark.parametrize(
