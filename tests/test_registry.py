@@ -357,3 +357,11 @@ def test_a_description_with_a_fields_former_name_is_built():
     assert registry.upgraded({"algorithm": [former]}) == {"algorithm": [today]}
     with pytest.raises(ConfigError, match="no field points"):
         registry.build({**today, "points": 3})
+
+
+def test_a_field_that_a_description_lacks_has_its_default_there():
+    """An experiment.json from before the field: its run continues."""
+    today = registry.describe(CLONING)
+    older = {name: value for name, value in today.items() if name not in ("evolve", "batch_size")}
+    assert registry.upgraded({"algorithm": [older]}) == {"algorithm": [today]}
+    assert registry.upgraded({name: value for name, value in today.items() if name != "num_pairs"}) != today
