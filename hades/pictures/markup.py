@@ -7,11 +7,13 @@ import base64
 import io
 import re
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 from markupsafe import Markup
 
+from hades.data.files import write_bytes
 from hades.pictures.palette import GRID, INK, MUTED, TRACK
 
 if TYPE_CHECKING:
@@ -48,15 +50,19 @@ def png(picture: "Image.Image", alt: str) -> Markup:
     return image(buffer.getvalue(), "image/png", alt)
 
 
-def responsive(draw: Callable[..., bytes], name: str, label: str) -> Markup:
+def responsive(draw: Callable[..., bytes], name: str, label: str, folder: Path | None = None) -> Markup:
     """Two inline SVGs of which the page shows the one that fits the screen.
 
     Args:
         draw: makes the SVG, with `narrow=True` the one for a phone.
         name: a letter sequence that is unique on the page; keeps the ids inside the SVGs apart.
         label: describes the picture to those who cannot see it.
+        folder: gets the wide one as files of this name, SVG and PNG.
     """
     wide, narrow = draw(narrow=False), draw(narrow=True)
+    if folder is not None:
+        write_bytes(folder / f"{name}.svg", wide)
+        write_bytes(folder / f"{name}.png", draw(narrow=False, image_format="png"))
     return html.responsive(inline_svg(wide, f"{name}-wide", label), inline_svg(narrow, f"{name}-narrow", label))
 
 

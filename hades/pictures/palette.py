@@ -6,7 +6,7 @@ INK = "#1f2933"
 MUTED = "#6b7785"
 GRID = "#dde2e7"
 PAPER = "#ffffff"
-SCENE = "#f5f7f9"  # background of scenes and frames, light in dark mode too
+SCENE = "#f5f7f9"  # background of scenes and frames; pages invert it in dark mode
 
 BLUE = "#0072b2"
 VERMILION = "#d55e00"

@@ -249,6 +249,14 @@ def renamed_fields(cls: type | None) -> Mapping[str, str]:
     return getattr(cls, "renamed", {})
 
 
+def described_defaults(description: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults of a described component's fields, described; empty for one that is not known here."""
+    discover()
+    cls = _COMPONENTS.get(str(description.get("interface")), {}).get(str(description.get("name")))
+    known = [] if cls is None else [f for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING]
+    return {field.name: _describe_value(field.default) for field in known}
+
+
 def _is_required(field: dataclasses.Field[Any]) -> bool:
     return field.init and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 

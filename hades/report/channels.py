@@ -46,7 +46,7 @@ def channel_figure(pairs: Pairs, *, narrow: bool = False) -> "Figure":
             sheet.text(x, head - 0.06, name, 8.5, MUTED, ha="center", va="bottom", rotation=0 if upright else 90)
         for i in range(count):
             sheet.text(0.03, head + (i + 0.5) * tall, str(i + 1), 8.5, MUTED)
-        note = f"orange −{number(scale)}, white 0, blue +{number(scale)}{' s.d.' if pairs.is_normalized else ''}"
+        note = f"orange −{number(scale)}, no colour 0, blue +{number(scale)}{' s.d.' if pairs.is_normalized else ''}"
         sheet.text(left, total - 0.14, note, 8, MUTED)
         return fig
 

@@ -1,13 +1,13 @@
 """The course of the search, and the returns behind the reported figure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hades.pictures.figures import NARROW, WIDE, figure, render
 from hades.pictures.palette import BLUE, GREEN, INK, MUTED, VERMILION, mix
-from hades.text import return_text
+from hades.text import duration, return_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +21,7 @@ def fitness_curve(
     metrics: Sequence[Row],
     evaluations: Sequence[Row] = (),
     report: Row | None = None,
+    timing: Sequence[Row] = (),
     *,
     of: str = "population",
     narrow: bool = False,
@@ -44,6 +45,7 @@ def fitness_figure(
         metrics: rows with "env_steps_total", "generation", "fitness/mean" and "fitness/max"; missing ones leave gaps.
         evaluations: rows with "env_steps_total", "return_mean" and "best".
         report: "mean" and "ci95" of the report, drawn as a line with its interval.
+        timing: rows with "generation" and "seconds", written below the steps.
         of: whose fitness it is.
         narrow: laid out for a phone.
     """
@@ -58,10 +60,14 @@ def fitness_figure(
         _draw_evaluations(ax, evaluations)
         if report is not None:
             _draw_report(ax, report)
-        ax.set_xlabel("environment steps of the search")
+        seconds = _seconds_at(metrics, timing)
+        ax.set_xlabel(f"environment steps of the search{', and the time they took' if seconds else ''}")
         ax.set_ylabel("fitness, return" if also_returns else "return of an episode")
         ax.xaxis.set_major_locator(MaxNLocator(4 if narrow else 7))
-        ax.xaxis.set_major_formatter(EngFormatter(sep=" "))
+        steps_text = EngFormatter(sep=" ")
+        ax.xaxis.set_major_formatter(
+            lambda x, at: f"{steps_text(x, at)}\n{duration(seconds(x))}" if seconds else steps_text(x, at)
+        )
         ax.yaxis.set_major_locator(MaxNLocator(5))
         ax.margins(x=0.02, y=0.08)
         _generation_axis(ax, metrics, 4 if narrow else 8)
@@ -103,6 +109,16 @@ def report_returns(report: Row, unit: str = "one policy", *, narrow: bool = Fals
         _draw_interval(ax, report, -0.09)
         ax.set_xlabel(f"mean return of {unit}")
         return render(fig, image_format)
+
+
+def _seconds_at(metrics: Sequence[Row], timing: Sequence[Row]) -> Callable[[float], float] | None:
+    """Seconds of the search by environment steps, along a line between the rows; None where nothing was timed."""
+    generation, steps = column(metrics, "generation"), column(metrics, "env_steps_total")
+    timed = np.interp(column(timing, "generation"), generation, steps)
+    if not len(timed):
+        return None
+    known, seconds = np.append(0.0, timed), np.append(0.0, column(timing, "seconds"))
+    return lambda x: float(np.interp(x, known, seconds))
 
 
 def column(rows: Sequence[Row], name: str) -> np.ndarray:

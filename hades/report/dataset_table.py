@@ -212,7 +212,7 @@ def _heat_map(pairs: Pairs, narrow: bool) -> "Figure":
         _panel(fig, box, targets / limit, pairs.actions, numbered=False)
         sheet = Sheet(fig)
         unit = " s.d." if pairs.is_normalized else ""
-        note = f"orange −{number(scale)}, white 0, blue +{number(scale)}{unit}; targets: ±{number(limit)}"
+        note = f"orange −{number(scale)}, no colour 0, blue +{number(scale)}{unit}; targets: ±{number(limit)}"
         sheet.text(left, height - 0.17, note, 8, MUTED)
         return fig
 

@@ -38,14 +38,14 @@ def dataset(run: RunRecord) -> Markup:
         return html.section("The dataset", run.dataset_problem)
     pairs = pairs_of(run.dataset)
     if pairs.spec.is_image:
-        return html.section("The dataset", _reading_frames(pairs), _scene_cards(pairs), _channels(pairs))
+        return html.section("The dataset", _reading_frames(pairs), _scene_cards(pairs), _channels(run, pairs))
     if fits_table(pairs):
         note = f"All of it. A bar is the value that the policy network is given, {_coordinates(pairs)}"
         note += "; the number is the same value in the environment’s own units." if pairs.is_normalized else "."
     else:
         note = "All of it. A row is a pair; colours are the values that the policy network is given, "
         note += f"{_coordinates(pairs)}."
-    picture = responsive(partial(dataset_table, pairs), "dataset", "The pairs of the dataset")
+    picture = responsive(partial(dataset_table, pairs), "dataset", "The pairs of the dataset", run.figures)
     return html.section("The dataset", note, picture)
 
 
@@ -86,10 +86,10 @@ def _reading_frames(pairs: Pairs) -> Markup:
     return html.paragraph(note) + html.legend(colours)
 
 
-def _channels(pairs: Pairs) -> Markup:
+def _channels(run: RunRecord, pairs: Pairs) -> Markup:
     kind = ", normalised" if pairs.is_normalized else ""
     note = f"Every channel by itself{kind}: the values that the policy network is given."
-    maps = responsive(partial(channel_maps, pairs), "channels", note)
+    maps = responsive(partial(channel_maps, pairs), "channels", note, run.figures)
     return html.details("Every channel by itself", html.note(note), maps)
 
 
@@ -139,7 +139,7 @@ def _field(run: RunRecord, policy: Actor) -> Markup:
     inspection, _ = inspection_of(run)
     field = measure_field(policy, run.dataset, View.of(run.dataset, inspection))
     drawn = partial(action_field, field, pairs)
-    shown = responsive(drawn, "field", "The policy's actions over two features of the observation")
+    shown = responsive(drawn, "field", "The policy's actions over two features of the observation", run.figures)
     colours = field_legend(pairs.spec, pairs.actions)
     return html.field(shown, colours) + html.note(_reading_field(field, pairs))
 
@@ -176,8 +176,8 @@ def search(run: RunRecord) -> Markup:
         return html.section(title, "There is no metrics.jsonl, so the course of the search is not known.")
     is_evolved = any(name.startswith("population/") for name in run.metrics[-1])
     of = "population" if is_evolved else "training episodes"
-    drawn = partial(fitness_curve, run.metrics, run.evaluations, run.report, of=of)
-    parts = [responsive(drawn, "search", "Fitness over environment steps")]
+    drawn = partial(fitness_curve, run.metrics, run.evaluations, run.report, run.timing, of=of)
+    parts = [responsive(drawn, "search", "Fitness over environment steps", run.figures)]
     if any("population/return_within_horizon" in row for row in run.metrics):
         note = (
             "The population was searched for a shaped objective, in stages or within a horizon (Fitness under “How it "
@@ -229,7 +229,7 @@ def returns(run: RunRecord) -> Markup:
     if len(values) == 1:
         return html.section(title, f"One policy was measured: {return_text(values[0])}.")
     unit = f"{report['num_episodes']} episodes" if is_fixed_policy(run) else "one policy"
-    picture = responsive(partial(report_returns, report, unit), "returns", "Returns on report keys")
+    picture = responsive(partial(report_returns, report, unit), "returns", "Returns on report keys", run.figures)
     note = (
         f"Worst {return_text(report['worst_init'])}, best {return_text(report['best_init'])}, standard deviation "
         f"{return_text(report['std_over_inits'])}. Green: the mean and its 95 % interval."

@@ -14,7 +14,7 @@ from hades.studies.inspection.page import influence, nearest_states
 
 
 def write_report(workdir: str | Path, policy: Actor | None = None) -> Path:
-    """Write `report.html` into a work directory, from whatever files there are.
+    """Write `report.html` into a work directory, from whatever files there are, and its figures beside it.
 
     Args:
         workdir: of a finished or unfinished run, or a folder with a dataset file alone.
@@ -38,6 +38,9 @@ def write_report(workdir: str | Path, policy: Actor | None = None) -> Path:
         sections.how_to_use(run),
         sections.recipe(run),
     ]
-    footer = f"Written by hades from the files in {run.workdir.resolve().name}."
+    footer = (
+        f"Written by hades from the files in {run.workdir.resolve().name}. Its figures lie in {run.figures.name}/ as "
+    )
+    footer += "SVG and PNG."
     page = html_page(run.title, sections.headline(run), parts, footer)
     return write_bytes(run.workdir / "report.html", page.encode("utf-8"))

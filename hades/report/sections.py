@@ -5,7 +5,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from hades.environments.thresholds import SOLVED
+from hades import registry
+from hades.data import zoo
+from hades.environments.references import references
+from hades.environments.thresholds import MOST, SOLVED
 from hades.pictures.markup import html
 from hades.policy.published import remeasured_text
 from hades.report.dataset_only import is_bare
@@ -37,7 +40,7 @@ def headline(run: RunRecord) -> Markup:
     else:
         what = "mean over the tasks, each return as a share of its reference" if report.get("tasks") else "mean return"
         parts.append(html.result(return_text(report["mean"]), f"{what}, {interval_text(report)}"))
-        parts += [html.note(protocol(run)), _against_threshold(run)]
+        parts += [html.note(protocol(run)), html.note(no_spread(run)), _against_threshold(run), _beside(run)]
     return html.header(run.title, title, *parts, html.tiles(_facts(run, count)))
 
 
@@ -55,6 +58,37 @@ def protocol(run: RunRecord) -> str:
         return f"Mean over {f'{inits} × ' if inits != 1 else ''}{each} of {what}; {once}."
     policies = f"{inits} freshly initialised policies" if inits != 1 else "one freshly initialised policy"
     return f"Mean over {policies}, each trained on these pairs alone and then played for {each}; {once}."
+
+
+def no_spread(run: RunRecord) -> str:
+    """Why the interval of the reported return has no length; empty where it has one."""
+    report = run.report or {}
+    low, high = report.get("ci95") or (None, None)
+    if not report.get("num_inits") or low is None or low != high:
+        return ""
+    text, earned = "The interval has no length:", return_text(report["mean"])
+    many = "episode" if is_fixed_policy(run) else "policy"
+    if run.spec is not None and MOST.get(run.spec.name) == (report["mean"], run.spec.max_episode_steps):
+        return f"{text} every {many} earned {earned}, the most that {run.spec.name} pays."
+    if is_fixed_policy(run):
+        count = report["num_inits"] * report["num_episodes"]
+        return f"{text} all episodes earned {earned}, as one deterministic game, played {count} times."
+    return f"{text} each of the {report['num_inits']} policies earned {earned}."
+
+
+def _beside(run: RunRecord) -> Markup:
+    """Returns of others on this environment, beside that of this run; empty where none is known."""
+    if run.spec is None:
+        return Markup()
+    others = references(run.spec.name, run.spec.max_episode_steps)
+    for name in zoo.names() if others else ():
+        card = zoo.card(name)
+        if card["environment"] == run.spec.name:
+            others[f"{card['method']}, {card['num_pairs']} pairs, in the zoo as {name}"] = card["report"]["mean"]
+    own = (Markup("<strong>this run</strong>"), (run.report or {})["mean"])
+    ranked = sorted([own, *others.items()], key=lambda row: -row[1])
+    rows = [(what, return_text(earned)) for what, earned in ranked]
+    return html.table(rows, ("beside others", "return")) if others else Markup()
 
 
 def is_fixed_policy(run: RunRecord) -> bool:
@@ -135,8 +169,8 @@ def plausibility(run: RunRecord) -> Markup:
     rows = []
     for name, alarm in alarms.items():
         label, form = _QUANTITIES.get(name, (name, "{:g}"))
-        rows.append((label, form.format(alarm["largest"]), form.format(alarm["bound"]), alarm["episodes"] or "–"))
-    head = ("quantity", "largest met", "plausible up to", "episodes beyond")
+        rows.append((label, alarm["episodes"] or "–", form.format(alarm["largest"]), form.format(alarm["bound"])))
+    head = ("quantity", "episodes beyond", "largest met", "plausible up to")
     return html.section("Exploit alarm", verdict, html.table(rows, head))
 
 
@@ -175,14 +209,14 @@ def _stages(run: RunRecord) -> Markup:
     rows = [
         (
             stage.get("recipe", stage.get("method", "")),
+            return_text(stage["return"]) if stage.get("return") is not None else "",
             integer(stage.get("generations")),
             integer(stage.get("env_steps", {}).get("search")),
-            return_text(stage["return"]) if stage.get("return") is not None else "",
         )
         for stage in [*before, last]
     ]
     note = html.note("The table above sums all stages. Each one starts from the dataset of the one before:")
-    return note + html.table(rows, ("stage", "generations", "steps of the search", "return"))
+    return note + html.table(rows, ("stage", "return", "generations", "steps of the search"))
 
 
 def _teachers(run: RunRecord) -> Markup:
@@ -219,8 +253,6 @@ def recipe(run: RunRecord) -> Markup:
     if run.dataset is not None:
         parts = (("Environment", "environment"), ("Training recipe", "learner"), ("Normaliser", "normalizer"))
         facts |= {title: flat(run.dataset.metadata[name]) for title, name in parts}
-    elif run.experiment:
-        facts["Experiment"] = flat(run.experiment)
     if versions := run.result.get("versions") or (run.dataset.metadata["versions"] if run.dataset else {}):
         facts["Versions"] = list(versions.items())
     shown = [part for title, rows in facts.items() for part in (html.heading(title), html.table(rows, kind="facts"))]
@@ -230,6 +262,8 @@ def recipe(run: RunRecord) -> Markup:
         config = ""
     else:
         config = html.note("There is no config.gin here: the run was started from Python.")
+        if run.experiment:
+            config += html.details("Every field of the run", html.table(flat(run.experiment), kind="facts"))
     folded = html.details("Environment, recipe and versions", *shown) if shown else ""
     return html.section("How it was made", folded, config)
 
@@ -238,9 +272,13 @@ def flat(description: Any, name: str = "") -> list[tuple[str, str]]:
     """A description from the registry as (dotted name, value) rows; a component is named by its class."""
     if isinstance(description, Mapping):
         rows = [(name or "component", description["name"])] if "name" in description else []
+        defaults = registry.described_defaults(description)
         for key, value in description.items():
             if key not in ("interface", "name"):
-                rows += flat(value, f"{name}.{key}" if name else key)
+                inside = flat(value, f"{name}.{key}" if name else key)
+                if inside and key in defaults and defaults[key] == value:
+                    inside[0] = (inside[0][0], f"{inside[0][1]} (default)")
+                rows += inside
         return rows
     if isinstance(description, list) and any(isinstance(item, Mapping) for item in description):
         return [row for i, item in enumerate(description) for row in flat(item, f"{name}[{i}]")]

@@ -62,6 +62,11 @@ class RunRecord:
             return None
 
     @property
+    def figures(self) -> Path:
+        """The folder of the report's figures as files."""
+        return self.workdir / "figures"
+
+    @property
     def report(self) -> Mapping[str, Any] | None:
         """Returns on report keys, from `result.json`."""
         return self.result.get("report")

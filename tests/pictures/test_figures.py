@@ -92,6 +92,18 @@ def test_curve_says_what_is_in_it(rows: int, evaluated: bool) -> None:
     assert svg == fitness_curve(metrics, evaluations if evaluated else (), {"mean": 12.3456, "ci95": [12.0, None]})
 
 
+def test_curve_tells_the_seconds_below_the_steps() -> None:
+    metrics = [
+        {"generation": g, "env_steps_total": 100 * g, "fitness/mean": 1.0 * g, "fitness/max": 2.0 * g}
+        for g in (1, 2, 3)
+    ]
+    timing = [{"generation": 1, "seconds": 10.0}, {"generation": 3, "seconds": 50.0}]
+    shown = words(fitness_curve(metrics, timing=timing))
+    assert shown[shown.index("150") + 1] == "20.0 s", "between two rows"
+    assert "environment steps of the search, and the time they took" in shown
+    assert "environment steps of the search" in words(fitness_curve(metrics))
+
+
 def test_curve_shows_the_return_where_fitness_is_something_else() -> None:
     row = {"generation": 1, "env_steps_total": 1, "fitness/mean": 1.0, "fitness/max": 2.0, "population/return": 1.0}
     assert "population mean return" not in words(fitness_curve([row]))

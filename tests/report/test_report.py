@@ -181,6 +181,14 @@ def test_every_section_is_there_with_its_picture(page: Page) -> None:
     assert sum(a.startswith("data:image/png") for a in page.addresses if a) >= 2  # one scene a point
 
 
+def test_figures_lie_beside_the_page_as_files(workdir: Path, page: Page) -> None:
+    names = {path.name for path in (workdir / "figures").iterdir()}
+    assert names == {f"{name}.{kind}" for name in ("dataset", "field", "search", "returns") for kind in ("svg", "png")}
+    assert (workdir / "figures/search.svg").read_bytes().startswith(b"<?xml")
+    assert (workdir / "figures/search.png").read_bytes().startswith(b"\x89PNG")
+    assert "figures/" in page.text
+
+
 def test_ids_are_unique_and_references_are_met(page: Page) -> None:
     assert len(page.ids) == len(set(page.ids))
     assert {a[1:] for a in page.addresses if a.startswith("#")} <= set(page.ids)
@@ -311,9 +319,57 @@ def test_solved_is_said_with_the_interval_in_view(tmp_path: Path, mean: float, l
     assert words in sections.headline(run)
 
 
-def test_no_threshold_for_episodes_of_another_length(tmp_path: Path) -> None:
+def test_nothing_stands_beside_episodes_of_another_length(tmp_path: Path) -> None:
     run = _cart_pole(tmp_path, RESULT["report"], max_steps_in_episode=100)
     assert "counts as solved" not in sections.headline(run)
+    assert "beside others" not in sections.headline(run)
+
+
+def test_others_stand_beside_the_return_in_order(tmp_path: Path) -> None:
+    text = Page(sections.headline(_cart_pole(tmp_path, RESULT["report"]))).text
+    ranked = (
+        "beside others",
+        "PPO, 0.5 M steps",
+        "in the zoo as cartpole-hades-r-d2",
+        "this run",
+        "random actions",
+        "22.2",
+    )
+    places = [text.index(part) for part in ranked]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("mean", "changes", "words"),
+    [
+        (500.0, {}, "every policy earned 500.0, the most that CartPole-v1 pays"),
+        (44.0, {}, "each of the 3 policies earned 44.0"),
+        (44.0, {"one_policy": True}, "all episodes earned 44.0, as one deterministic game, played 15 times"),
+        (500.0, {"one_policy": True}, "every episode earned 500.0, the most"),
+    ],
+)
+def test_an_interval_without_length_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mean: float, changes: dict[str, Any], words: str
+) -> None:
+    monkeypatch.setattr(sections, "is_fixed_policy", lambda run: bool(run.report.get("one_policy")))
+    run = _cart_pole(tmp_path, RESULT["report"] | {"mean": mean, "ci95": [mean, mean]} | changes)
+    assert words in sections.no_spread(run)
+    assert sections.no_spread(_cart_pole(tmp_path, RESULT["report"])) == ""
+
+
+def test_defaults_are_marked_in_the_facts_of_a_run() -> None:
+    rows = dict(sections.flat(registry.describe(dataclasses.replace(LEARNER, learning_rate=0.5))))
+    assert rows["learning_rate"] == "0.5"
+    assert rows["batch_size"] == "0 (default)"
+    assert rows["policy.activation"] == "tanh (default)"
+    assert rows["policy.width"] == "8"
+
+
+def test_a_run_from_python_shows_every_field(tmp_path: Path) -> None:
+    (tmp_path / "experiment.json").write_text(json.dumps(registry.describe(tiny_experiment())))
+    text = Page(sections.recipe(read_run(tmp_path))).text
+    assert "Every field of the run" in text
+    assert "algorithm.outer.temperature" in text
 
 
 @pytest.mark.parametrize(("one_policy", "unit"), [(True, "group"), (False, "policy")])
@@ -334,7 +390,7 @@ def test_implausible_episodes_are_shown_with_what_to_do(tmp_path: Path) -> None:
     part = sections.plausibility(run)
     assert "2 of 15 episodes of the report are physically implausible" in part
     assert "EpisodicReturn.implausible = 'mask'" in Page(part).text
-    assert "<td>9.81</td><td>2.70</td><td>2</td>" in part
+    assert "<td>2</td><td>9.81</td><td>2.70</td>" in part
     assert "physics that broke down" in part
 
 
@@ -374,7 +430,7 @@ def _cart_pole(path: Path, report: dict[str, Any], **params: int) -> RunRecord:
 
 def _copy(source: Path, target: Path, without: tuple[str, ...] = ()) -> Path:
     for file in source.iterdir():
-        if file.name not in (*without, "report.html"):
+        if file.name not in (*without, "report.html", "figures"):
             (target / file.name).write_bytes(file.read_bytes())
     return target
 

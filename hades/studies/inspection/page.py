@@ -48,7 +48,7 @@ def nearest_states(run: RunRecord) -> Markup:
     return html.section(
         "Nearest visited states",
         f"{verdict(nearest)} {beside_random(nearest)}",
-        responsive(partial(distance_bars, nearest, labels), "distance", what),
+        responsive(partial(distance_bars, nearest, labels), "distance", what, run.figures),
         html.note(_how_distances_are_read(nearest, pairs)),
         _twins(nearest, pairs),
         _features(nearest, pairs),
@@ -188,15 +188,17 @@ def influence(run: RunRecord) -> Markup:
         text = "The dataset is one pair: without it nothing is left to train on, so there is no influence to measure."
         return html.section(title, text)
     labels = [pairs.label(i) for i in range(len(pairs))]
-    head = ("pair", "return without it", "difference", "95 % interval")
+    head = ("pair", "difference", "95 % interval", "return without it")
     rows = [
-        (f"{i + 1} · {label}", return_text(one.without), return_text(one.influence), interval((one.low, one.high)))
+        (f"{i + 1} · {label}", return_text(one.influence), interval((one.low, one.high)), return_text(one.without))
         for i, (label, one) in enumerate(zip(labels, measured.pairs, strict=True))
     ]
     return html.section(
         title,
         _what_was_left_out(measured),
-        responsive(partial(influence_bars, measured, labels), "influence", "The return lost without each pair"),
+        responsive(
+            partial(influence_bars, measured, labels), "influence", "The return lost without each pair", run.figures
+        ),
         html.details("In numbers", html.table(rows, head)),
         html.note(_how_influence_is_read(measured)),
     )
