@@ -28,13 +28,14 @@ def fitness_curve(
     image_format: str = "svg",
 ) -> bytes:
     """`fitness_figure` as a file's content."""
-    return render(fitness_figure(metrics, evaluations, report, of=of, narrow=narrow), image_format)
+    return render(fitness_figure(metrics, evaluations, report, timing, of=of, narrow=narrow), image_format)
 
 
 def fitness_figure(
     metrics: Sequence[Row],
     evaluations: Sequence[Row] = (),
     report: Row | None = None,
+    timing: Sequence[Row] = (),
     *,
     of: str = "population",
     narrow: bool = False,
