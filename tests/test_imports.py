@@ -213,6 +213,21 @@ def test_importing_hades_loads_no_library():
 
 
 @pytest.mark.system
+def test_reading_a_dataset_and_training_from_it_loads_neither_environments_nor_pictures():
+    code = """
+import json, sys
+import hades
+dataset = hades.zoo.load("cartpole-hades-r-d2")
+read = sorted(sys.modules)
+policy = hades.train_policy(dataset, num_updates=1)
+print(policy)
+print(json.dumps([read, sorted(sys.modules)]))
+"""
+    for loaded in run_python(code):
+        assert not {*HEAVY, "pandas", "chex", "seaborn", "PIL"} - {"gin"} & set(loaded)
+
+
+@pytest.mark.system
 def test_knowing_every_component_loads_no_environment_library():
     code = "from hades import registry; import json, sys; registry.discover(); print(json.dumps(sorted(sys.modules)))"
     assert not {"gymnax", "brax", "evosax", "mujoco", "mujoco_playground", "matplotlib"} & set(run_python(code))

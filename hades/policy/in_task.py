@@ -24,7 +24,7 @@ class InTask:
 
     def act(self, key: Key, observation: Array) -> Array:
         """An action for one raw observation of the task."""
-        policy = dataclasses.replace(self.policy, environment=self.member)
+        policy = dataclasses.replace(self.policy, task=self.member)
         return self.member.own_action(policy.act(key, self.member.observe(observation)))
 
 

@@ -43,7 +43,7 @@ from hades.policy.acting import Acting, Network
 from hades.policy.fingerprint import mismatch, unflat_params
 from hades.policy.run_policy import RunPolicy
 from hades.policy.statistics import ReturnSummary, summarize_evaluation, summarize_scores
-from hades.types import ActFn, Candidate, Dataset, EnvSpec, Key, Metrics, Moments, Params, Score
+from hades.types import ActFn, Candidate, Dataset, EnvSpec, Key, Metrics, Moments, Params, PyTree, Score
 
 FROZEN_FLOOR = 1e-4
 """Least deviation of frozen statistics; the published normalisation has the same, from the 1e-8 in its square root."""
@@ -54,13 +54,14 @@ class TrainedPolicy(Acting, Displayed):
     """A policy cloned from a dataset; `act` takes raw observations. It equals itself alone.
 
     Attributes:
-        environment: what the dataset was distilled for.
+        task: what it acts in: an environment, or the dataset that was distilled for one, which builds it at its first
+            use.
         learner: the recipe it was trained by.
         params: its weights.
         loss: the final cloning loss; NaN where the learner has none.
     """
 
-    environment: Environment
+    task: Environment | DistilledDataset
     learner: InnerLearner
     normalizer: Normalizer
     normalizer_state: NormalizerState
@@ -68,7 +69,12 @@ class TrainedPolicy(Acting, Displayed):
     loss: float
 
     def __repr__(self) -> str:
-        return f"TrainedPolicy({_brief(self.environment, self.learner, self.loss)})"
+        return f"TrainedPolicy({_brief(self.task.spec, self.learner, self.loss)})"
+
+    @property
+    def environment(self) -> Environment:
+        """What the dataset was distilled for."""
+        return _environment(self.task)
 
     @property
     def network(self) -> Network:
@@ -81,7 +87,7 @@ class TrainedPolicy(Acting, Displayed):
 
         A RunningAct where the normaliser restarts at every evaluation: that one plays, but refuses single observations.
         """
-        return _act_for(self.learner.policy, self.normalizer, self.normalizer_state, self.environment.spec)(self.params)
+        return _act_for(self.learner.policy, self.normalizer, self.normalizer_state, self.task.spec)(self.params)
 
 
 @struct.dataclass
@@ -91,12 +97,12 @@ class TrainedPolicies:
     One that diverged has weights or a loss that are not finite, and earns NaN. They equal themselves alone.
 
     Attributes:
-        environment, learner, normalizer, normalizer_state: as those of a TrainedPolicy.
+        task, learner, normalizer, normalizer_state: as those of a TrainedPolicy.
         params: their weights, stacked.
         metrics: of their training, f32[n] each.
     """
 
-    environment: Environment = struct.field(pytree_node=False)
+    task: Environment | DistilledDataset = struct.field(pytree_node=False)
     learner: InnerLearner = struct.field(pytree_node=False)
     normalizer: Normalizer = struct.field(pytree_node=False)
     normalizer_state: NormalizerState
@@ -104,6 +110,11 @@ class TrainedPolicies:
     metrics: Metrics
 
     __eq__, __hash__ = object.__eq__, object.__hash__
+
+    @property
+    def environment(self) -> Environment:
+        """What the dataset was distilled for."""
+        return _environment(self.task)
 
     @property
     def losses(self) -> Array:
@@ -115,16 +126,17 @@ class TrainedPolicies:
 
     def __repr__(self) -> str:
         losses = () if isinstance(self.losses, jax.core.Tracer) else (self.losses.min(), self.losses.max())
-        return f"TrainedPolicies({len(self):,} x {_brief(self.environment, self.learner, *losses)})"
+        return f"TrainedPolicies({len(self):,} x {_brief(self.task.spec, self.learner, *losses)})"
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, int | np.integer):
             index = range(len(self))[index]  # JAX would take the last policy for any larger index
-        params, metrics = jax.tree.map(lambda x: x[index], (self.params, self.metrics))
-        if jnp.ndim(self.losses[index]):
+        take = _one_entry if isinstance(index, int) else _entries
+        params, metrics = take((self.params, self.metrics), index)
+        if jax.tree.leaves(params)[0].ndim >= jax.tree.leaves(self.params)[0].ndim:
             return self.replace(params=params, metrics=metrics)  # type: ignore[attr-defined]  # flax adds it
         return TrainedPolicy(
-            environment=self.environment,
+            task=self.task,
             learner=self.learner,
             normalizer=self.normalizer,
             normalizer_state=self.normalizer_state,
@@ -171,7 +183,7 @@ def train_policies(
     k_init, k_learn = _seed_keys(seeds)
     params, metrics = _cloned(dataset, learner, k_init, k_learn, at_once)
     return TrainedPolicies(
-        environment=dataset.environment,
+        task=dataset,
         learner=learner,
         normalizer=dataset.normalizer,
         normalizer_state=normalizer_state(dataset),
@@ -196,7 +208,8 @@ def train_policy(dataset: DistilledDataset, seed: int = 0, **changes: Any) -> Tr
     """
     trained = train_policies(dataset, (checked(seed, Seed, "seed"),), **changes)
     policy: TrainedPolicy = trained[0]
-    if not is_usable(policy.params, {name: x[0] for name, x in trained.metrics.items()}):
+    final = trained.metrics.get("loss/final", ())
+    if not all(np.isfinite(x).all() for x in jax.tree.leaves((policy.params, final))):  # NumPy has nothing to compile
         loss = f", and the final loss is {policy.loss}" if "loss/final" in trained.metrics else ""
         raise ConfigError(
             f"The training of this policy diverged: some of its weights are not finite{loss}. Use a lower "
@@ -309,7 +322,7 @@ def changed_learner(dataset: DistilledDataset, changes: dict[str, Any]) -> Inner
     """
     if "policy" in changes:
         changes = {**changes, "policy": as_policy(changes["policy"], dataset.learner.policy)}
-    changed, spec = dataset.learner.sized(len(dataset), **changes), dataset.environment.spec
+    changed, spec = dataset.learner.sized(len(dataset), **changes), dataset.spec
     changed.check(spec)
     if changes:
         try:
@@ -329,7 +342,7 @@ def initial_policies(dataset: DistilledDataset, learner: InnerLearner, keys: Key
     Raises:
         DatasetError: when rebuilt weights differ from the dataset's fingerprint.
     """
-    spec = dataset.environment.spec
+    spec = dataset.spec
     needs_own = learner.is_fixed and learner.policy == dataset.learner.policy
     expected = dataset.metadata["init"].get("fingerprint")
     if not (needs_own and (dataset.init or expected)):
@@ -395,7 +408,7 @@ def _cloned(
 ) -> tuple[Params, Metrics]:
     """A trained policy for each pair of keys, and the metrics of their training, stacked."""
     inits = initial_policies(dataset, learner, k_init)
-    return _clone(learner, dataset.environment.spec, at_once, k_learn, inits, _pairs(dataset))
+    return _clone(learner, dataset.spec, at_once, k_learn, inits, _pairs(dataset))
 
 
 def _seeds(seeds: int | Sequence[int] | ArrayLike) -> Array:
@@ -420,9 +433,20 @@ def _on_host(number: Any) -> Any:
     return number if isinstance(number, jax.core.Tracer) else float(number)
 
 
-def _brief(env: Environment, learner: InnerLearner, *losses: float | Array) -> str:
+def _entries(tree: PyTree, index: Any) -> PyTree:
+    return jax.tree.map(lambda x: x[index], tree)
+
+
+_one_entry = jax.jit(_entries)  # compiled once, not once for each leaf
+
+
+def _environment(task: Environment | DistilledDataset) -> Environment:
+    return task.environment if isinstance(task, DistilledDataset) else task
+
+
+def _brief(spec: EnvSpec, learner: InnerLearner, *losses: float | Array) -> str:
     loss = " to ".join(dict.fromkeys(f"{float(loss):.3g}" for loss in losses))
-    return ", ".join((env.spec.name, learner.policy.brief, learner.label, *([f"loss {loss}"] if loss else [])))
+    return ", ".join((spec.name, learner.policy.brief, learner.label, *([f"loss {loss}"] if loss else [])))
 
 
 def _pairs(dataset: DistilledDataset) -> Dataset:

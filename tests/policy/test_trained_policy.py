@@ -60,6 +60,23 @@ def test_three_lines_from_file_to_return(finished: Path) -> None:
     assert (summary.num_inits, summary.num_episodes, len(summary.per_init)) == (8, 1, 8)
 
 
+def test_a_dataset_of_an_environment_that_is_not_there_trains_and_acts(dataset: DistilledDataset) -> None:
+    """Which is read from the header; what the header says is compared with an environment before it is played."""
+    here = train_policy(dataset)
+    described = {"interface": "Environment", "name": "Elsewhere"}
+    elsewhere = train_policy(dataclasses.replace(dataset, metadata={**dataset.metadata, "environment": described}))
+    jax.tree.map(np.testing.assert_array_equal, here.params, elsewhere.params)
+    obs = np.ones(2, np.float32)
+    assert here.act(jax.random.key(0), obs) == elsewhere.act(jax.random.key(0), obs)
+    assert "point" in repr(elsewhere)
+    with pytest.raises(DatasetError, match=r'environment cannot be used: There is no Environment "Elsewhere"'):
+        evaluate(elsewhere)
+    described = {**dataset.metadata["environment"], "discrete": True}
+    other = train_policy(dataclasses.replace(dataset, metadata={**dataset.metadata, "environment": described}))
+    with pytest.raises(DatasetError, match=r"spec\.action_kind is 'box', but point-discrete has discrete"):
+        evaluate(other)
+
+
 @pytest.mark.parametrize(
     ("shape", "one_policy", "expected"),
     [
@@ -223,7 +240,7 @@ def test_an_evaluation_raises_the_exploit_alarm(dataset: DistilledDataset) -> No
     point = dataset.environment
     assert isinstance(point, Point)
     bounded = Bounded(**{field.name: getattr(point, field.name) for field in dataclasses.fields(Point)})
-    summary = evaluate(dataclasses.replace(train_policy(dataset), environment=bounded), num_episodes=32)
+    summary = evaluate(dataclasses.replace(train_policy(dataset), task=bounded), num_episodes=32)
     alarm = summary.alarms["distance"]
     assert 0 < alarm.episodes == summary.implausible_episodes < 32
     assert alarm.largest > alarm.bound == 0.5
