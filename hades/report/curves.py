@@ -67,7 +67,7 @@ def fitness_figure(
         ax.xaxis.set_major_locator(MaxNLocator(4 if narrow else 7))
         steps_text = EngFormatter(sep=" ")
         ax.xaxis.set_major_formatter(
-            lambda x, at: f"{steps_text(x, at)}\n{duration(seconds(x))}" if seconds else steps_text(x, at)
+            lambda x, at: f"{steps_text(x)}\n{duration(seconds(x))}" if seconds else steps_text(x)
         )
         ax.yaxis.set_major_locator(MaxNLocator(5))
         ax.margins(x=0.02, y=0.08)
