@@ -1,7 +1,7 @@
 """The tables and the figures of results.md and the README: what datasets of the zoo earn, beside the published curves.
 
 python docs/results_table.py          # prints both tables
-python docs/results_table.py --draw   # also draws images/results_brax.png and images/results_minatar.png
+python docs/results_table.py --write  # also writes them into the pages, and draws the figures
 
 Our figures are those of the zoo's cards. The published ones are population means of the training logs that the paper's
 authors released (published_curves.csv: 64 pairs on Brax, 16 on MinAtar at width 512, three seeds), so they are means
@@ -10,6 +10,7 @@ over perturbed candidates in windows of 1024 steps, and not over whole episodes 
 
 import csv
 import dataclasses
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ SUITES = {
     "classic": ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "Pendulum-v1"),
 }
 EVOLVED, GRADIENT = ("HaDES-F", "HaDES-R"), "HaDES-R by gradient"
-TITLE = "| task | published F, R | HaDES-F | HaDES-R | HaDES-R by gradient | other networks keep |\n" + "|---" * 6 + "|"
+TITLE = "| task | published F / R | HaDES-F | HaDES-R | HaDES-R by gradient | other networks keep |"
+SHORT_TITLE = "| task | random | paper: F / R | hades: F | hades: R | PPO |"
+RULE = "|---" * 6 + "|"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,24 +72,24 @@ def published(environment: str) -> dict[str, dict[str, Any]]:
 
 def table(suites: tuple[str, ...] = tuple(SUITES)) -> str:
     """Markdown: a row for each task that has a dataset or a published figure."""
-    lines = [TITLE]
+    lines = [TITLE, RULE]
     for environment in (name for suite in suites for name in SUITES[suite]):
         logs = published(environment)
-        paper = ", ".join(number(float(logs[method]["final_mean"])) for method in EVOLVED if method in logs) or "–"
+        paper = " / ".join(number(float(logs[method]["final_mean"])) for method in EVOLVED if method in logs) or "–"
         best = [entries(environment, method)[:1] for method in (*EVOLVED, GRADIENT)]
         cells = [entry[0].cell if entry else "–" for entry in best]
         kept = [entry.retention for found in best[1:] for entry in found if entry.retention is not None]
-        shares = ", ".join(f"{minus(f'{share:.0%}').replace('%', ' %')}" for share in kept) or "–"
+        shares = " / ".join(f"{minus(f'{share:.0%}').replace('%', ' %')}" for share in kept) or "–"
         lines.append(f"| {environment.removesuffix('-MinAtar')} | {paper} | {' | '.join(cells)} | {shares} |")
     return "\n".join(lines)
 
 
 def short_table() -> str:
     """Markdown for the README: the best dataset of each kind, beside a random policy, the paper and PPO."""
-    lines = ["| task | random | paper: F, R | hades: F | hades: R | PPO |", "|---" * 6 + "|"]
+    lines = [SHORT_TITLE, RULE]
     for environment in (name for suite in SUITES.values() for name in suite):
         logs = published(environment)
-        paper = ", ".join(number(float(logs[method]["final_mean"])) for method in EVOLVED if method in logs) or "–"
+        paper = " / ".join(number(float(logs[method]["final_mean"])) for method in EVOLVED if method in logs) or "–"
         fixed = entries(environment, "HaDES-F")[:1]
         fresh = [entry for method in ("HaDES-R", GRADIENT) for entry in entries(environment, method)]
         best = sorted(fresh, key=lambda entry: -entry.mean)[:1]
@@ -149,8 +152,16 @@ def draw(suite: str, columns: int = 4) -> bytes:
         return render(fig, "png")
 
 
+def replaced(text: str, table: str) -> str:
+    """A page's text with a table in the place of the one that has the same title."""
+    title = table.splitlines()[0]
+    return re.sub(rf"^{re.escape(title)}\n(\|.*\n)*", f"{table}\n", text, flags=re.MULTILINE)
+
+
 if __name__ == "__main__":
     print(table(), short_table(), sep="\n\n")
-    if "--draw" in sys.argv[1:]:
+    if "--write" in sys.argv[1:]:
+        for page, rows in ((DOCS / "results.md", table()), (DOCS.parent / "README.md", short_table())):
+            page.write_text(replaced(page.read_text("utf-8"), rows), "utf-8")
         for suite in ("brax", "minatar"):
             (DOCS / "images" / f"results_{suite}.png").write_bytes(draw(suite))
