@@ -574,5 +574,5 @@ def test_ctrl_c_leaves_everything_as_it_is(cloud):
 def test_the_program_refuses_a_config_that_does_not_resolve(cloud):
     done = launch(cloud, "--config=smokee", "--workdir=/nfs/demo", "--execute")
     assert done.returncode == 1
-    assert 'There is no config "smokee". Did you mean "smoke"?' in done.stderr
+    assert 'There is no config "smokee". The nearest names: smoke, ' in done.stderr
     assert cloud.calls() == []
