@@ -66,9 +66,7 @@ def fitness_figure(
         ax.set_ylabel("fitness, return" if also_returns else "return of an episode")
         ax.xaxis.set_major_locator(MaxNLocator(4 if narrow else 7))
         steps_text = EngFormatter(sep=" ")
-        ax.xaxis.set_major_formatter(
-            lambda x, at: f"{steps_text(x)}\n{duration(seconds(x))}" if seconds else steps_text(x)
-        )
+        ax.xaxis.set_major_formatter(lambda x, _: steps_text(x) + (f"\n{duration(seconds(x))}" if seconds else ""))
         ax.yaxis.set_major_locator(MaxNLocator(5))
         ax.margins(x=0.02, y=0.08)
         _generation_axis(ax, metrics, 4 if narrow else 8)

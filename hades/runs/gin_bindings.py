@@ -30,7 +30,9 @@ def operative_config() -> str:
             value = parameter.default
             if component := _made_of_defaults(value):
                 value = gin.config.parse_value(f"@{gin_internals.definition(component)[0]}()")
-                waiting += [("", component)] if called.setdefault(("", component), {}) == {} else []
+                if ("", component) not in called:
+                    called["", component] = {}
+                    waiting.append(("", component))
             called[scope, selector][parameter.name] = value
             unbound.add(_key(scope, name, parameter.name))
     lines = [*gin.operative_config_str().splitlines(), ""]
@@ -95,17 +97,18 @@ def suggestion(name: str, place: Sequence[str] | None) -> str:
     *owner, last = name.split(".")
     if owner and last in _fields(owner[-1]):  # Evolution.outer.sigma = 0.3
         return f"Fields of a component are set by its own name: {_any(known_names(_fields(owner[-1])[last]))}."
+    there = ".".join(place or ())
     kind = _fields(place[0]).get(place[1]) if place else None
     if kind is not None and not any(_classes(kind)):
-        return f"{'.'.join(place or ())} takes no component. Write '{last}' in quotes if it is a name."
+        return f"{there} takes no component. Write '{last}' in quotes if it is a name."
     known = known_names(kind)
     if not nearest(last, known, cutoff=0.6):
         for one in known:
             for field, choices in getattr(component(one), "choices", {}).items():
                 with contextlib.suppress(HadesError):  # a library that is not installed offers nothing
                     if choice := nearest(last, choices(), cutoff=0.6):
-                        there = f" and {'.'.join(place)} = @{one}()" if place else ""
-                        return f"Did you mean {one}.{field} = '{choice[0]}'{there}? Known: {', '.join(known)}."
+                        put = f" and {there} = @{one}()" if there else ""
+                        return f"Did you mean {one}.{field} = '{choice[0]}'{put}? Known: {', '.join(known)}."
     return offer(last, known)
 
 
@@ -128,7 +131,7 @@ def _fields(name: str) -> dict[str, Any]:
 def _fits(selector: str, kind: Any) -> bool:
     """Return True if a field of a type could hold what a configurable makes."""
     made = _class(gin_internals.definition(selector)[1])
-    return any(part in made.__mro__ or part.__name__ == selector.split(".")[1] for part in _classes(kind))
+    return any(part in made.__mro__ or part.__name__ == selector.split(".")[-2] for part in _classes(kind))
 
 
 def _places(selector: str) -> Iterator[tuple[str, Any]]:
@@ -141,8 +144,12 @@ def _places(selector: str) -> Iterator[tuple[str, Any]]:
 
 
 def _class(made: Callable[..., Any]) -> type:
-    """A class, or what a function returns."""
-    return made if isinstance(made, type) else typing.get_type_hints(made)["return"]
+    """A class, or what a function returns by its annotation."""
+    if isinstance(made, type):
+        return made
+    with contextlib.suppress(NameError):  # an annotation for type checkers alone
+        return next(_classes(typing.get_type_hints(made).get("return")), object)
+    return object
 
 
 def _classes(kind: Any) -> Iterator[type]:

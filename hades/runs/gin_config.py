@@ -41,7 +41,7 @@ def load_experiment(config: str, bindings: Sequence[str] = ()) -> Experiment:
     """
     with _parsed(config, bindings):
         experiment: Experiment = gin.get_configurable(Experiment)()
-        problems = [problem for line in bindings for problem in gin_bindings.idle(line)]
+        problems = gin_bindings.idle("\n".join(bindings))
         require(not problems, f"In {config}: {' '.join(problems)}")
         _Last.operative_config = gin_bindings.operative_config()
     return experiment

@@ -131,7 +131,7 @@ def test_influence_is_said_with_its_interval(run: RunRecord) -> None:
     assert "earn 3.00 here" in text
     assert "Losing pair 1 costs most" in text
     assert "does not clearly need pair 3" in text
-    assert "<td>2.00</td><td>1.00</td><td>0.25 to 1.75</td>" in part  # of pair 2, as in the file
+    assert "<td>1.00</td><td>0.25 to 1.75</td><td>2.00</td>" in part  # of pair 2, as in the file
 
 
 def test_a_pair_that_harms_is_named(run: RunRecord, dataset: DistilledDataset) -> None:
