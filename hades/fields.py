@@ -80,24 +80,6 @@ def checked(value: Any, kind: Any, place: str) -> Any:
     return converted
 
 
-def fits(cls: type) -> dict[str, str]:
-    """What fits each field of a dataclass, in words."""
-    return {field.name: _described(_field_type(cls, field)) for field in dataclasses.fields(cls)}
-
-
-def takes(cls: type, interface: str) -> list[str]:
-    """The fields of a dataclass that take one component of an interface."""
-    kinds = {field.name: _field_type(cls, field) for field in dataclasses.fields(cls)}
-    return [name for name, kind in kinds.items() if interface in _class_names(kind)]
-
-
-def _class_names(kind: Any) -> set[str]:
-    """Names of the classes whose instances fit `kind`."""
-    if typing.get_origin(kind) in (Union, types.UnionType):
-        return {name for part in typing.get_args(kind) for name in _class_names(part)}
-    return {getattr(kind, "__name__", str(kind))}
-
-
 def checks_fields(cls: T) -> T:
     """Class decorator of dataclasses: fields are converted to their annotated types, or refused by name.
 
@@ -131,6 +113,23 @@ def checks_fields(cls: T) -> T:
 def field_types(cls: type) -> dict[str, Any]:
     """The annotation of each field of a dataclass."""
     return {field.name: _field_type(cls, field) for field in dataclasses.fields(cls)}
+
+
+def fits(cls: type) -> dict[str, str]:
+    """What fits each field of a dataclass, in words."""
+    return {name: _described(kind) for name, kind in field_types(cls).items()}
+
+
+def takes(cls: type, interface: str) -> list[str]:
+    """The fields of a dataclass that take one component of an interface."""
+    return [name for name, kind in field_types(cls).items() if interface in _class_names(kind)]
+
+
+def _class_names(kind: Any) -> set[str]:
+    """Names of the classes whose instances fit `kind`."""
+    if typing.get_origin(kind) in (Union, types.UnionType):
+        return {name for part in typing.get_args(kind) for name in _class_names(part)}
+    return {getattr(kind, "__name__", str(kind))}
 
 
 def no_field(cls: type, name: str) -> str:

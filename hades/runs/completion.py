@@ -15,7 +15,7 @@ from hades.data import zoo
 from hades.runs.shipped import config_names
 
 SHELLS = ("bash", "zsh")
-_DEFINITION = re.compile(r"(?:DEFINE_(\w+)|define_paths?)\(\s*\"(\w+)\"")
+_DEFINITION = re.compile(r"(?:DEFINE_(\w+)|define_\w+)\(\s*\"(\w+)\"")
 _SHARED = {"RunFlags(": "runs/run_flags.py", "process_flags": "machines/process_flags.py"}
 """Files of hades that define flags for several programs, by what stands in the source of one that has them."""
 _SCRIPT = """\

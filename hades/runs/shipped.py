@@ -34,10 +34,13 @@ def find_config(config: str) -> Path:
     for path in (*([shipped] if config in known else []), Path(os.path.expanduser(config))):
         if os.path.isfile(path):  # unlike Path.is_file, it says no to a name that is too long
             return path
-    raise ConfigError(
-        f'There is no config "{printable(config)}". The nearest names: {", ".join(nearest(config, known, 5))}. '
-        "`hades list configs` lists all. Or give a path."
-    )
+    raise ConfigError(f'There is no config "{printable(config)}". {nearest_configs(config)} Or give a path.')
+
+
+def nearest_configs(config: str) -> str:
+    """Suggest the names of configs for an unknown one."""
+    names = ", ".join(nearest(config, config_names(), 5))
+    return f"The nearest names: {names}. `hades list configs` lists all."
 
 
 def header_comment(path: Path) -> str:

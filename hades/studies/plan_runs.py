@@ -15,7 +15,7 @@ from hades.errors import ConfigError, offer, shown
 from hades.fields import Seed, checked
 from hades.runs.gin_config import idle_lines, limits_of_stage, stage_shares
 from hades.runs.job import Job
-from hades.runs.shipped import config_names
+from hades.runs.shipped import config_names, nearest_configs
 from hades.runs.stages import described_stages, recipe_text
 from hades.studies.many_runs import PlannedRun, budget_text, planned, time_left
 
@@ -72,8 +72,7 @@ def plan_grid(
     configs = {pair: _find_config(*pair, settings.variant) for pair in pairs}
     missing = [f"{e}_{m}" for (e, m), config in configs.items() if config is None]
     if missing:
-        known = [n for n in config_names() if n.startswith(tuple(names))] or list(config_names())
-        raise ConfigError(f"There is no config {', '.join(missing)}. {offer(missing[0], known)}")
+        raise ConfigError(f"There is no config {', '.join(missing)}. {nearest_configs(missing[0])}")
     lines = _lines_of_each([str(config) for config in configs.values()], settings)
     shares = {pair: stage_shares(str(config), lines[str(config)]) for pair, config in configs.items()}
     runs = []

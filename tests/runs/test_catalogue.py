@@ -55,9 +55,8 @@ def test_a_component_is_shown_with_its_fields_and_where_it_goes() -> None:
     assert (card["interface"], card["module"]) == ("OuterOptimizer", "hades.outer.snes")
     fields = {field["name"]: field for field in card["fields"]}
     assert fields["sigma"] == {"name": "sigma", "takes": "a number above 0", "default": "0.5"}
-    assert (
-        "default" not in {f["name"]: f for f in catalogue.component_card("Environment", "Gymnax")["fields"]}["env_id"]
-    )
+    cloning = catalogue.component_card("InnerLearner", "BehaviourCloning")["fields"]
+    assert "default" not in {field["name"]: field for field in cloning}["policy"]
     assert card["gin"] == ["Evolution.outer = @SNES()"]
     for part in ("SNES (OuterOptimizer", "σ₀ 0.5", "= 0.5", "a number above 0", "SNES.population_size = 64"):
         assert part in text
