@@ -61,8 +61,11 @@ RELEASED = {
     "walker2d": {"HaDES-R": 2397.1, "HaDES-F": 2725.8},
 }
 HERE = {
-    "CartPole-v1": {"PPO, 0.5 M steps": 500.0, "direct ES, 24 M steps": 498.8},
-    "Breakout-MinAtar": {"PPO, 1 M steps": 28.3},
+    "CartPole-v1": {"PPO, 0.5 M steps": 500.0, "direct ES, 2.1 M steps": 500.0},
+    "Acrobot-v1": {"PPO, 0.5 M steps": -82.3, "direct ES, 0.8 M steps": -83.6},
+    "MountainCar-v0": {"PPO, 1 M steps": -109.8, "direct ES, 3.6 M steps": -105.2},
+    "Pendulum-v1": {"PPO, 0.1 M steps": -182.8, "direct ES, 15.4 M steps": -155.6},
+    "Breakout-MinAtar": {"PPO, 10 M steps": 63.2},
     "Freeway-MinAtar": {"PPO, 10 M steps": 60.5, "direct ES, 10 M steps": 27.7},
     "hopper": {"PPO, 2.3 M steps": 823.2, "direct ES, 1.1 M steps": 1712.1},
 }
