@@ -81,6 +81,11 @@ def test_every_program_is_a_command_and_a_console_script() -> None:
     assert {f"{path.stem}" for path in (ROOT / "launch").glob("*.py")} - {"__init__"} == modules
 
 
+@pytest.mark.parametrize("module", [module for module, _ in cli.PROGRAMS.values()])
+def test_every_program_has_a_result_for_json(module: str) -> None:
+    assert "give_result(" in (ROOT / "launch" / f"{module}.py").read_text()
+
+
 def test_the_documented_tables_hold_every_command() -> None:
     page = (ROOT / "docs/commands.md").read_text()
     assert re.findall(r"^\| `hades ([\w-]+)` ", page, re.MULTILINE) == [*cli.PROGRAMS, *cli.OTHERS]
