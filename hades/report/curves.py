@@ -62,7 +62,7 @@ def fitness_figure(
         if report is not None:
             _draw_report(ax, report)
         seconds = _seconds_at(metrics, timing)
-        ax.set_xlabel(f"environment steps of the search{', and the time they took' if seconds else ''}")
+        ax.set_xlabel(f"environment steps {'and time ' if seconds else ''}of the search")
         ax.set_ylabel("fitness, return" if also_returns else "return of an episode")
         ax.xaxis.set_major_locator(MaxNLocator(4 if narrow else 7))
         steps_text = EngFormatter(sep=" ")
