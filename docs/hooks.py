@@ -103,7 +103,7 @@ def type_text(kind: Any) -> str:
 
 def _bounds(numbers: Range) -> list[str]:
     signs = {"≥": numbers.least, ">": numbers.above, "≤": numbers.most, "<": numbers.below}
-    return [f"{sign} {bound:g}" for sign, bound in signs.items() if bound is not None and bound < 2**31]
+    return [f"{sign} {bound:,.12g}" for sign, bound in signs.items() if bound is not None and bound < 2**31]
 
 
 def _default(field: dataclasses.Field[Any]) -> str:
