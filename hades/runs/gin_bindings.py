@@ -99,9 +99,9 @@ def suggestion(name: str, place: Sequence[str] | None) -> str:
         return f"Fields of a component are set by its own name: {_any(known_names(_fields(owner[-1])[last]))}."
     there = ".".join(place or ())
     kind = _fields(place[0]).get(place[1]) if place else None
-    if kind is not None and not any(_classes(kind)):
-        return f"{there} takes no component. Write '{last}' in quotes if it is a name."
     known = known_names(kind)
+    if kind is not None and not known:
+        return f"{there} takes no component. Write '{last}' in quotes if it is a name."
     if not nearest(last, known, cutoff=0.6):
         for one in known:
             for field, choices in getattr(component(one), "choices", {}).items():
