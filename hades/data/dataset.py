@@ -9,86 +9,45 @@ the environment is built at its first use, because its library takes longer to i
 header states what training needs to know of it.
 """
 
-import contextlib
 import dataclasses
-import hashlib
-import json
-import math
-import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 import hades
-from hades import registry
 from hades.data.files import write_bytes
-from hades.data.header import SPEC, check_header, check_recipe
+from hades.data.header import SPEC, check_header, check_recipe, component, named
+from hades.data.tensor_file import parse_tensors, tensor_bytes
 from hades.displayed import Displayed
 from hades.environments.base import Environment
-from hades.errors import ConfigError, DatasetError, HadesError, printable, shown
+from hades.errors import DatasetError, HadesError, printable, shown
 from hades.fitness.base import Fitness
 from hades.inner.base import InnerLearner
 from hades.normalizers.base import Normalizer
-from hades.text import json_text, return_text
+from hades.text import return_text
 from hades.types import Box, Discrete, EnvSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FORMAT_VERSION = 1
-HEADER, DIGEST = "hades", "sha256"
-"""Names under `__metadata__`: the header's JSON, and what `_digest` makes of it and the tensors."""
 _TENSORS = ("observations", "targets", "normalizer/mean", "normalizer/std")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class DistilledDataset(Displayed):
-    """N observation-target pairs with everything needed to train on them.
-
-    Two datasets are equal where `save` writes the same bytes for both.
+class Described:
+    """What the header of a dataset or a policy describes, built at its first use.
 
     Attributes:
-        observations: f32[N, *obs_shape], normalised.
-        targets: f32[N, A], class probabilities (discrete) or actions in [-1, 1] coordinates (Box).
-        obs_mean, obs_std: f32[*obs_shape], statistics that turn raw observations into the dataset's.
-        metadata: the JSON header: environment, spec, learner, normalizer, init, returns, evaluation, training and
-            versions.
-        init: flat `{"layer/kernel": array}` of embedded initial weights, or empty.
+        content: what the file holds, "dataset" or "policy".
+        metadata: the JSON header.
         source: where it was read from, for messages.
     """
 
-    observations: np.ndarray
-    targets: np.ndarray
-    obs_mean: np.ndarray
-    obs_std: np.ndarray
+    content: ClassVar[str]
     metadata: Mapping[str, Any]
-    init: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    source: str = dataclasses.field(default="", repr=False)
-
-    def __post_init__(self) -> None:
-        check_header(self.metadata)
-        self.check(self.spec)
-        self._check_recipe()
-
-    def __eq__(self, other: object) -> bool:
-        return self._file() == other._file() if isinstance(other, DistilledDataset) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self._file())
-
-    def __len__(self) -> int:
-        return len(self.observations)
-
-    def __repr__(self) -> str:
-        earned = f", return {return_text(self.returns['mean'])}" if self.returns else ""
-        return f"<DistilledDataset of {self.metadata['spec']['name']}: {len(self)} pairs, {self.method}{earned}>"
-
-    def plot(self) -> "Figure":
-        """The pairs as a figure of matplotlib, which a notebook shows."""
-        return hades.plot(self)
+    source: str
 
     @cached_property
     def spec(self) -> EnvSpec:
@@ -126,29 +85,91 @@ class DistilledDataset(Displayed):
     @cached_property
     def _built(self) -> Environment:
         environment: Environment = self._component("environment", Environment)
-        with _named("environment"):
+        with named("environment", self.content):
             spec = environment.spec
         self._check_stated(spec)
         return environment
 
     @cached_property
     def learner(self) -> InnerLearner:
-        """The recipe that the dataset was evolved for."""
+        """The recipe that the dataset was evolved for, or the policy trained by."""
         return self._component("learner", InnerLearner)
 
     @cached_property
     def normalizer(self) -> Normalizer:
         return self._component("normalizer", Normalizer)
 
-    @property
-    def method(self) -> str:
-        """Name of the method that made it; that of its initial policies where the header states none."""
-        return (self.metadata.get("training") or {}).get("method") or self.learner.label
-
     @cached_property
     def protocol(self) -> Fitness | None:
         """The protocol that `returns` were measured under; None: whole episodes."""
         return None if self.metadata.get("evaluation") is None else self._component("evaluation", Fitness)
+
+    def _component(self, field: str, interface: type) -> Any:
+        return component(self.metadata, field, interface, self.content)
+
+    def _check_stated(self, spec: EnvSpec) -> None:
+        """Raise DatasetError where the header or the protocol does not fit the environment."""
+        found = describe_spec(spec)
+        for name, value in self.metadata["spec"].items():
+            if name in ("obs_shape", "action_kind", "action_size") and value != found[name]:
+                raise DatasetError(f"spec.{name} is {shown(value)}, but {spec.name} has {found[name]}.")
+        if self.protocol is not None:
+            with named("evaluation", self.content):
+                self.protocol.check(spec)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DistilledDataset(Described, Displayed):
+    """N observation-target pairs with everything needed to train on them.
+
+    Two datasets are equal where `save` writes the same bytes for both.
+
+    Attributes:
+        observations: f32[N, *obs_shape], normalised.
+        targets: f32[N, A], class probabilities (discrete) or actions in [-1, 1] coordinates (Box).
+        obs_mean, obs_std: f32[*obs_shape], statistics that turn raw observations into the dataset's.
+        metadata: the JSON header: environment, spec, learner, normalizer, init, returns, evaluation, training and
+            versions.
+        init: flat `{"layer/kernel": array}` of embedded initial weights, or empty.
+        source: where it was read from, for messages.
+    """
+
+    content = "dataset"
+
+    observations: np.ndarray
+    targets: np.ndarray
+    obs_mean: np.ndarray
+    obs_std: np.ndarray
+    metadata: Mapping[str, Any]
+    init: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    source: str = dataclasses.field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        check_header(self.metadata, self.content)
+        self.check(self.spec)
+        self._check_recipe()
+
+    def __eq__(self, other: object) -> bool:
+        return self._file() == other._file() if isinstance(other, DistilledDataset) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._file())
+
+    def __len__(self) -> int:
+        return len(self.observations)
+
+    def __repr__(self) -> str:
+        earned = f", return {return_text(self.returns['mean'])}" if self.returns else ""
+        return f"<DistilledDataset of {self.metadata['spec']['name']}: {len(self)} pairs, {self.method}{earned}>"
+
+    def plot(self) -> "Figure":
+        """The pairs as a figure of matplotlib, which a notebook shows."""
+        return hades.plot(self)
+
+    @property
+    def method(self) -> str:
+        """Name of the method that made it; that of its initial policies where the header states none."""
+        return (self.metadata.get("training") or {}).get("method") or self.learner.label
 
     @property
     def returns(self) -> Mapping[str, Any]:
@@ -156,17 +177,9 @@ class DistilledDataset(Displayed):
         returns = self.metadata.get("returns") or {}
         return returns if returns.get("mean") is not None else {}
 
-    def _component(self, field: str, interface: type) -> Any:
-        """Build the component that a field of the header describes."""
-        with _named(field):
-            component = registry.build(self.metadata[field])
-            if not isinstance(component, interface):
-                raise ConfigError(f"it describes a {type(component).__name__}, which is no {interface.__name__}.")
-        return component
-
     def _check_recipe(self) -> None:
         """Raise DatasetError where the recipe, the normaliser or the protocol cannot be used with these pairs."""
-        with _named("learner"):
+        with named("learner", self.content):
             shapes = check_recipe(self.learner.sized(len(self)), self.spec, len(self))
         lacking = sorted(set(shapes) - set(self.init))
         if self.init and self.learner.is_fixed and lacking:
@@ -178,19 +191,9 @@ class DistilledDataset(Displayed):
                 raise DatasetError(f"init/{name} holds {int((~np.isfinite(array)).sum())} non-finite numbers.")
         assert isinstance(self.normalizer, Normalizer)  # built now, not when a policy acts
         if self.protocol is not None:
-            with _named("evaluation"):
+            with named("evaluation", self.content):
                 if not self.protocol.parallel_episodes(self.spec):
                     raise DatasetError(f"{type(self.protocol).__name__} plays no episodes.")
-
-    def _check_stated(self, spec: EnvSpec) -> None:
-        """Raise DatasetError where the header or the protocol does not fit the environment."""
-        found = describe_spec(spec)
-        for name, value in self.metadata["spec"].items():
-            if name in ("obs_shape", "action_kind", "action_size") and value != found[name]:
-                raise DatasetError(f"spec.{name} is {shown(value)}, but {spec.name} has {found[name]}.")
-        if self.protocol is not None:
-            with _named("evaluation"):
-                self.protocol.check(spec)
 
     def check(self, spec: EnvSpec) -> None:
         """Raise DatasetError where the arrays do not fit an environment."""
@@ -235,16 +238,7 @@ class DistilledDataset(Displayed):
             "normalizer/std": self.obs_std,
             **{f"init/{name}": array for name, array in self.init.items()},
         }
-        header = json_text({"format_version": FORMAT_VERSION, **self.metadata}, sort_keys=True)
-        arrays = {name: np.ascontiguousarray(array, "<f4") for name, array in sorted(tensors.items())}
-        table: dict[str, Any] = {"__metadata__": {HEADER: header, DIGEST: _digest(header, arrays)}}
-        end = 0
-        for name, array in arrays.items():
-            table[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
-            end += array.nbytes
-        text = json.dumps(table, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 8)  # readers may map the tensors, which starts them at a multiple of 8 bytes
-        return b"".join((struct.pack("<Q", len(text)), text, *(array.tobytes() for array in arrays.values())))
+        return tensor_bytes(self.metadata, tensors)
 
 
 def parse_dataset(content: bytes, source: str) -> DistilledDataset:
@@ -257,27 +251,8 @@ def parse_dataset(content: bytes, source: str) -> DistilledDataset:
     Raises:
         DatasetError: when the file is damaged, of a newer format, or contradicts itself.
     """
-    try:
-        text, digest, tensors = _parse(content)
-        metadata = _json(text)
-        version = metadata.pop("format_version")
-        if type(version) is not int:
-            raise TypeError(f"its format_version is {printable(repr(version))}")
-    except (KeyError, TypeError, ValueError, RecursionError, AttributeError, struct.error) as error:
-        what = printable(f"{type(error).__name__}: {error}")
-        raise DatasetError(
-            f"{source} is not a complete hades dataset file ({what}). It may be truncated or written by another "
-            "program: copy or export it again."
-        ) from error
-    if version > FORMAT_VERSION:
-        raise DatasetError(
-            f"{source} has dataset format {printable(str(version))}, but this hades reads up to {FORMAT_VERSION}: pip "
-            "install -U hades-rl."
-        )
-    if version < 1:
-        raise DatasetError(
-            f"{source} has dataset format {printable(str(version))}; formats begin at 1. Export the file again."
-        )
+    file = parse_tensors(content, source, "dataset")
+    metadata, tensors = file.metadata, file.tensors
     missing = [name for name in _TENSORS if name not in tensors]
     if missing:
         raise DatasetError(f"{source} lacks {', '.join(missing)}.")
@@ -287,74 +262,8 @@ def parse_dataset(content: bytes, source: str) -> DistilledDataset:
         dataset = DistilledDataset(observations, targets, mean, std, metadata, init, source)
     except HadesError as error:
         raise DatasetError(f"{source}: {printable(str(error), 2000)}") from error
-    if digest is not None and digest != _digest(text, tensors):  # after the checks that name a field
-        raise DatasetError(
-            f"{source} was changed or damaged after it was written: the SHA-256 of its header and tensors is another "
-            "one than it states. Copy or export it again."
-        )
+    file.check_intact()  # after the checks that name a field
     return dataset
-
-
-def _parse(content: bytes) -> tuple[str, str | None, dict[str, np.ndarray]]:
-    """The header's text, the digest (None in older files) and the tensors of a file.
-
-    Raises:
-        ValueError, KeyError, TypeError, AttributeError, struct.error: where the content is no such file.
-    """
-    (length,) = struct.unpack("<Q", content[:8])
-    if length > len(content) - 8:
-        raise ValueError(f"its table of tensors is to have {length:,} bytes, but it has {len(content):,} in all")
-    entries, body = _json(content[8 : 8 + length].decode()), content[8 + length :]
-    extra, end, tensors = entries.pop("__metadata__"), 0, {}
-    for name, entry in sorted(entries.items(), key=lambda item: tuple(item[1]["data_offsets"])):
-        dtype, shape, (begin, after) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
-        if dtype != "F32" or not all(type(n) is int and n >= 0 for n in shape):
-            raise ValueError(f"{name} is {dtype} of shape {shape}; tensors are F32")
-        if begin != end or after - begin != 4 * math.prod(shape) or after > len(body):
-            raise ValueError(
-                f"{name} lies at {begin} to {after} of {len(body)} bytes, which its shape {shape} contradicts"
-            )
-        tensors[name], end = np.frombuffer(body[begin:after], "<f4").reshape(shape), after
-    if end != len(body):
-        raise ValueError(f"{len(body) - end} bytes follow the last tensor")
-    return extra[HEADER], extra.get(DIGEST), tensors
-
-
-def _digest(header: str, tensors: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of the header's text and, in the order of their names, each tensor's name, shape and bytes."""
-    digest = hashlib.sha256(header.encode())
-    for name, array in sorted(tensors.items()):
-        digest.update(f"\n{name} {list(array.shape)}\n".encode() + array.tobytes())
-    return digest.hexdigest()
-
-
-def _json(text: str) -> dict[str, Any]:
-    """A JSON object without duplicate names; NaN and infinities, which older files hold, become None."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(dict(pairs)) < len(pairs):
-            raise ValueError("a name occurs twice in its header")
-        return dict(pairs)
-
-    def finite(text: str) -> float | None:
-        return value if math.isfinite(value := float(text)) else None
-
-    value = json.loads(text, object_pairs_hook=unique, parse_float=finite, parse_constant=lambda _: None)
-    if not isinstance(value, dict):
-        raise TypeError(f"its header is no JSON object but {printable(repr(value), 50)}")
-    return value
-
-
-@contextlib.contextmanager
-def _named(field: str) -> Iterator[None]:
-    """Turn whatever a component raises into a DatasetError that names the field of the header."""
-    try:
-        yield
-    except DatasetError:
-        raise
-    except Exception as error:  # components and their libraries come from anywhere, with any arguments
-        what = str(error) if isinstance(error, HadesError) else f"{type(error).__name__}: {error}"
-        raise DatasetError(f"The dataset's {field} cannot be used: {what}") from error
 
 
 def action_kind(spec: EnvSpec) -> str:

@@ -1,23 +1,29 @@
-"""Checks of a dataset's header: the type of every field, and ceilings of its numbers.
+"""Checks of the header of a dataset or a policy: the type of every field, and ceilings of its numbers.
 
 A header comes from a file that anybody may have written or damaged. What passes here can be shown, compared and used.
 """
 
+import contextlib
 import functools
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hades.errors import DatasetError, printable
+from hades import registry
+from hades.errors import ConfigError, DatasetError, HadesError, printable
 from hades.inner.base import InnerLearner
 from hades.types import Dataset, EnvSpec, Key, Params, size_of
 
 COMPONENTS = ("environment", "learner", "normalizer")
-REQUIRED = ("environment", "spec", "learner", "normalizer", "init", "versions")
+REQUIRED = {
+    "dataset": ("environment", "spec", "learner", "normalizer", "init", "versions"),
+    "policy": ("environment", "spec", "learner", "normalizer", "loss", "versions"),
+}
+"""Fields of a header, by the content of the file."""
 _NUMBER = (int, float)
 _MEASURED = (int, float, types.NoneType)
 _RETURNS: dict[str, Any] = {
@@ -47,6 +53,7 @@ _FORM = {
         "teachers": [{"source": str, "method": str, "env_steps": (int, types.NoneType)}],
     },
     "versions": {"*": str},
+    "loss": _MEASURED,
 }
 """Types of the fields. A field that is not named here is free; "*" stands for every name."""
 _NEEDED = {
@@ -67,28 +74,54 @@ MOST_WEIGHTS = 30_000_000
 """Of the policy in a file."""
 
 
-def check_header(metadata: Mapping[str, Any]) -> None:
+def check_header(metadata: Mapping[str, Any], content: str) -> None:
     """Check what a header says without building it.
+
+    Args:
+        metadata: the header.
+        content: what the file holds, "dataset" or "policy".
 
     Raises:
         DatasetError: for a field that is missing, of another type or beyond its ceiling.
     """
-    missing = [name for name in REQUIRED if name not in metadata]
+    required = REQUIRED[content]
+    missing = [name for name in required if name not in metadata]
     if missing:
-        raise DatasetError(f"The dataset's metadata lacks {', '.join(missing)}; it must hold {', '.join(REQUIRED)}.")
+        raise DatasetError(f"The {content}'s metadata lacks {', '.join(missing)}; it must hold {', '.join(required)}.")
     _check_form(metadata, _FORM, "")
     for place, name, (one, other) in (
         ("init", "kind", ("fixed", "random")),
         ("spec", "action_kind", ("discrete", "box")),
     ):
-        if (kind := metadata[place][name]) not in (one, other):
+        if place in required and (kind := metadata[place][name]) not in (one, other):
             raise DatasetError(f'{place}.{name} is {_quoted(kind)}; it must be "{one}" or "{other}".')
     for name in (*COMPONENTS, "spec", "evaluation"):
         if metadata.get(name) is not None:
             check_ceilings(metadata[name], name)
 
 
-def check_recipe(learner: InnerLearner, spec: EnvSpec, num_pairs: int) -> Mapping[str, tuple[int, ...]]:
+def component(metadata: Mapping[str, Any], field: str, interface: type, content: str) -> Any:
+    """Build the component that a field of a dataset's or policy's header describes."""
+    with named(field, content):
+        built = registry.build(metadata[field])
+        if not isinstance(built, interface):
+            raise ConfigError(f"it describes a {type(built).__name__}, which is no {interface.__name__}.")
+    return built
+
+
+@contextlib.contextmanager
+def named(field: str, content: str) -> Iterator[None]:
+    """Turn whatever a component raises into a DatasetError that names the field of the header."""
+    try:
+        yield
+    except DatasetError:
+        raise
+    except Exception as error:  # components and their libraries come from anywhere, with any arguments
+        what = str(error) if isinstance(error, HadesError) else f"{type(error).__name__}: {error}"
+        raise DatasetError(f"The {content}'s {field} cannot be used: {what}") from error
+
+
+def check_recipe(learner: InnerLearner, spec: EnvSpec, num_pairs: int) -> "Shapes":
     """Trace the training of one policy, so that what cannot train is refused before anything is computed.
 
     Returns:
@@ -98,22 +131,35 @@ def check_recipe(learner: InnerLearner, spec: EnvSpec, num_pairs: int) -> Mappin
         DatasetError: for a policy with too many weights.
         Exception: whatever the learner raises.
     """
-    learner.check(spec)
-    weights = size_of(_initial(learner, spec))
-    if weights > MOST_WEIGHTS:
-        raise DatasetError(
-            f"The policy {learner.policy!r} has {weights:,} weights; the most that a dataset file may name is "
-            f"{MOST_WEIGHTS:,}."
-        )
-    return traced_shapes(learner, spec, num_pairs)[0]
+    shapes = initial_shapes(learner, spec)
+    trace_training(learner, spec, num_pairs)
+    return shapes
 
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
+def initial_shapes(learner: InnerLearner, spec: EnvSpec) -> Shapes:
+    """Shapes of the initial weights of a policy in a file, by name.
+
+    Raises:
+        DatasetError: for a policy with too many weights.
+        Exception: whatever the learner raises.
+    """
+    learner.check(spec)
+    params = _initial(learner, spec)
+    if (weights := size_of(params)) > MOST_WEIGHTS:
+        raise DatasetError(
+            f"The policy {learner.policy!r} has {weights:,} weights; the most that a dataset file may name is "
+            f"{MOST_WEIGHTS:,}."
+        )
+    flat = jax.tree_util.tree_leaves_with_path(params)
+    return {"/".join(str(part.key) for part in path): leaf.shape for path, leaf in flat}
+
+
 @functools.lru_cache(maxsize=64)
-def traced_shapes(learner: InnerLearner, spec: EnvSpec, num_pairs: int) -> tuple[Shapes, Shapes]:
-    """Shapes of a policy's weights before and after its training, which is traced, not computed.
+def trace_training(learner: InnerLearner, spec: EnvSpec, num_pairs: int) -> None:
+    """Trace the training of one policy, and compute nothing.
 
     Raises:
         Exception: whatever the learner raises.
@@ -122,11 +168,10 @@ def traced_shapes(learner: InnerLearner, spec: EnvSpec, num_pairs: int) -> tuple
     shapes = ((num_pairs, *spec.obs_shape), (num_pairs, spec.action_space.size))
     observations, targets = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
 
-    def clone(key: Key, observations: Array, targets: Array, params: Params) -> Params:
-        return learner.clone(key, Dataset(observations, targets), params, spec)[0]
+    def clone(key: Key, observations: Array, targets: Array, params: Params) -> object:
+        return learner.clone(key, Dataset(observations, targets), params, spec)
 
-    trained = jax.eval_shape(clone, _key(), observations, targets, params)
-    return _shapes(params), _shapes(trained)
+    jax.eval_shape(clone, _key(), observations, targets, params)
 
 
 @functools.lru_cache(maxsize=64)
@@ -138,11 +183,6 @@ def _key() -> jax.ShapeDtypeStruct:
     """The shape of a key, which needs no device."""
     shape: jax.ShapeDtypeStruct = jax.eval_shape(lambda: jax.random.key(0))
     return shape
-
-
-def _shapes(params: Params) -> Shapes:
-    flat = jax.tree_util.tree_leaves_with_path(params)
-    return {"/".join(str(part.key) for part in path): leaf.shape for path, leaf in flat}
 
 
 def _check_form(value: Any, form: Any, place: str) -> None:

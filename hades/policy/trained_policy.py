@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -25,8 +26,8 @@ from hades.algorithms.base import Evaluation
 from hades.algorithms.keys import Purpose, Stream, indexed_keys, purpose_key, root_key, stream_key
 from hades.algorithms.playing import apply_in_chunks, is_usable, map_policies, play_tasks, sequential
 from hades.contracts import single_precision
-from hades.data.dataset import DistilledDataset
-from hades.data.header import traced_shapes
+from hades.data.dataset import Described, DistilledDataset
+from hades.data.header import trace_training
 from hades.devices import check_devices
 from hades.displayed import Displayed
 from hades.environments.base import Environment
@@ -41,9 +42,10 @@ from hades.policies.base import Policy
 from hades.policies.flax_module import as_policy
 from hades.policy.acting import Acting, Network
 from hades.policy.fingerprint import mismatch, unflat_params
+from hades.policy.policy_file import read_policy, save_policy, statistics
 from hades.policy.run_policy import RunPolicy
 from hades.policy.statistics import ReturnSummary, summarize_evaluation, summarize_scores
-from hades.types import ActFn, Candidate, Dataset, EnvSpec, Key, Metrics, Moments, Params, PyTree, Score
+from hades.types import ActFn, Candidate, Dataset, EnvSpec, Key, Metrics, Params, PyTree, Score
 
 FROZEN_FLOOR = 1e-4
 """Least deviation of frozen statistics; the published normalisation has the same, from the 1e-8 in its square root."""
@@ -54,14 +56,14 @@ class TrainedPolicy(Acting, Displayed):
     """A policy cloned from a dataset; `act` takes raw observations. It equals itself alone.
 
     Attributes:
-        task: what it acts in: an environment, or the dataset that was distilled for one, which builds it at its first
+        task: what it acts in: an environment, or a dataset or a policy's file that describes one, built at its first
             use.
         learner: the recipe it was trained by.
         params: its weights.
         loss: the final cloning loss; NaN where the learner has none.
     """
 
-    task: Environment | DistilledDataset
+    task: Environment | Described
     learner: InnerLearner
     normalizer: Normalizer
     normalizer_state: NormalizerState
@@ -73,13 +75,26 @@ class TrainedPolicy(Acting, Displayed):
 
     @property
     def environment(self) -> Environment:
-        """What the dataset was distilled for."""
+        """What it acts in."""
         return _environment(self.task)
 
     @property
     def network(self) -> Network:
         """The network, with its weights and statistics."""
         return Network(self.learner.policy, self.params, self.normalizer, self.normalizer_state, self.environment)
+
+    def save(self, path: str | Path) -> Path:
+        """Write a file that `hades.load_policy` reads: safetensors, without pickle.
+
+        Raises:
+            ConfigError: where it holds an object of the user's own that no file can rebuild.
+        """
+        return save_policy(path, self.network, self.learner, self.loss)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "TrainedPolicy":
+        """The policy in a file that `save` wrote; see `hades.load_policy`."""
+        return cls(*read_policy(path))
 
     @property
     def act(self) -> ActFn:
@@ -102,7 +117,7 @@ class TrainedPolicies:
         metrics: of their training, f32[n] each.
     """
 
-    task: Environment | DistilledDataset = struct.field(pytree_node=False)
+    task: Environment | Described = struct.field(pytree_node=False)
     learner: InnerLearner = struct.field(pytree_node=False)
     normalizer: Normalizer = struct.field(pytree_node=False)
     normalizer_state: NormalizerState
@@ -113,7 +128,7 @@ class TrainedPolicies:
 
     @property
     def environment(self) -> Environment:
-        """What the dataset was distilled for."""
+        """What they act in."""
         return _environment(self.task)
 
     @property
@@ -326,7 +341,7 @@ def changed_learner(dataset: DistilledDataset, changes: dict[str, Any]) -> Inner
     changed.check(spec)
     if changes:
         try:
-            traced_shapes(changed, spec, len(dataset))
+            trace_training(changed, spec, len(dataset))
         except HadesError:
             raise
         except Exception as error:  # modules and transformations of the user's own raise anything
@@ -393,8 +408,7 @@ def parse_call(text: str) -> tuple[str, dict[str, Any]]:
 
 def normalizer_state(dataset: DistilledDataset) -> NormalizerState:
     """The statistics that a dataset file carries."""
-    mean, std = jnp.asarray(dataset.obs_mean), jnp.asarray(dataset.obs_std)
-    return NormalizerState(mean=mean, std=std, moments=Moments.zeros(mean.shape))
+    return statistics(dataset.obs_mean, dataset.obs_std)
 
 
 def _drawn(key: Key, dataset: DistilledDataset, learner: InnerLearner, num_inits: int) -> tuple[Params, Metrics]:
@@ -440,8 +454,8 @@ def _entries(tree: PyTree, index: Any) -> PyTree:
 _one_entry = jax.jit(_entries)  # compiled once, not once for each leaf
 
 
-def _environment(task: Environment | DistilledDataset) -> Environment:
-    return task.environment if isinstance(task, DistilledDataset) else task
+def _environment(task: Environment | Described) -> Environment:
+    return task.environment if isinstance(task, Described) else task
 
 
 def _brief(spec: EnvSpec, learner: InnerLearner, *losses: float | Array) -> str:

@@ -1,4 +1,4 @@
-"""Load what a work directory holds: the experiment, its best solution, and the policy of an ES or PPO run."""
+"""Load what a work directory holds: the experiment and its best solution; and the policy of a run or a file."""
 
 from pathlib import Path
 
@@ -9,23 +9,32 @@ from hades.algorithms.base import Solution
 from hades.contracts import single_precision
 from hades.errors import CheckpointError, notice
 from hades.policy.run_policy import RunPolicy
+from hades.policy.trained_policy import TrainedPolicy
 from hades.runs.checkpoint import read_newest
 from hades.runs.compiled_run import CompiledRun
 from hades.runs.experiment import Experiment
 from hades.runs.workdir import WorkDir
 
 
-def load_policy(workdir: str | Path) -> RunPolicy:
-    """The policy of the best solution so far, from a run of direct ES or PPO, finished or not.
+def load_policy(path: str | Path) -> RunPolicy | TrainedPolicy:
+    """The policy in a file, or that of the best solution so far of a run of direct ES or PPO, finished or not.
 
     Args:
-        workdir: the run's.
+        path: a file that `policy.save` wrote, or the work directory of a run.
 
     Raises:
-        CheckpointError: when there is no run, no usable checkpoint, a run that evolves a dataset, or one of the
-            processes of a run asks (they restore together).
+        DatasetError: for a file that is damaged or holds no policy.
+        CheckpointError: when there is nothing, no run, no usable checkpoint, a run that evolves a dataset, or one of
+            the processes of a run asks (they restore together).
     """
-    directory = WorkDir(workdir)
+    directory = WorkDir(path)
+    if directory.path.is_file():
+        return TrainedPolicy.load(directory.path)
+    if not directory.path.exists():
+        raise CheckpointError(
+            f"There is no file and no run in {directory.path}: give a file that policy.save wrote, or the work "
+            "directory of a run of PPO or direct ES."
+        )
     experiment = read_experiment(directory)
     if experiment.algorithm.evolves_dataset:
         raise CheckpointError(

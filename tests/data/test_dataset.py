@@ -10,8 +10,9 @@ import pytest
 import safetensors.numpy
 
 from hades import registry
-from hades.data.dataset import FORMAT_VERSION, DistilledDataset, action_kind, describe_spec
+from hades.data.dataset import DistilledDataset, action_kind, describe_spec
 from hades.data.sources import load_dataset
+from hades.data.tensor_file import FORMAT_VERSION
 from hades.environments.base import Environment
 from hades.environments.gymnax import Gymnax
 from hades.errors import DatasetError

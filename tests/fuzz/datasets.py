@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from hades.data import zoo
-from hades.data.dataset import DIGEST, HEADER, DistilledDataset, _digest, _parse
+from hades.data.dataset import DistilledDataset
 from hades.data.sources import load_dataset
+from hades.data.tensor_file import DIGEST, HEADER, _digest, _parse
 from tests.fuzz.harness import Attempt, kind, mutated, mutated_json
 
 NAMES = ("cartpole-hades-r-d2", "cartpole-hades-f-d2", "pendulum-hades-r-d8", "cartpole-acrobot-hades-r-d5")
