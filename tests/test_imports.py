@@ -57,8 +57,9 @@ ONLY_IN = {
     "mujoco_playground": ("hades/environments/playground.py", "hades/pictures/scenes/"),
     "evosax": ("hades/outer/evosax.py",),
     "llvmlite": ("hades/native/machine.py",),
+    "onnx": ("hades/policy/onnx_graph.py",),
 }
-LAZY = ("gymnax", "brax", "mujoco", "mujoco_playground", "evosax", "llvmlite")
+LAZY = ("gymnax", "brax", "mujoco", "mujoco_playground", "evosax", "llvmlite", "onnx")
 FILES = sorted(str(p.relative_to(ROOT)) for folder in ("hades", "launch") for p in (ROOT / folder).rglob("*.py"))
 
 

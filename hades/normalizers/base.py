@@ -53,6 +53,14 @@ class Normalizer(abc.ABC):
     def apply(self, state: NormalizerState, obs: Array) -> Array:
         """Normalised f32[..., *obs_shape]."""
 
+    def affine(self, state: NormalizerState) -> tuple[Array, Array, float]:
+        """(mean, std, clip) where `apply` is (obs - mean) / std within ± clip (0: unbounded), for other programs.
+
+        Raises:
+            ConfigError: where it is none such.
+        """
+        raise ConfigError(f"{type(self).__name__} is no mean, deviation and bound, so that it cannot leave JAX.")
+
     def wrap(self, state: NormalizerState, act: ActFn) -> ActFn:
         """An act on raw observations from one on normalised ones."""
         return lambda key, obs: act(key, self.apply(state, obs))

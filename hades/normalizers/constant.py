@@ -75,6 +75,9 @@ class ConstantNormalizer(Normalizer):
         std = jnp.maximum(jnp.sqrt(moments.variance), self.floor)
         return NormalizerState(mean=moments.mean, std=std, moments=moments)
 
+    def affine(self, state: NormalizerState) -> tuple[Array, Array, float]:
+        return state.mean, state.std, self.clip
+
     def apply(self, state: NormalizerState, obs: Array) -> Array:
         return standardize(obs, state.mean, state.std, self.clip)
 

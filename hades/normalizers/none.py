@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax.numpy as jnp
 from jax import Array
 
 from hades.environments.base import Environment
@@ -18,6 +19,9 @@ class NoNormalizer(Normalizer):
     def init(self, key: Key, env: Environment) -> NormalizerState:
         del key
         return identity_state(env.spec.obs_shape)
+
+    def affine(self, state: NormalizerState) -> tuple[Array, Array, float]:
+        return jnp.zeros_like(state.mean), jnp.ones_like(state.std), 0.0
 
     def apply(self, state: NormalizerState, obs: Array) -> Array:
         del state

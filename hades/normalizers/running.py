@@ -36,6 +36,9 @@ class RunningNormalizer(Normalizer):
     def init(self, key: Key, env: Environment) -> NormalizerState:
         return ConstantNormalizer(episodes=self.episodes, floor=self.floor, clip=self.clip).init(key, env)
 
+    def affine(self, state: NormalizerState) -> tuple[Array, Array, float]:
+        return state.mean, state.std, self.clip
+
     def apply(self, state: NormalizerState, obs: Array) -> Array:
         return standardize(obs, state.mean, state.std, self.clip)
 

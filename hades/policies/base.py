@@ -7,12 +7,14 @@ from typing import Annotated, ClassVar, cast
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from hades.contracts import expect_shape
 from hades.errors import ConfigError, offer, require
 from hades.fields import NonNegative, Range
 from hades.policies.distributions import Categorical, DiagonalGaussian, Distribution
+from hades.policies.layers import Layer
 from hades.types import Discrete, EnvSpec, Key, Params
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -98,6 +100,16 @@ class Policy(abc.ABC):
         """The weights whose output at x is Σᵢ k(x, obs[i]) · coefficients[i], with coefficients f32[N, A]."""
         raise NotImplementedError(f"{type(self).__name__} names no features of its last layer.")
 
+    def layers(self, params: Params, spec: EnvSpec) -> tuple[Layer, ...]:
+        """The network with its weights, for programs that have neither flax nor JAX.
+
+        Raises:
+            ConfigError: where it is no list of layers.
+        """
+        raise ConfigError(
+            f"{self.brief} is no list of layers, so that it cannot leave JAX: MLP, CNN and NetworkPool can."
+        )
+
     def head(self, params: Params, output: Array, spec: EnvSpec) -> Distribution:
         """The distribution over actions that the network's output f32[..., A] stands for."""
         expect_shape(output, (..., spec.action_space.size), self, "the network's output")
@@ -110,6 +122,11 @@ class Policy(abc.ABC):
         """An action for normalised observations f32[..., *obs_shape]."""
         distribution = self.distribution(params, obs, spec)
         return distribution.mode() if self.acting == "greedy" else distribution.sample(key)
+
+
+def dense(weights: Params) -> Layer:
+    """A dense layer from its weights."""
+    return Layer("dense", np.asarray(weights["kernel"]), np.asarray(weights["bias"]))
 
 
 def activation(name: str) -> Callable[[Array], Array]:

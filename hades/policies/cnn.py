@@ -13,9 +13,10 @@ from jax import Array
 
 from hades.errors import ConfigError, require
 from hades.fields import Count
-from hades.policies.base import Policy, activation, check_size
+from hades.policies.base import Policy, activation, check_size, dense
+from hades.policies.layers import Layer
 from hades.registry import register
-from hades.types import EnvSpec
+from hades.types import EnvSpec, Params
 
 
 @register("Policy", "CNN")
@@ -43,6 +44,12 @@ class CNN(Policy):
     @property
     def brief(self) -> str:
         return f"CNN {'-'.join(map(str, self.features))} + {self.width} {self.activation}"
+
+    def layers(self, params: Params, spec: EnvSpec) -> tuple[Layer, ...]:
+        *convolutions, hidden, output = (dense(params[f"Dense_{i}"]) for i in range(len(self.features) + 2))
+        act = Layer(self.activation)
+        convolved = (layer for each in convolutions for layer in (Layer("patches"), each, act))
+        return (*convolved, Layer("flatten"), hidden, act, output)
 
     def network(self, spec: EnvSpec) -> nn.Module:
         shrink = 2 * len(self.features)

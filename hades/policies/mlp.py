@@ -9,8 +9,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from hades.fields import Count, Range
-from hades.policies.base import Policy, activation, check_size
+from hades.policies.base import Policy, activation, check_size, dense
 from hades.policies.distributions import Distribution
+from hades.policies.layers import Layer
 from hades.registry import register
 from hades.types import EnvSpec, Params
 
@@ -75,6 +76,10 @@ class MLP(Policy):
         weights = self._features(params, obs, spec).T @ coefficients
         last = {"kernel": weights[:-1], "bias": weights[-1]}
         return {**params, f"layers_{self.depth}": last}
+
+    def layers(self, params: Params, spec: EnvSpec) -> tuple[Layer, ...]:
+        first, *others = (dense(params[f"layers_{i}"]) for i in range(self.depth + 1))
+        return (Layer("flatten"), first, *(layer for each in others for layer in (Layer(self.activation), each)))
 
     def _features(self, params: Params, obs: Array, spec: EnvSpec) -> Array:
         """Features that the last layer weighs, its bias as a last column of ones: f32[N, H + 1]."""

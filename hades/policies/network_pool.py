@@ -16,6 +16,7 @@ from jax import Array, lax
 
 from hades.errors import require
 from hades.policies.base import Policy, activation
+from hades.policies.layers import Layer
 from hades.policies.mlp import MLP, flatten
 from hades.registry import register
 from hades.types import EnvSpec, Key, Params
@@ -79,6 +80,14 @@ class NetworkPool(Policy):
         weights = self._features(params, obs, spec).T @ coefficients
         return {**params, "output": {"kernel": weights[:-1], "bias": weights[-1]}}
 
+    def layers(self, params: Params, spec: EnvSpec) -> tuple[Layer, ...]:
+        i = int(jnp.argmax(params["member"]))
+        member, first = self._members[i], sum(self.network(spec).reads[: self._members[i].depth - 1])
+        sizes = (spec.obs_size, *(member.width,) * member.depth)
+        own = {f"layers_{n}": _cut(params[f"layers_{n}"], 0, *sizes[n : n + 2]) for n in range(member.depth)}
+        output = _cut(params["output"], first, member.width, spec.action_space.size)
+        return member.layers({**own, f"layers_{member.depth}": output}, spec)
+
     def _features(self, params: Params, obs: Array, spec: EnvSpec) -> Array:
         """Features that the last layer weighs, its bias as a last column of ones: f32[N, H + 1]."""
         weights = {k: v for k, v in params.items() if k != "log_std"}
@@ -107,6 +116,11 @@ def _pad(small: Params, large: Params, first: int = 0) -> Params:
     rows, columns = small["kernel"].shape
     kernel = large["kernel"].at[first : first + rows, :columns].set(small["kernel"])
     return {"kernel": kernel, "bias": large["bias"].at[:columns].set(small["bias"])}
+
+
+def _cut(large: Params, first: int, rows: int, columns: int) -> Params:
+    """The dense layer that `_pad` put into a larger one."""
+    return {"kernel": large["kernel"][first : first + rows, :columns], "bias": large["bias"][:columns]}
 
 
 class _Pool(nn.Module):

@@ -2,19 +2,24 @@
 
 import abc
 import functools
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from hades.contracts import single_precision
+from hades.data.files import write_bytes
 from hades.environments.base import Environment
 from hades.errors import ConfigError, require, shown
 from hades.normalizers.base import Normalizer, NormalizerState
 from hades.policies.base import Policy
-from hades.types import Params
+from hades.policy.numpy_policy import NumpyPolicy
+from hades.policy.onnx_graph import onnx_bytes
+from hades.types import Discrete, Params
 
 
 class Network(NamedTuple):
@@ -34,6 +39,39 @@ class Acting(abc.ABC):
     @abc.abstractmethod
     def network(self) -> Network:
         """What acts."""
+
+    @single_precision
+    def to_numpy(self) -> NumpyPolicy:
+        """The same policy without JAX: a small callable of plain arrays, which can be pickled.
+
+        Raises:
+            ConfigError: for a network that is no list of layers, and a normaliser that gathers statistics.
+        """
+        policy, params, normalizer, state, env = self.network
+        mean, std, clip = normalizer.affine(state)
+        layers, space = policy.layers(params, env.spec), env.spec.action_space
+        bound = jnp.zeros(0) if isinstance(space, Discrete) else jnp.ones(space.size)
+        return NumpyPolicy(
+            environment=env.spec.name,
+            mean=np.asarray(mean),
+            std=np.asarray(std),
+            clip=clip,
+            layers=layers,
+            actions=(space.first, space.first + space.n) if isinstance(space, Discrete) else None,
+            low=np.asarray(env.native_action(-bound)),
+            high=np.asarray(env.native_action(bound)),
+        )
+
+    def export_onnx(self, path: str | Path) -> Path:
+        """Write the same policy as an ONNX model, normalisation and bounds of actions included.
+
+        It maps `observations` f32[N, *obs_shape] to `actions` i64[N] or f32[N, A].
+
+        Raises:
+            ConfigError: as to_numpy.
+            MissingPackageError: where onnx is not installed.
+        """
+        return write_bytes(path, onnx_bytes(self.to_numpy()))
 
     @single_precision
     def predict(self, observations: ArrayLike) -> Any:
