@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from hades.policies.mlp import MLP as MLP
     from hades.policies.network_pool import NetworkPool as NetworkPool
     from hades.policies.wide_mlp import WideMLP as WideMLP
+    from hades.policy.gymnasium_play import evaluate_in_gymnasium as evaluate_in_gymnasium
     from hades.policy.make_dataset import make_dataset as make_dataset
     from hades.policy.run_policy import RunPolicy as RunPolicy
     from hades.policy.trained_policy import TrainedPolicies as TrainedPolicies
@@ -101,6 +102,7 @@ _PUBLIC = {
     "as_html": "hades.notebook",
     "distil": "hades.runs.distil",
     "evaluate": "hades.policy.trained_policy",
+    "evaluate_in_gymnasium": "hades.policy.gymnasium_play",
     "evaluate_dataset": "hades.policy.trained_policy",
     "load_dataset": "hades.data.sources",
     "load_experiment": "hades.runs.gin_config",
