@@ -24,7 +24,7 @@ class FlaxModule(Policy):
     """A module from observations f32[N, *obs_shape] to logits, or mean actions, f32[N, A].
 
     Attributes:
-        module: of linen, or an NnxModule.
+        module: of linen, or what stands for a module.
     """
 
     module: Any
@@ -36,7 +36,7 @@ class FlaxModule(Policy):
 
     @property
     def brief(self) -> str:
-        return self.module.brief if isinstance(self.module, NnxModule) else type(self.module).__name__
+        return self.module.brief if isinstance(self.module, NnxModule | LinenModule) else type(self.module).__name__
 
     @property
     def draws_weights(self) -> bool:
@@ -56,6 +56,23 @@ class FlaxModule(Policy):
         batch = obs.shape[: obs.ndim - len(spec.obs_shape)]
         output: Any = self.network(spec).apply({"params": params["module"]}, obs.reshape(-1, *spec.obs_shape))
         return self.head(params, output.astype(jnp.float32).reshape(*batch, -1), spec)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LinenModule:
+    """A linen module whose fields are not hashable, such as the list of a Sequential: this equals itself alone."""
+
+    module: nn.Module
+
+    @property
+    def brief(self) -> str:
+        return type(self.module).__name__
+
+    def init(self, key: Key, x: Array) -> Any:
+        return self.module.init(key, x)
+
+    def apply(self, variables: dict[str, Params], x: Array) -> Any:
+        return self.module.apply(variables, x)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,17 +118,17 @@ def as_policy(given: Any, like: Policy) -> Any:
         like: whose `acting` and `log_std` it takes.
 
     Raises:
-        ConfigError: for the class of a linen module, and for a module whose fields are not hashable.
+        ConfigError: for the class of a linen module.
     """
     if isinstance(given, Policy | str) or not callable(given):
         return given
     if isinstance(given, type) and issubclass(given, nn.Module | Policy):
         raise ConfigError(f"policy is the class {given.__name__}; give an instance, such as {given.__name__}(…).")
-    module = given if isinstance(given, nn.Module) else _of_nnx(given)
+    module: Any = given if isinstance(given, nn.Module) else _of_nnx(given)
     try:
         hash(module)
-    except TypeError as error:
-        raise ConfigError(f"policy is {shown(given)}, whose fields are not hashable ({error}): use tuples.") from error
+    except TypeError:
+        module = LinenModule(given)
     return FlaxModule(module, acting=like.acting, log_std=like.log_std, learn_log_std=like.learn_log_std)
 
 

@@ -57,7 +57,11 @@ def dataset(finished: Path) -> DistilledDataset:
     return hades.load_dataset(finished / "dataset.safetensors")
 
 
-@pytest.mark.parametrize("module", [Linen(1), Nnx, lambda rngs: Nnx(rngs)], ids=["linen", "nnx class", "function"])
+@pytest.mark.parametrize(
+    "module",
+    [Linen(1), nn.Sequential([nn.Dense(4), nn.tanh, nn.Dense(1)]), Nnx, lambda rngs: Nnx(rngs)],
+    ids=["linen", "with a list", "nnx class", "function"],
+)
 def test_a_module_is_trained_and_acts(dataset: DistilledDataset, module: Any) -> None:
     trained, untrained = (train_policies(dataset, 2, policy=module, num_updates=n) for n in (40, 0))
     assert (trained.losses < untrained.losses).all()
@@ -115,15 +119,6 @@ def test_a_module_that_does_not_fit_the_environment_is_refused(module: Any, mess
 def test_a_class_is_no_policy(module: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         as_policy(module, SMALL)
-
-
-def test_a_module_that_cannot_be_a_key_is_refused() -> None:
-    @dataclasses.dataclass
-    class Holding(Linen):
-        mask: Any = None
-
-    with pytest.raises(ConfigError, match="whose fields are not hashable"):
-        as_policy(Holding(1, mask=np.ones(2)), SMALL)
 
 
 def test_a_transformation_and_a_schedule_train(dataset: DistilledDataset) -> None:
