@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hades.data.sources import load_dataset as load_dataset
     from hades.environments.base import Environment as Environment
     from hades.environments.brax import Brax as Brax
+    from hades.environments.gymnasium import Gymnasium as Gymnasium
     from hades.environments.gymnax import Gymnax as Gymnax
     from hades.environments.playground import Playground as Playground
     from hades.environments.point import Point as Point

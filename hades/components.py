@@ -14,6 +14,7 @@ COMPONENTS: Mapping[str, Mapping[str, str]] = {
     },
     "Environment": {
         "Brax": "hades.environments.brax",
+        "Gymnasium": "hades.environments.gymnasium",
         "Gymnax": "hades.environments.gymnax",
         "Playground": "hades.environments.playground",
         "Point": "hades.environments.point",

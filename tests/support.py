@@ -21,6 +21,7 @@ from hades.algorithms.ppo import PPO
 from hades.algorithms.teacher_matching import TeacherMatching
 from hades.environments.base import Environment
 from hades.environments.brax import Brax
+from hades.environments.gymnasium import Gymnasium
 from hades.environments.gymnax import Gymnax
 from hades.environments.playground import Playground
 from hades.environments.point import Point
@@ -97,6 +98,7 @@ def to_the_goal(env: Environment) -> Teacher:
 
 EXAMPLES: dict[str, Any] = {
     "Brax": Brax("inverted_pendulum", episode_length=12),
+    "Gymnasium": Gymnasium("CartPole-v1"),
     "Gymnax": Gymnax("CartPole-v1"),
     "Playground": Playground("CartpoleBalance"),
     "Tasks": Tasks((POINT, Gymnax("Pendulum-v1")), references=(0.0, -150.0), floors=(-4.0, -1200.0)),

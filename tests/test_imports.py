@@ -58,7 +58,7 @@ ONLY_IN = {
     "evosax": ("hades/outer/evosax.py",),
     "llvmlite": ("hades/native/machine.py",),
     "onnx": ("hades/policy/onnx_graph.py",),
-    "gymnasium": ("hades/policy/gymnasium_play.py",),
+    "gymnasium": ("hades/environments/gymnasium.py",),
 }
 LAZY = ("gymnax", "brax", "mujoco", "mujoco_playground", "evosax", "llvmlite", "onnx", "gymnasium")
 FILES = sorted(str(p.relative_to(ROOT)) for folder in ("hades", "launch") for p in (ROOT / folder).rglob("*.py"))

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from hades.algorithms.keys import root_key
-from hades.errors import ConfigError, MissingPackageError, require, shown
+from hades.environments.gymnasium import made
+from hades.errors import require
 from hades.fields import Count, checked
 from hades.policy.acting import Acting
 from hades.policy.statistics import ReturnSummary, summarize
@@ -31,7 +32,7 @@ def evaluate_in_gymnasium(policy: Acting, env: Any, num_episodes: int = 10, seed
     """
     num_episodes, spec = checked(num_episodes, Count, "num_episodes"), policy.network.environment.spec
     root_key(seed)  # refuses what is no seed
-    played = _made(env) if isinstance(env, str) else env
+    played = made(env, {}) if isinstance(env, str) else env
     try:
         first = _check(played, spec)
         episodes = [_episode(policy, played, spec, seed + i, first) for i in range(num_episodes)]
@@ -40,19 +41,6 @@ def evaluate_in_gymnasium(policy: Acting, env: Any, num_episodes: int = 10, seed
             played.close()
     returns, lengths = (np.array(column, np.float64)[:, None] for column in zip(*episodes, strict=True))
     return summarize(returns, lengths, one_policy=True)
-
-
-def _made(env_id: str) -> Any:
-    try:
-        import gymnasium
-    except ImportError as error:
-        raise MissingPackageError(
-            "Playing in Gymnasium needs the package gymnasium: pip install gymnasium, or hades-rl[gymnasium]."
-        ) from error
-    try:
-        return gymnasium.make(env_id)
-    except Exception as error:  # of gymnasium, or of the package that it loads
-        raise ConfigError(f"gymnasium.make({shown(env_id)}) fails: {shown(str(error), 300)}.") from error
 
 
 def _check(env: Any, spec: EnvSpec) -> int:
