@@ -21,6 +21,7 @@ import hades
 from hades.data.files import write_bytes
 from hades.data.header import SPEC, check_header, check_recipe, component, named
 from hades.data.tensor_file import parse_tensors, tensor_bytes
+from hades.devices import check_devices
 from hades.displayed import Displayed
 from hades.environments.base import Environment
 from hades.errors import DatasetError, HadesError, printable, shown
@@ -84,6 +85,7 @@ class Described:
 
     @cached_property
     def _built(self) -> Environment:
+        check_devices()  # a missing device is not the fault of the file
         environment: Environment = self._component("environment", Environment)
         with named("environment", self.content):
             spec = environment.spec
