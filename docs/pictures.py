@@ -46,7 +46,7 @@ HERO_FRAMES, HERO_MS, HERO_LAST_MS = 90, 70, 1200
 WIDTH, SCENE, GAP, TOP, FOOT, TILE = 800, 184, 20, 76, 44, 86  # pixels
 
 
-def references() -> dict[str, dict[str, str]]:
+def returns_of() -> dict[str, dict[str, str]]:
     """Dataset -> label -> return, from the table of gallery.md; cells without a number are left out."""
     text = (DOCS / "gallery.md").read_text("utf-8")
     (labels,) = HEADER.findall(text)
@@ -146,7 +146,7 @@ def _hero_sheet(pairs: Pairs) -> Image.Image:
 
 
 def main() -> int:
-    returns = references()
+    returns = returns_of()
     for name in PICTURES.value or ["hero", *returns]:
         if name == "hero":
             (IMAGES / "hero.gif").write_bytes(hero())
