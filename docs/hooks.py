@@ -13,7 +13,7 @@ from hades import registry
 from hades.fields import Range
 
 _CELL = re.compile(r"<td.*?</td>", re.DOTALL)
-_CODE = re.compile(r"<code>([^<]* [^<]*)</code>")
+_CODE = re.compile(r"<code>([^<]+)</code>")
 _ENTRY = re.compile(r"^    (\w+(?:, \w+)*): (.*(?:\n {5,}.*)*)", re.MULTILINE)
 _ATTRIBUTES = re.compile(r"^Attributes:\n((?: {4}.*\n?|\n)*)", re.MULTILINE)
 
