@@ -73,7 +73,7 @@ def policy(request: pytest.FixtureRequest) -> TrainedPolicy:
 
 
 def observations(policy: TrainedPolicy) -> np.ndarray:
-    return np.random.default_rng(1).normal(size=(40, *policy.environment.spec.obs_shape)).astype(np.float32)
+    return np.random.default_rng(1).normal(0, 3, (40, *policy.environment.spec.obs_shape)).astype(np.float32)
 
 
 def output(policy: TrainedPolicy, x: np.ndarray) -> Any:
