@@ -26,9 +26,9 @@ class SessionObject:
     def __post_init__(self) -> None:
         if self.key not in _OBJECTS:
             raise ConfigError(
-                f'"{self.key}" was an object of a Python session ({self.kind}), which a file cannot hold. Make the '
-                f'component that holds it first, such as Gymnax(env=…, env_id="{self.key}"), and then load the file in '
-                "the same session."
+                f'SessionObject.key is "{self.key}": that was an object of a Python session ({self.kind}), which a '
+                "file cannot hold. Make the component that holds it first, such as "
+                f'Gymnax(env=…, env_id="{self.key}"), and then load the file in the same session.'
             )
         vars(self)["_held"] = _OBJECTS[self.key]
 

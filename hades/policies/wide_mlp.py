@@ -8,12 +8,12 @@ functions is Williams' (1997, "Computing with Infinite Networks").
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Annotated
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from hades.errors import ConfigError, offer
@@ -131,11 +131,19 @@ def _arc_cosine_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Arra
     return jnp.sqrt(1.0 - jnp.square(cosine)) + cosine * supplement, supplement * tangent
 
 
+def _polynomial(coefficients: Sequence[float], x: Array) -> Array:
+    """By Horner's rule; `jnp.polyval` is jitted, and mixes up what it compiled in single and double precision."""
+    value = jnp.full_like(x, coefficients[0])
+    for coefficient in coefficients[1:]:
+        value = value * x + coefficient
+    return value
+
+
 @jax.custom_jvp
 def _supplement(cosine: Array) -> Array:
     """π - arccos c, by Abramowitz and Stegun 4.4.46 (error 2e-8): `jnp.arccos` is much slower on a CPU."""
     size = jnp.abs(cosine)
-    angle = jnp.sqrt(1.0 - size) * jnp.polyval(_ARC_COSINE, size)
+    angle = jnp.sqrt(1.0 - size) * _polynomial(_ARC_COSINE, size)
     return jnp.where(cosine < 0, angle, math.pi - angle)
 
 
@@ -145,11 +153,9 @@ def _supplement_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Arra
     return _supplement(cosine), tangent / jnp.sqrt(1.0 - jnp.square(cosine))
 
 
-_ARC_COSINE = np.array(
-    [
-        *(-0.0012624911, 0.0066700901, -0.0170881256, 0.0308918810),
-        *(-0.0501743046, 0.0889789874, -0.2145988016, 1.5707963050),
-    ]
+_ARC_COSINE = (
+    *(-0.0012624911, 0.0066700901, -0.0170881256, 0.0308918810),
+    *(-0.0501743046, 0.0889789874, -0.2145988016, 1.5707963050),
 )
 
 

@@ -100,9 +100,10 @@ class WorkDir:
             "It names the run that lives here. Put a copy in its place; or, if this is the command that started the "
             "run, delete the file: it is written again."
         )
+        described = registry.upgraded(described)
         if configured:
             known, described = as_configured(known), as_configured(described)
-        different = [d for d in differences(known, registry.upgraded(described)) if d[0] not in FREE_FIELDS]
+        different = [d for d in differences(known, described) if d[0] not in FREE_FIELDS]
         if different:
             rows = "; ".join(f"{path} is {old!r} there and {new!r} now" for path, old, new in different[:6])
             more = f"; and {len(different) - 6} more" if len(different) > 6 else ""

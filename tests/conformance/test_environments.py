@@ -1,5 +1,7 @@
 """Every environment keeps the structure, shapes and dtypes that the interface promises."""
 
+import dataclasses
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -56,7 +58,7 @@ def test_spec_is_complete(env):
     assert spec.max_episode_steps >= 1
     assert all(isinstance(size, int) for size in (*spec.obs_shape, spec.action_space.size, spec.max_episode_steps))
     assert isinstance(hash(env), int)
-    assert env == type(env)(**{f: getattr(env, f) for f in env.__dataclass_fields__})
+    assert env == type(env)(**{f.name: getattr(env, f.name) for f in dataclasses.fields(env)})
 
 
 @pytest.mark.parametrize("env", EVERY, ids=name_of)

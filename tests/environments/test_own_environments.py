@@ -96,7 +96,7 @@ def test_a_run_in_an_own_environment_leaves_a_dataset_that_says_what_is_missing(
     dataset = hades.load_dataset(tmp_path / "run" / "dataset.safetensors")
     assert len(dataset) == 4
     kind = f"{__name__}.Corridor"
-    with pytest.raises(HadesError, match=rf'"mine" was an object.*{kind}.*Gymnax\(env=…, env_id="mine"\)'):
+    with pytest.raises(HadesError, match=rf'"mine": that was an object.*{kind}.*Gymnax\(env=…, env_id="mine"\)'):
         _ = dataset.environment
     again = Gymnax(env=Corridor(), env_id="mine")
     assert hades.load_dataset(tmp_path / "run" / "dataset.safetensors").environment == again

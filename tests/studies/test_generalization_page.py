@@ -158,7 +158,11 @@ def test_the_program_measures_and_writes(tmp_path: Path) -> None:
     [
         (["--dataset=cartpole-hades-r-d2", "--activations=thanh"], 'hades: Unknown activation "thanh". Did you', 1),
         (["--dataset=cartpole-hades-r-d2", "--widht=3"], "--widht is no flag of", 2),
-        (["--dataset=nowhere.safetensors"], "hades: There is no dataset file at nowhere.safetensors", 1),
+        (
+            ["--dataset=nowhere.safetensors"],
+            'hades: There is neither a file "nowhere.safetensors" here nor a dataset of the zoo',
+            1,
+        ),
         ([], "give --dataset and --workdir", 2),
     ],
 )
