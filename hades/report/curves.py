@@ -17,18 +17,9 @@ Row = Mapping[str, Any]
 _TALLEST_STACK = 12  # dots
 
 
-def fitness_curve(
-    metrics: Sequence[Row],
-    evaluations: Sequence[Row] = (),
-    report: Row | None = None,
-    timing: Sequence[Row] = (),
-    *,
-    of: str = "population",
-    narrow: bool = False,
-    image_format: str = "svg",
-) -> bytes:
-    """`fitness_figure` as a file's content."""
-    return render(fitness_figure(metrics, evaluations, report, timing, of=of, narrow=narrow), image_format)
+def fitness_curve(*rows: Any, image_format: str = "svg", **options: Any) -> bytes:
+    """`fitness_figure` as the content of a file."""
+    return render(fitness_figure(*rows, **options), image_format)
 
 
 def fitness_figure(
