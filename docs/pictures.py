@@ -16,13 +16,13 @@ from absl import flags
 from PIL import Image, ImageDraw
 
 import hades
+from hades.commands.command_line import start
 from hades.pictures.pairs import Pairs, pairs_of
 from hades.pictures.palette import BLUE, GRID, INK, MUTED, ORANGE, PAPER, SLATE, TRACK
 from hades.pictures.scenes.animation import episode_gif, gif
 from hades.pictures.scenes.canvas import font
 from hades.pictures.scenes.draw import draw
 from hades.pictures.scenes.recording import Episode, record
-from hades.runs.command_line import start
 
 PICTURES = flags.DEFINE_multi_string("picture", [], "A dataset of gallery.md, or hero; repeatable. All without it.")
 

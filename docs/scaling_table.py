@@ -22,11 +22,11 @@ from jax import Array, lax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from hades.algorithms.evolution import Evolution
+from hades.commands.command_line import start
 from hades.costs.benchmark import Costs, generation_costs
 from hades.environments.base import Environment
 from hades.errors import ConfigError
 from hades.inner.behaviour_cloning import BehaviourCloning
-from hades.runs.command_line import start
 from hades.runs.experiment import Experiment
 from hades.runs.gin_config import load_experiment
 from hades.runs.mesh import make_mesh

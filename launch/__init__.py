@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from hades.runs.terminal import prepare
+from hades.commands.terminal import prepare
 
 if Path(sys.argv[0]).name.partition("-")[0] == "hades":  # a console script, which imports this package first
     prepare()

@@ -16,6 +16,8 @@ from hades.algorithms.base import Algorithm
 from hades.algorithms.evolution import Evolution
 from hades.algorithms.gradient_distillation import GradientDistillation
 from hades.algorithms.ppo import PPO
+from hades.commands.command_line import give_result, start
+from hades.commands.path_flags import define_sources
 from hades.costs import engines
 from hades.costs.benchmark import generation_costs
 from hades.costs.iteration_benchmark import iteration_costs
@@ -26,9 +28,7 @@ from hades.environments.brax import Brax
 from hades.environments.rollout import RunningAct, random_policy
 from hades.errors import ConfigError, notice
 from hades.policy.trained_policy import train_policy
-from hades.runs.command_line import give_result, start
 from hades.runs.gin_config import load_experiment
-from hades.runs.path_flags import define_sources
 from hades.runs.stages import stages
 
 CONFIG = flags.DEFINE_string("config", "benchmark_breakout", "A config whose fitness plays episodes or a window.")

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import hades
+from hades.commands import catalogue, completion
+from hades.commands.terminal import prepare
 from hades.errors import HadesError, nearest, notice, printable
-from hades.runs import catalogue, completion
 from hades.runs.signals import FAILED, FINISHED, MISUSED
-from hades.runs.terminal import prepare
 from hades.text import json_text
 
 PROGRAMS = {
@@ -104,7 +104,7 @@ def run() -> None:
     if words and words[0] in PROGRAMS:
         sys.argv[1:] = words
         program = importlib.import_module(f"{__package__ or 'hades.launch'}.{PROGRAMS[words[0]][0]}")
-        importlib.import_module("hades.runs.command_line").start(program.__name__, program.main, words[0])
+        importlib.import_module("hades.commands.command_line").start(program.__name__, program.main, words[0])
     try:
         sys.exit(main(words))
     except HadesError as error:

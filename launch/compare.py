@@ -10,8 +10,8 @@ writes the table of what is there.
 
 from absl import app, flags
 
-from hades.runs.command_line import give_result, print_files, start
-from hades.runs.path_flags import define_path
+from hades.commands.command_line import give_result, print_files, start
+from hades.commands.path_flags import define_path
 from hades.studies.comparable import check_agreement, read_finished
 from hades.studies.comparison.measurements import measure
 from hades.studies.comparison.numbers import compare

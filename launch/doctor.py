@@ -11,9 +11,9 @@ import sys
 
 from absl import flags
 
+from hades.commands.command_line import give_result, start
+from hades.commands.path_flags import define_path
 from hades.machines.doctor import Row, Status, all_checks, examine, has_failed, markdown
-from hades.runs.command_line import give_result, start
-from hades.runs.path_flags import define_path
 
 WORKDIR = define_path("workdir", "runs", "Folder that runs are to live in; nothing is left in it.")
 VERBOSE = flags.DEFINE_bool("progress", True, "Say on stderr what is being checked.")

@@ -12,12 +12,12 @@ import time
 
 from absl import app, flags
 
+from hades.commands.command_line import give_result, import_modules, start
+from hades.commands.path_flags import define_path, define_source
 from hades.data.files import write_bytes
 from hades.fitness.episodic_return import EpisodicReturn
 from hades.policy.published import load_any_dataset, remeasured_text
 from hades.policy.trained_policy import evaluate_dataset, parse_policy
-from hades.runs.command_line import give_result, import_modules, start
-from hades.runs.path_flags import define_path, define_source
 from hades.text import json_text
 
 DATASET = define_source(

@@ -7,10 +7,10 @@ hades export --dataset=cartpole.safetensors
 
 from absl import app, flags
 
+from hades.commands.command_line import give_result, import_modules, start
+from hades.commands.path_flags import define_path, define_source
 from hades.data.sources import load_dataset
-from hades.runs.command_line import give_result, import_modules, start
 from hades.runs.export import export_dataset
-from hades.runs.path_flags import define_path, define_source
 from hades.text import json_text
 
 WORKDIR = define_path("workdir", None, "A run's work directory, finished or not.")

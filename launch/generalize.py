@@ -10,8 +10,8 @@ the same grid is not measured again; results of another grid are replaced.
 
 from absl import app, flags
 
-from hades.runs.command_line import give_result, import_modules, print_files, start
-from hades.runs.path_flags import define_path, define_sources
+from hades.commands.command_line import give_result, import_modules, print_files, start
+from hades.commands.path_flags import define_path, define_sources
 from hades.runs.progress import ProgressReport
 from hades.studies.generalization.grid import parse_grid
 from hades.studies.generalization.groups import count_programs

@@ -10,13 +10,13 @@ Running the same command again continues the run. docs/launch_gke.md starts at a
 
 from absl import app, flags
 
+from hades.commands.command_line import give_result, start
+from hades.commands.path_flags import define_path
+from hades.commands.run_flags import RunFlags
 from hades.machines.gke import jobset, kubectl
 from hades.machines.gke.settings import GkeSettings, Gpu, Storage, Tpu
 from hades.machines.preparation import stay_off_accelerators
-from hades.runs.command_line import give_result, start
 from hades.runs.job import Job
-from hades.runs.path_flags import define_path
-from hades.runs.run_flags import RunFlags
 
 RUN = RunFlags()
 WORKDIR = define_path("workdir", None, "Folder of the run below --mount; a relative one is taken from there.")

@@ -11,10 +11,10 @@ from policies trained here, so that the file stands alone.
 
 from absl import app, flags
 
+from hades.commands.command_line import give_result, start
+from hades.commands.path_flags import define_path
 from hades.policy.published import import_published, published_datasets
 from hades.policy.trained_policy import freeze_statistics
-from hades.runs.command_line import give_result, start
-from hades.runs.path_flags import define_path
 
 INPUT = define_path("input", None, "A released pickle or npz file, or a folder of them.")
 OUTPUT = define_path("output", None, "The file to write, or the folder for a folder.")

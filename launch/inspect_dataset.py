@@ -12,9 +12,9 @@ import time
 
 from absl import app, flags
 
+from hades.commands.command_line import give_result, import_modules, start
+from hades.commands.path_flags import define_path, define_source
 from hades.report.report import write_report
-from hades.runs.command_line import give_result, import_modules, start
-from hades.runs.path_flags import define_path, define_source
 from hades.studies.inspection.numbers import Inspection, inspect_dataset
 from hades.studies.inspection.prepare import prepare_dataset
 

@@ -8,9 +8,9 @@ pickle or npz.
 
 from absl import app, flags
 
+from hades.commands.command_line import give_result, import_modules, print_files, start
+from hades.commands.path_flags import define_path, define_sources
 from hades.policy.trained_policy import parse_policy
-from hades.runs.command_line import give_result, import_modules, print_files, start
-from hades.runs.path_flags import define_path, define_sources
 from hades.runs.progress import ProgressReport
 from hades.studies.generalization.many_datasets import load_datasets
 from hades.studies.tasks.numbers import merge_all, multitask

@@ -12,10 +12,10 @@ import time
 
 from absl import app, flags
 
+from hades.commands.command_line import give_result, start
+from hades.commands.path_flags import define_path
 from hades.policy.published import published_datasets
 from hades.policy.replication import replicate, stand_alone_table, table
-from hades.runs.command_line import give_result, start
-from hades.runs.path_flags import define_path
 
 INPUT = define_path("input", None, "Folder of released pickles, or of npz files and index.json.")
 flags.DEFINE_alias("published", "input")

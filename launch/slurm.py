@@ -9,12 +9,12 @@ or running, and continues the run after it has ended. docs/launch_slurm.md expla
 
 from absl import app, flags
 
+from hades.commands.command_line import give_result, start
+from hades.commands.path_flags import define_path
+from hades.commands.run_flags import RunFlags
 from hades.machines.preparation import stay_off_accelerators
 from hades.machines.slurm import Allocation, SlurmRun
-from hades.runs.command_line import give_result, start
 from hades.runs.job import Job
-from hades.runs.path_flags import define_path
-from hades.runs.run_flags import RunFlags
 
 RUN = RunFlags()
 WORKDIR = define_path("workdir", None, "Folder of the run, on a file system that the nodes share.")

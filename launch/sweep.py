@@ -15,6 +15,9 @@ from pathlib import Path
 
 from absl import app, flags
 
+from hades.commands.command_line import give_result, start
+from hades.commands.path_flags import define_path
+from hades.commands.run_flags import RunFlags
 from hades.errors import require
 from hades.machines.preparation import stay_off_accelerators
 from hades.machines.sweep import (
@@ -28,9 +31,6 @@ from hades.machines.sweep import (
     write_plan,
 )
 from hades.machines.tuning import STUDY, check_axes, ended, tune
-from hades.runs.command_line import give_result, start
-from hades.runs.path_flags import define_path
-from hades.runs.run_flags import RunFlags
 from hades.runs.signals import FINISHED, INTERRUPTED
 from hades.studies.many_runs import End, PlannedRun, report, run_all
 from hades.studies.plan_runs import parse_seeds

@@ -11,8 +11,8 @@ import json
 
 from absl import app, flags
 
-from hades.runs.command_line import give_result, print_files, start
-from hades.runs.path_flags import define_path
+from hades.commands.command_line import give_result, print_files, start
+from hades.commands.path_flags import define_path
 from hades.studies.comparable import read_finished
 from hades.studies.many_runs import in_process, report, run_all
 from hades.studies.plan_runs import Settings, parse_pair, parse_seeds, parse_sizes, parse_values, plan_grid, plan_text

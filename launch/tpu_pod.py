@@ -10,14 +10,14 @@ Without --execute it prints the commands. docs/launch_tpu.md explains it step by
 
 from absl import app, flags
 
+from hades.commands.command_line import give_result, start
+from hades.commands.path_flags import define_path
+from hades.commands.run_flags import RunFlags
 from hades.machines.preparation import stay_off_accelerators
 from hades.machines.source import checkout, package
 from hades.machines.tpu.resource import HOUR, Patience, Pod, delete
 from hades.machines.tpu.training import PodRun, plan_text
-from hades.runs.command_line import give_result, start
 from hades.runs.job import Job
-from hades.runs.path_flags import define_path
-from hades.runs.run_flags import RunFlags
 from hades.runs.signals import INTERRUPTED
 
 RUN = RunFlags()

@@ -11,19 +11,19 @@ from typing import Any
 
 from absl import app, flags
 
+from hades.commands.command_line import give_result, start
+from hades.commands.path_flags import define_path
+from hades.commands.run_flags import RunFlags
 from hades.costs.plan import describe_plan
 from hades.data.files import read_json
 from hades.machines import process_flags
 from hades.machines.supervisor import WORKER
 from hades.report.report import write_report
-from hades.runs.command_line import give_result, start
 from hades.runs.experiment import Experiment
 from hades.runs.gin_config import load_experiment, operative_config
 from hades.runs.loop import run as run_experiment
-from hades.runs.path_flags import define_path
 from hades.runs.processes import first_does
 from hades.runs.result import RunResult, all_stages
-from hades.runs.run_flags import RunFlags
 from hades.runs.signals import FINISHED, INTERRUPTED, end_at_once
 from hades.runs.stages import FIRST, stages
 from hades.runs.workdir import WorkDir

@@ -29,6 +29,7 @@ LAYERS = {
     "policy": 5,
     "pictures": 5,
     "runs": 6,
+    "commands": 7,
     "costs": 7,
     "studies": 7,
     "report": 8,

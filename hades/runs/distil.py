@@ -13,10 +13,9 @@ from hades.errors import ConfigError, offer
 from hades.inner.pairs import PairsLearner
 from hades.runs.callback import Callback
 from hades.runs.experiment import Experiment
-from hades.runs.gin_config import load_experiment, stage_shares
+from hades.runs.gin_config import load_experiment, setting_lines, stage_shares
 from hades.runs.loop import run
 from hades.runs.result import RunResult
-from hades.runs.run_flags import setting_lines
 from hades.runs.shipped import config_names, config_root
 
 METHODS = ("hades_r", "hades_f", "gradient_r")

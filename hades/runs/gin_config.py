@@ -12,7 +12,7 @@ import itertools
 import os
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
@@ -95,6 +95,18 @@ def limits_of_stage(share: float, max_seconds: float | None, max_env_steps: floa
         "max_seconds": None if max_seconds is None else (share or 1.0) * max_seconds,
         "max_env_steps": None if max_env_steps is None else max(1, int((share or 1.0) * max_env_steps)),
     }
+
+
+def setting_lines(shares: Mapping[str, float], limits: Mapping[str, float], seed: int | None = None) -> list[str]:
+    """Gin lines that set a seed and limits of a run whose stages have these shares, see `stage_shares`."""
+    lines, before = [], 0
+    for scope, share in shares.items():
+        values = limits_of_stage(share, limits.get("max_seconds"), limits.get("max_env_steps")) | {"seed": seed}
+        if share and "generations" in limits:
+            until = round(share * limits["generations"])
+            values["generations"], before = max(1, until - before), until
+        lines += [f"{scope}Experiment.{name} = {value!r}" for name, value in values.items() if value is not None]
+    return lines
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from typing import Any
 
 from absl import flags
 
+from hades.commands.command_line import define_json
 from hades.costs import plan
-from hades.runs.command_line import define_json
 from launch import cli
 
 SHARED_FLAGS = "hades.machines.process_flags"

@@ -252,7 +252,7 @@ def test_a_run_leaves_the_loggers_of_its_process_as_they_were(workdir: Path) -> 
 def test_programs_drop_what_asyncio_logs_about_abandoned_writes() -> None:
     code = """
 import logging
-from hades.runs.command_line import start
+from hades.commands.command_line import start
 start("__main__", lambda: logging.getLogger("asyncio").error("Future exception was never retrieved"))
 """
     ended = subprocess.run(

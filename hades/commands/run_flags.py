@@ -1,12 +1,11 @@
 """Flags that define a run: a config, gin lines, and four settings of the experiment under their own names."""
 
 import math
-from collections.abc import Mapping
 
 from absl import flags
 
 from hades.errors import require
-from hades.runs.gin_config import limits_of_stage, stage_shares
+from hades.runs.gin_config import setting_lines, stage_shares
 
 flags.disclaim_key_flags()  # a flag belongs to the program that defines it, not to this module
 
@@ -55,15 +54,3 @@ class RunFlags:
         for name, limit in given.items():
             require(math.isfinite(limit), f"--{name} is {limit}: give a number, or leave it out for no limit.")
         return lines + setting_lines(stage_shares(self.config or "", lines), given, seed)
-
-
-def setting_lines(shares: Mapping[str, float], limits: Mapping[str, float], seed: int | None = None) -> list[str]:
-    """Gin lines that set a seed and limits of a run whose stages have these shares, see `stage_shares`."""
-    lines, before = [], 0
-    for scope, share in shares.items():
-        values = limits_of_stage(share, limits.get("max_seconds"), limits.get("max_env_steps")) | {"seed": seed}
-        if share and "generations" in limits:
-            until = round(share * limits["generations"])
-            values["generations"], before = max(1, until - before), until
-        lines += [f"{scope}Experiment.{name} = {value!r}" for name, value in values.items() if value is not None]
-    return lines

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from hades.commands import command_line, completion
 from hades.data import zoo
-from hades.runs import command_line, completion
 from hades.runs.shipped import config_names
 from launch import cli
 from tests.support import ROOT, run_python
@@ -33,7 +33,7 @@ print(json.dumps([len(said.getvalue()), sorted(slow & {name.partition(".")[0] fo
 PROGRAMS = """
 import importlib, io, json, sys
 from absl import app, flags
-from hades.runs import command_line, completion
+from hades.commands import command_line, completion
 from launch import cli
 found = {}
 for command, (module, _) in cli.PROGRAMS.items():

@@ -3,9 +3,9 @@
 import pytest
 from absl import flags
 
+from hades.commands.run_flags import RunFlags
 from hades.errors import ConfigError
-from hades.runs.gin_config import load_experiment, stage_shares
-from hades.runs.run_flags import RunFlags, setting_lines
+from hades.runs.gin_config import load_experiment, setting_lines, stage_shares
 from hades.runs.stages import stages
 
 STAGED = "hopper_gradient_r"

@@ -11,9 +11,9 @@ import pytest
 from absl import app, flags
 from absl import logging as absl_logging
 
+from hades.commands import command_line
+from hades.commands.command_line import help_text, import_modules, mistake_text
 from hades.errors import ConfigError
-from hades.runs import command_line
-from hades.runs.command_line import help_text, import_modules, mistake_text
 from hades.runs.jax_internals import BACKEND_LOGGER
 
 

@@ -3,10 +3,10 @@
 import pytest
 
 from hades import registry
+from hades.commands import catalogue
 from hades.data import zoo
 from hades.environments.base import Environment
 from hades.errors import ConfigError
-from hades.runs import catalogue
 from hades.runs.shipped import config_names, find_config, header_comment
 from tests.support import POINT_DISCRETE
 

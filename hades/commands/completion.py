@@ -16,7 +16,7 @@ from hades.runs.shipped import config_names
 
 SHELLS = ("bash", "zsh")
 _DEFINITION = re.compile(r"(?:DEFINE_(\w+)|define_\w+)\(\s*\"(\w+)\"")
-_SHARED = {"RunFlags(": "runs/run_flags.py", "process_flags": "machines/process_flags.py"}
+_SHARED = {"RunFlags(": "commands/run_flags.py", "process_flags": "machines/process_flags.py"}
 """Files of hades that define flags for several programs, by what stands in the source of one that has them."""
 _SCRIPT = """\
 _hades_flags() {{

@@ -14,8 +14,8 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 from hades import devices
+from hades.commands import terminal
 from hades.errors import ConfigError, HadesError, nearest, notice, printable
-from hades.runs import terminal
 from hades.runs.compilation_cache import enable_compilation_cache
 from hades.runs.experiment import Experiment
 from hades.runs.gin_config import announce_imports

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.system
 
 PROGRAM = """
 import os, signal, sys, time
-from hades.runs.terminal import prepare
+from hades.commands.terminal import prepare
 prepare()
 mode = sys.argv[1]
 if mode == "wait":

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from absl import flags
 
+from hades.commands.path_flags import define_path, define_sources
 from hades.errors import ConfigError
 from hades.runs.job import Job
-from hades.runs.path_flags import define_path, define_sources
 from hades.runs.workdir import WorkDir
 from tests.support import ROOT
 

@@ -1,0 +1,1 @@
+"""How a command reads its flags, finds names, and answers."""
