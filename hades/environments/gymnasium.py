@@ -120,8 +120,12 @@ class Gymnasium(Environment):
     def native_action(self, action: Array) -> Array:
         if self.spec.is_discrete:
             return action
-        low, high = self._host.bounds
-        return low + (jnp.clip(action, -1.0, 1.0) + 1.0) * 0.5 * (high - low)
+        return _within(action, *self._host.bounds)
+
+
+def _within(action: Any, low: np.ndarray, high: np.ndarray) -> Any:
+    """Actions f32[..., A] in [-1, 1], of NumPy or JAX, within the bounds of an environment."""
+    return low + (action.clip(-1.0, 1.0) + 1.0) * 0.5 * (high - low)
 
 
 def made(env_id: str, make_options: Mapping[str, Any]) -> Any:
@@ -226,8 +230,7 @@ class _Host:
     def _native(self, env: Any, action: np.ndarray) -> Any:
         if self._config.spec.is_discrete:
             return int(action) + int(env.action_space.start)
-        low, high = self.bounds
-        native = low + (np.clip(action, -1.0, 1.0) + np.float32(1)) * np.float32(0.5) * (high - low)
+        native = _within(action, *self.bounds)
         return native.reshape(env.action_space.shape).astype(env.action_space.dtype)
 
     def _observation(self, obs: Any) -> np.ndarray:

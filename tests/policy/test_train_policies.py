@@ -185,3 +185,12 @@ def test_observations_of_another_shape_are_refused(observations: Any, message: s
 def test_a_policy_that_gathers_statistics_has_no_single_predictions() -> None:
     with pytest.raises(ConfigError, match=r"RestartingNormalizer gathers statistics.*freeze_statistics"):
         untrained(POINT, normalizer=RestartingNormalizer()).predict(np.zeros(2))
+
+
+def test_the_policy_of_a_seed_is_the_first_that_an_evaluation_with_this_seed_trains() -> None:
+    """So the keys behind `train_policy` stay what they were in every release."""
+    dataset = hades.zoo.load("pendulum-hades-r-d8")
+    one = hades.evaluate(hades.train_policy(dataset, seed=3), num_episodes=2, seed=3)
+    assert hades.evaluate_dataset(dataset, num_inits=1, num_episodes=2, seed=3).mean == pytest.approx(one.mean)
+    other = hades.evaluate(hades.train_policy(dataset, seed=4), num_episodes=2, seed=3)
+    assert other.mean != pytest.approx(one.mean)
