@@ -1,4 +1,4 @@
-"""What our docstrings have beyond Google's style, for Griffe, which reads them for the API reference."""
+"""An extension of Griffe, which reads our docstrings for the API reference: their style goes beyond Google's."""
 
 import re
 

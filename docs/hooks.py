@@ -1,4 +1,4 @@
-"""What the build of the site adds to the pages (`hooks` of mkdocs.yml)."""
+"""Hooks that add generated parts to the pages while the site is built (`hooks` of mkdocs.yml)."""
 
 import dataclasses
 import inspect

@@ -126,7 +126,7 @@ def _left(i: int) -> int:
 
 
 def _hero_sheet(pairs: Pairs) -> Image.Image:
-    """What does not move: the pairs, an arrow from them to the first policy, and the titles."""
+    """Draw what does not move: the pairs, an arrow from them to the first policy, and the titles."""
     sheet = Image.new("RGB", (WIDTH, TOP + SCENE + FOOT), PAPER)
     pen = ImageDraw.Draw(sheet)
     pen.rectangle((0, 0, WIDTH - 1, sheet.height - 1), outline=GRID, width=2)

@@ -116,7 +116,7 @@ def field_types(cls: type) -> dict[str, Any]:
 
 
 def fits(cls: type) -> dict[str, str]:
-    """What fits each field of a dataclass, in words."""
+    """Values that fit each field of a dataclass, in words."""
     return {name: _described(kind) for name, kind in field_types(cls).items()}
 
 

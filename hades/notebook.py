@@ -73,7 +73,7 @@ def animate(policy: Actor, path: str | Path, *, seed: int = 0, size: int = 320) 
 
 
 def as_html(value: Displayed) -> str:
-    """How a notebook shows a dataset, a policy or a result: a small table, and a picture of few pairs."""
+    """The HTML of a dataset, a policy or a result in a notebook: a small table, and a picture of few pairs."""
     facts = html.table([(name, text) for name, text in _facts(value).items() if text], kind="")
     dataset = value.dataset if isinstance(value, RunResult) else value
     if not isinstance(dataset, DistilledDataset):
@@ -82,7 +82,7 @@ def as_html(value: Displayed) -> str:
 
 
 def _facts(value: Any) -> dict[str, str]:
-    """What the table of a value holds, by name."""
+    """The rows of the table of a value, by name."""
     if isinstance(value, DistilledDataset):
         earned = value.returns
         return {

@@ -78,7 +78,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def help_text() -> str:
-    """What `hades help` prints: a line for each command."""
+    """The text of `hades help`: a line for each command."""
     abouts = {name: about for table in (PROGRAMS, OTHERS) for name, (_, about) in table.items()}
     rows = catalogue.rows_text([{"command": f"  {name}", "about": about} for name, about in abouts.items()])
     return f"{(__doc__ or '').strip()}\n\ncommands:\n{rows}\n\n`hades help train` lists the flags of train."

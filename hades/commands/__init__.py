@@ -1,1 +1,1 @@
-"""How a command reads its flags, finds names, and answers."""
+"""Shared parts of the commands: they read flags, find names, and answer."""

@@ -1,4 +1,4 @@
-"""What there is, for `hades list`, and what one of these is, for `hades show`: as JSON-ready values and as text.
+"""Lists for `hades list` and descriptions for `hades show`, as JSON-ready values and as text.
 
 Configs and the zoo are read without importing JAX; components and environments have to be imported.
 """
@@ -78,7 +78,7 @@ LISTS: Mapping[str, Callable[[], list[Row]]] = {
     "components": components,
     "environments": environments,
 }
-"""What `hades list` takes."""
+"""Arguments of `hades list`."""
 
 
 def rows_text(rows: Sequence[Row], head: bool = False) -> str:

@@ -57,7 +57,7 @@ def _with_devices(main: Callable[[], int | None]) -> int | None:
 
 
 class _Result:
-    """What `--json` prints once the program has finished."""
+    """The value that `--json` prints once the program has finished."""
 
     value: Any = None
 
@@ -169,7 +169,7 @@ def _default(flag: flags.Flag[Any]) -> str:
 
 
 def mistake_text(error: Exception, own: Sequence[flags.Flag[Any]], program: str) -> str:
-    """What is wrong with a command line, what to write, and a line for each flag that is named."""
+    """Explain what is wrong with a command line and what to write, and a line for each flag that is named."""
     text = str(error)
     if isinstance(error, flags.UnrecognizedFlagError):
         value = printable(str(error.flagvalue)).partition("=")[2] or "VALUE"

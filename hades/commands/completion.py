@@ -75,7 +75,7 @@ _EMULATION = """\
 (( $+functions[compdef] )) || { autoload -Uz compinit && compinit; }
 autoload -U +X bashcompinit && bashcompinit
 """
-"""What zsh needs to take a script for bash."""
+"""The lines with which zsh takes a script for bash."""
 
 
 def flags_in(source: str) -> list[str]:

@@ -38,7 +38,7 @@ _TENSORS = ("observations", "targets", "normalizer/mean", "normalizer/std")
 
 
 class Described:
-    """What the header of a dataset or a policy describes, built at its first use.
+    """The components that the header of a dataset or a policy describes, built at its first use.
 
     Attributes:
         content: what the file holds, "dataset" or "policy".

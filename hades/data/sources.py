@@ -28,9 +28,9 @@ from hades.errors import DatasetError, offer, printable
 FILE = "dataset.safetensors"
 """Name of the dataset in a work directory."""
 MOST_BYTES = 2**27
-"""Of a download; embedded weights of the largest policy that a file may hold fit."""
+"""Largest download; embedded weights of the largest policy that a file may hold fit."""
 MOST_SECONDS = 120.0
-"""Of a download."""
+"""Longest download."""
 PATIENCE = 20.0
 """Seconds without an answer after which a server counts as unreachable."""
 HUB = "https://huggingface.co"

@@ -22,7 +22,7 @@ CONTENTS = {
     "dataset": "hades.load_dataset reads it, and hades.train_policy trains a policy from it",
     "policy": "hades.load_policy reads it",
 }
-"""What a file may hold, with what to do with one; a header without `content` is a dataset's."""
+"""Kinds of content of a file, with what to do with one; a header without `content` is a dataset's."""
 
 
 class TensorFile(NamedTuple):

@@ -106,7 +106,7 @@ def env_names() -> tuple[str, ...]:
 
 @runtime_checkable
 class BraxEnvironment(Protocol):
-    """What is used of an object of `brax.envs.PipelineEnv`."""
+    """The part of `brax.envs.PipelineEnv` that is used."""
 
     backend: str
     action_size: int
@@ -355,7 +355,7 @@ class Brax(Environment):
 
     @property
     def _identity(self) -> str:
-        """What the compiled step depends on: the settings, the versions, and the files of Brax and of this step.
+        """All that the compiled step depends on: settings, the versions, and the files of Brax and of this step.
 
         Empty for an object of the user's own, whose step is compiled again in every session.
         """

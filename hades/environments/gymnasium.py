@@ -33,7 +33,7 @@ MOST_OBJECTS = 4096
 
 @struct.dataclass
 class History:
-    """What stands for an environment. After the end of an episode nothing changes any more."""
+    """The state of an episode, which stands for an environment. After its end nothing changes any more."""
 
     seed: Array  # u32[]
     t: Array  # i32[], steps so far
@@ -163,7 +163,7 @@ class _Host:
 
     @cached_property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of continuous actions, f32[A] each."""
+        """Bounds of continuous actions, f32[A] each."""
         env = self.make()
         low, high = (
             np.asarray(bound, np.float32).reshape(-1) for bound in (env.action_space.low, env.action_space.high)

@@ -92,7 +92,7 @@ def env_ids() -> tuple[str, ...]:
 
 @runtime_checkable
 class GymnaxEnvironment(Protocol):
-    """What is used of an object of `gymnax.environments.environment.Environment`."""
+    """The part of `gymnax.environments.environment.Environment` that is used."""
 
     default_params: Any
 

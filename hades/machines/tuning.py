@@ -132,7 +132,7 @@ def _ends(axis: Axis) -> tuple[str, str] | None:
 
 
 def _suggest(trial: Any, axis: Axis) -> str:
-    """What Optuna chooses for an axis, as gin writes it."""
+    """The value that Optuna chooses for an axis, as gin writes it."""
     ends, log = _ends(axis), axis.values[0].endswith(" log")
     if ends is None:
         value: str = trial.suggest_categorical(axis.name, list(axis.values))

@@ -1,4 +1,4 @@
-"""What every policy does that leaves a run or a dataset: act on raw observations, in the environment's own actions."""
+"""The shared part of policies of runs and datasets: acting on raw observations, in the environment's own actions."""
 
 import abc
 import functools
@@ -38,7 +38,7 @@ class Acting(abc.ABC):
     @property
     @abc.abstractmethod
     def network(self) -> Network:
-        """What acts."""
+        """The network that acts, with its weights and statistics."""
 
     @single_precision
     def to_numpy(self) -> NumpyPolicy:

@@ -38,7 +38,7 @@ def fingerprint(params: Params) -> dict[str, list[float]]:
 def initial_weights(
     learner: InnerLearner, spec: EnvSpec, *, embedded: bool = False
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What a dataset's header states of its initial weights, and the arrays themselves where they are embedded."""
+    """The entry of a dataset's header on its initial weights, and the arrays themselves where they are embedded."""
     if not learner.is_fixed:
         return {"kind": "random"}, {}
     params = learner.init_params(stream_key(jax.random.key(0), Stream.START), spec)

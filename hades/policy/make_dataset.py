@@ -27,7 +27,7 @@ from hades.policy.versions import library_versions
 from hades.types import EnvSpec
 
 TOLERANCE = 1e-3
-"""Of the sum of class probabilities."""
+"""Largest deviation from 1 of a sum of class probabilities."""
 
 
 def make_dataset(

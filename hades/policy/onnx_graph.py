@@ -8,7 +8,7 @@ from hades.errors import MissingPackageError
 from hades.policy.numpy_policy import NumpyPolicy
 
 OPSET, IR_VERSION = 20, 10
-"""Of ONNX 1.16: the first that has Gelu, and one that runtimes of 2024 read."""
+"""The operator set of ONNX 1.16: the first that has Gelu, and one that runtimes of 2024 read."""
 
 
 def onnx_bytes(policy: NumpyPolicy) -> bytes:

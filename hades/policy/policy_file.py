@@ -36,7 +36,7 @@ WEIGHTS, MEAN, STD = "params/", "normalizer/mean", "normalizer/std"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PolicyHeader(Described):
-    """What a policy's file describes."""
+    """The header of a policy's file."""
 
     content = "policy"
 
@@ -77,7 +77,7 @@ def save_policy(path: str | Path, network: Network, learner: InnerLearner, loss:
 def read_policy(
     path: str | Path,
 ) -> tuple[PolicyHeader, InnerLearner, Normalizer, NormalizerState, Params, float]:
-    """What a TrainedPolicy is made of, from a policy file.
+    """The parts of a TrainedPolicy, from a policy file.
 
     Raises:
         DatasetError: where the file is missing, damaged, of a newer format, or contradicts itself.

@@ -53,7 +53,7 @@ Arrays = dict[str, np.ndarray]
 
 
 def load_any_dataset(source: str | Path) -> DistilledDataset:
-    """What `load_dataset` reads, or a released `.pkl` or `.npz` file, converted on the fly."""
+    """Read whatever `load_dataset` reads, or a released `.pkl` or `.npz` file, converted on the fly."""
     if not is_address(source) and Path(source).suffix in (".npz", ".pkl"):
         return import_published(source)
     return load_dataset(source)

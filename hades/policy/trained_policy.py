@@ -75,7 +75,7 @@ class TrainedPolicy(Acting, Displayed):
 
     @property
     def environment(self) -> Environment:
-        """What it acts in."""
+        """The environment that it acts in."""
         return _environment(self.task)
 
     @property
@@ -128,7 +128,7 @@ class TrainedPolicies:
 
     @property
     def environment(self) -> Environment:
-        """What they act in."""
+        """The environment that they act in."""
         return _environment(self.task)
 
     @property

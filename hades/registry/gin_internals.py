@@ -110,7 +110,7 @@ def sources(scope: str, selector: str) -> dict[str, str]:
 
 
 def selectors() -> list[str]:
-    """Of every configurable of hades, and of components that others have registered."""
+    """Selectors of every configurable of hades, and of components that others have registered."""
     return sorted(one for one, _ in gin.config._REGISTRY.items() if one.startswith("hades."))
 
 

@@ -13,12 +13,12 @@ from hades.data.dataset import DistilledDataset
 from hades.runs.result import Policy, distilled_dataset, policy_of
 
 STOPPED = "callback"
-"""What `stopped_by` in `result.json` holds where the callback ended the run."""
+"""Value of `stopped_by` in `result.json` where the callback ended the run."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LoggedGeneration:
-    """What a callback is given after a generation.
+    """The record that a callback is given after a generation.
 
     Attributes:
         stage: number of the run's stage, from 1.

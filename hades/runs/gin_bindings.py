@@ -1,4 +1,4 @@
-"""What gin lines decide: a line that decides nothing is explained, and `config.gin` shows every field of a run.
+"""Find the gin lines that decide something: a line that decides nothing is explained, and `config.gin` shows every field of a run.
 
 Everything here is about what gin has built last, inside `gin_internals.own_state`.
 """
@@ -89,7 +89,7 @@ def _explained(scope: str, selector: str, parameter: str) -> str:
 
 
 def suggestion(name: str, place: Sequence[str] | None) -> str:
-    """What to write instead of a name that nothing has.
+    """Say what to write instead of a name that nothing has.
 
     Args:
         place: the component and its field that the name was given for; None where it was given for no field.

@@ -128,7 +128,7 @@ class WeightsAndBiases:
 
 
 class Tracker(Protocol):
-    """What shows the scalars of a run elsewhere."""
+    """A writer that shows the scalars of a run elsewhere."""
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None: ...
 
