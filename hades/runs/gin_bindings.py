@@ -1,4 +1,4 @@
-"""Find the gin lines that decide something: a line that decides nothing is explained, and `config.gin` shows every field of a run.
+"""Find the gin lines that decide something. Another line is explained, and `config.gin` shows every field of a run.
 
 Everything here is about what gin has built last, inside `gin_internals.own_state`.
 """
