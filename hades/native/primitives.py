@@ -7,7 +7,7 @@ the nodes; loops over carried values alone stay loops, every other scan is unrol
 import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -29,7 +29,7 @@ def trace(graph: Graph, closed: core.ClosedJaxpr, inputs: Sequence[Nodes], scope
         scope: where a loop is opened.
 
     Raises:
-        UnsupportedError: for a primitive, type or index that cannot be compiled, with its name.
+        UnsupportedError: for a primitive, type, index or version of JAX that cannot be compiled, with its name.
     """
     known: dict[core.Var, Nodes] = {}
     tracer = _Tracer(graph, scope)
@@ -45,7 +45,10 @@ def trace(graph: Graph, closed: core.ClosedJaxpr, inputs: Sequence[Nodes], scope
         rule = _RULES.get(name)
         if rule is None:
             raise UnsupportedError(f'the primitive "{name}" of JAX')
-        results = rule(tracer, equation, *map(read, equation.invars))
+        try:
+            results = rule(tracer, equation, *map(read, equation.invars))
+        except KeyError as error:  # a parameter that another version of JAX names otherwise
+            raise UnsupportedError(f'the primitive "{name}" without its parameter {error}') from error
         for variable, nodes in zip(equation.outvars, results, strict=True):
             if nodes.shape != _shape(variable):
                 raise AssertionError(f"{name} made {nodes.shape} of {_shape(variable)}")
@@ -62,7 +65,8 @@ class _Tracer:
         values = np.asarray(value)
         return self.graph.array(values.astype(KINDS[kind(values.dtype)]))
 
-    def into(self, closed: core.ClosedJaxpr, *inputs: Nodes) -> list[Nodes]:
+    def into(self, body: core.ClosedJaxpr | core.Jaxpr, *inputs: Nodes) -> list[Nodes]:
+        closed = body if isinstance(body, core.ClosedJaxpr) else core.ClosedJaxpr(body, ())
         return trace(self.graph, closed, inputs, self.scope)
 
     def known(self, nodes: Nodes, what: str) -> np.ndarray:
@@ -335,6 +339,11 @@ def _stack(tracer: _Tracer, equation: core.JaxprEqn, *operands: Nodes) -> list[N
     return [np.stack(operands, equation.params["axis"])]
 
 
+@_rule("unstack")
+def _unstack(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
+    return list(np.moveaxis(x, equation.params["axis"], 0))
+
+
 @_rule("tile")
 def _tile(tracer: _Tracer, equation: core.JaxprEqn, x: Nodes) -> list[Nodes]:
     return [np.tile(x, equation.params["reps"])]
@@ -543,10 +552,7 @@ def _threefry(tracer: _Tracer, equation: core.JaxprEqn, k0: Nodes, k1: Nodes, x0
 @_rule("jit", "closed_call", "remat2", "custom_jvp_call", "custom_vjp_call")
 def _call(tracer: _Tracer, equation: core.JaxprEqn, *operands: Nodes) -> list[Nodes]:
     params = equation.params
-    closed = next(params[name] for name in ("jaxpr", "call_jaxpr", "fun_jaxpr") if name in params)
-    if not isinstance(closed, core.ClosedJaxpr):
-        closed = core.ClosedJaxpr(closed, ())
-    return tracer.into(closed, *operands)
+    return tracer.into(next(params[name] for name in ("jaxpr", "call_jaxpr", "fun_jaxpr") if name in params), *operands)
 
 
 @_rule("platform_index")
@@ -571,7 +577,7 @@ def _cond(tracer: _Tracer, equation: core.JaxprEqn, which: Nodes, *operands: Nod
 @_rule("scan")
 def _scan(tracer: _Tracer, equation: core.JaxprEqn, *operands: Nodes) -> list[Nodes]:
     params = equation.params
-    consts, carry, rows = _cut(operands, params["num_consts"], params["num_carry"])
+    consts, carry, rows = _cut(operands, *_scan_counts(params))
     body, length = params["jaxpr"], params["length"]
     if not rows and len(equation.outvars) == len(carry) and length > 1:
         return _loop(tracer, body, length, consts, carry)
@@ -588,6 +594,14 @@ def _scan(tracer: _Tracer, equation: core.JaxprEqn, *operands: Nodes) -> list[No
             for i, variable in enumerate(equation.outvars[len(carry) :])
         ),
     ]
+
+
+def _scan_counts(params: Mapping[str, Any]) -> tuple[int, int]:
+    """Numbers of constants and of carried arrays, which JAX 0.11 keeps in a tree of its arguments."""
+    if "ft_in" in params:
+        consts, carry, _ = params["ft_in"].unpack()
+        return len(consts), len(carry)
+    return params["num_consts"], params["num_carry"]
 
 
 def _cut(operands: Sequence[Nodes], num_consts: int, num_carry: int) -> tuple[list[Nodes], list[Nodes], list[Nodes]]:

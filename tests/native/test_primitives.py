@@ -175,6 +175,7 @@ def test_operations_that_move_elements() -> None:
             x[1:, ::2],
             jnp.concatenate([x, y], 1),
             jnp.stack([x, y], 1),
+            jnp.unstack(x, axis=1)[1],
             jnp.tile(x, (2, 1)),
             *jnp.split(y, [1, 3], 1),
             jnp.broadcast_to(x[:, None], (3, 2, 4)),
@@ -329,7 +330,8 @@ def test_a_type_that_cannot_be_an_argument_is_named() -> None:
 
 def test_what_can_be_compiled_is_what_jax_has_by_that_name() -> None:
     known = {p.name for p in mlir._lowerings} | {p.name for d in mlir._platform_specific_lowerings.values() for p in d}
-    assert set(primitives.supported()) <= known
+    until_0_10, since_0_11 = {"closed_call"}, {"unstack"}
+    assert set(primitives.supported()) - known <= until_0_10 | since_0_11
 
 
 @pytest.mark.parametrize("seed", range(4))
