@@ -27,10 +27,10 @@ SUITES = {
     "minatar": ("Breakout-MinAtar", "Asterix-MinAtar", "Freeway-MinAtar", "SpaceInvaders-MinAtar"),
     "classic": ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "Pendulum-v1"),
 }
-EVOLVED, GRADIENT = ("HaDES-F", "HaDES-R"), "HaDES-R by gradient"
-TITLE = "| task | published F / R | HaDES-F | HaDES-R | HaDES-R by gradient | other networks keep |"
+EVOLVED, GRADIENT = ("HaDES-F", "HaDES-R"), ("HaDES-F by gradient", "HaDES-R by gradient")
+FIXED, FRESH = zip(EVOLVED, GRADIENT, strict=True)
+TITLE = f"| task | published F / R | {' | '.join((*EVOLVED, *GRADIENT))} | other networks keep |"
 SHORT_TITLE = "| task | random | paper: F / R | hades: F | hades: R | PPO |"
-RULE = "|---" * 6 + "|"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,13 +72,13 @@ def published(environment: str) -> dict[str, dict[str, Any]]:
 
 def table(suites: tuple[str, ...] = tuple(SUITES)) -> str:
     """Markdown: a row for each task that has a dataset or a published figure."""
-    lines = [TITLE, RULE]
+    lines = [TITLE, rule(TITLE)]
     for environment in (name for suite in suites for name in SUITES[suite]):
         logs = published(environment)
         paper = " / ".join(number(float(logs[method]["final_mean"])) for method in EVOLVED if method in logs) or "–"
-        best = [entries(environment, method)[:1] for method in (*EVOLVED, GRADIENT)]
-        cells = [entry[0].cell if entry else "–" for entry in best]
-        kept = [entry.retention for found in best[1:] for entry in found if entry.retention is not None]
+        best = {method: entries(environment, method)[:1] for method in (*EVOLVED, *GRADIENT)}
+        cells = [entry[0].cell if entry else "–" for entry in best.values()]
+        kept = [entry.retention for method in FRESH for entry in best[method] if entry.retention is not None]
         shares = " / ".join(f"{minus(f'{share:.0%}').replace('%', ' %')}" for share in kept) or "–"
         lines.append(f"| {environment.removesuffix('-MinAtar')} | {paper} | {' | '.join(cells)} | {shares} |")
     return "\n".join(lines)
@@ -86,19 +86,22 @@ def table(suites: tuple[str, ...] = tuple(SUITES)) -> str:
 
 def short_table() -> str:
     """Markdown for the README: the best dataset of each kind, beside a random policy, the paper and PPO."""
-    lines = [SHORT_TITLE, RULE]
+    lines = [SHORT_TITLE, rule(SHORT_TITLE)]
     for environment in (name for suite in SUITES.values() for name in suite):
         logs = published(environment)
         paper = " / ".join(number(float(logs[method]["final_mean"])) for method in EVOLVED if method in logs) or "–"
-        fixed = entries(environment, "HaDES-F")[:1]
-        fresh = [entry for method in ("HaDES-R", GRADIENT) for entry in entries(environment, method)]
-        best = sorted(fresh, key=lambda entry: -entry.mean)[:1]
+        found = [[e for method in kind for e in entries(environment, method)] for kind in (FIXED, FRESH)]
+        best = [max(of_kind, key=lambda entry: entry.mean, default=None) for of_kind in found]
         ppo = [number(x) for name, x in references.HERE.get(environment, {}).items() if name.startswith("PPO")]
         random = number(references.RANDOM[environment])
-        cells = [entry[0].cell if entry else "–" for entry in (fixed, best)]
+        cells = [entry.cell if entry else "–" for entry in best]
         name = environment.removesuffix("-MinAtar")
         lines.append(f"| {name} | {random} | {paper} | {' | '.join(cells)} | {', '.join(ppo) or '–'} |")
     return "\n".join(lines)
+
+
+def rule(title: str) -> str:
+    return "|---" * (title.count("|") - 1) + "|"
 
 
 def number(value: float) -> str:
@@ -122,7 +125,10 @@ def draw(suite: str, columns: int = 4) -> bytes:
 
     tasks = SUITES[suite]
     rows = -(-len(tasks) // columns)
-    styles = {"HaDES-F": (BLUE, "s"), "HaDES-R": (BLUE, "o"), GRADIENT: (VERMILION, "D")}
+    styles = {
+        **{method: (BLUE, marker) for method, marker in zip(EVOLVED, "so", strict=True)},
+        **{method: (VERMILION, marker) for method, marker in zip(GRADIENT, "sD", strict=True)},
+    }
     with figure(WIDE, 2.1 * rows + 0.5) as fig:
         for i, environment in enumerate(tasks):
             axes = fig.add_subplot(rows, columns, i + 1)

@@ -33,7 +33,7 @@ def test_every_dataset_of_one_task_counts() -> None:
     assert sorted(shown) == sorted(n for n in zoo.names() if n not in OF_SEVERAL_TASKS)
 
 
-METHODS = (*results_table.EVOLVED, results_table.GRADIENT)
+METHODS = (*results_table.EVOLVED, *results_table.GRADIENT)
 OF_SEVERAL_TASKS = ("cartpole-acrobot-hades-r-d5",)
 
 
