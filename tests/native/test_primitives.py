@@ -328,6 +328,12 @@ def test_a_type_that_cannot_be_an_argument_is_named() -> None:
         compile_function(lambda x: [x + 1], jax.ShapeDtypeStruct((3,), jnp.uint8))
 
 
+def test_a_parameter_that_jax_names_otherwise_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(primitives._RULES, "sin", lambda tracer, equation, x: equation.params["accuracies"])
+    with pytest.raises(UnsupportedError, match="\"sin\" without its parameter 'accuracies'"):
+        compile_function(lambda x: [jnp.sin(x)], jax.ShapeDtypeStruct((3,), jnp.float32))
+
+
 def test_what_can_be_compiled_is_what_jax_has_by_that_name() -> None:
     known = {p.name for p in mlir._lowerings} | {p.name for d in mlir._platform_specific_lowerings.values() for p in d}
     until_0_10, since_0_11 = {"closed_call"}, {"unstack"}
