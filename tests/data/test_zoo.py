@@ -20,7 +20,7 @@ def test_a_dataset_has_its_card_and_config(name: str) -> None:
     assert name.endswith(f"-d{len(dataset)}")
     method = card["method"].lower()
     assert f"-{method.replace('hades', 'gradient').split()[0] if 'gradient' in method else method}-" in name
-    assert zoo.path(name).stat().st_size < 100_000
+    assert zoo.path(name).stat().st_size < 250_000
     assert card["retention"]["command"].endswith(name)
 
 
