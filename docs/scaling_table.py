@@ -76,7 +76,7 @@ H100 = Machine("H100", 67e12, 3.35e12, 80e9, 6e-6, 20e-6, 450e9)
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What a generation does.
+    """The work of a generation.
 
     Attributes:
         policies: P · k.
@@ -299,7 +299,7 @@ def _seconds(function: Callable[[Array], Array], argument: Array) -> float:
 
 
 def _collective_seconds(count: int = 200) -> float:
-    """Of a sum of one number over all devices; 0 where there is one."""
+    """Seconds of a sum of one number over all devices; 0 where there is one."""
     mesh = make_mesh()
     if mesh.size == 1:
         return 0.0

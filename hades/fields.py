@@ -204,7 +204,7 @@ def _scalar(value: Any, kind: type) -> Any:
 
 
 def _plain(value: Any, place: str) -> Any:
-    """What may stand in options: None, scalars, components and tuples of them."""
+    """Values that may stand in options: None, scalars, components and tuples of them."""
     value = _python(value)
     if value is None or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
         return value
@@ -254,7 +254,7 @@ def _options(value: Any, kind: Any, place: str) -> Any:
 
 
 def _described(kind: Any, value: Any = None) -> str:
-    """What fits `kind`, in words; `value` helps to suggest a component."""
+    """Describe in words the values that fit `kind`; `value` helps to suggest a component."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Annotated:
         ranges = " and ".join(str(note) for note in arguments[1:] if isinstance(note, Range))

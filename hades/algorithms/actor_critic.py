@@ -100,7 +100,7 @@ class Steps:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ActorCritic(Iterating):
-    """What PPO and GradientDistillation share.
+    """The common part of PPO and GradientDistillation.
 
     Fields that are not listed here are those of Iterating.
 
@@ -129,10 +129,10 @@ class ActorCritic(Iterating):
 
     @abc.abstractmethod
     def start_actor(self, key: Key, normalizer: NormalizerState) -> PyTree:
-        """What is trained, before the first iteration."""
+        """Return what is trained, before the first iteration."""
 
     def draw(self, key: Key) -> PyTree:
-        """What an iteration draws for its policies, such as their initial weights."""
+        """Draw what the policies of an iteration need, such as their initial weights."""
         del key
         return ()
 

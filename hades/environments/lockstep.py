@@ -44,7 +44,7 @@ def _any_in_lockstep_rule(axis_size: int, in_batched: list[bool], x: Array) -> t
 
 
 def num_together(size: int, num_episodes: int) -> int:
-    """Of so many rollouts that are vmapped together, the number that step at the same time."""
+    """The number of rollouts that step at the same time, of so many that are vmapped together."""
     return min(size, max(1, LANES // num_episodes)) if jax.default_backend() == "cpu" else size
 
 

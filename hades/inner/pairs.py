@@ -29,7 +29,7 @@ from hades.types import Dataset, EnvSpec, Key, Params
 
 @struct.dataclass
 class CloningGenome:
-    """What is searched for. `targets` are logits (Discrete) or actions (Box), None where the targets are fixed."""
+    """Variables of the search. `targets` are logits (Discrete) or actions (Box), None where the targets are fixed."""
 
     observations: Array  # f32[N, *obs_shape], normalised
     targets: Array | None  # f32[N, A]

@@ -16,7 +16,7 @@ _SIN = (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
 _COS = (2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2, -0.5, 1.0)
 _ATAN = (8.05374449538e-2, -1.38776856032e-1, 1.99777106478e-1, -3.33329491539e-1)
 _HALF_PI_REST = 6.123233995736766e-17
-"""What π/2 is larger than its double."""
+"""The excess of π/2 over its double."""
 _LARGEST = 2.0**30
 """Multiples of π/2 up to here fit in an i32 and leave the reduced angle exact to single precision."""
 

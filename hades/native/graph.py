@@ -60,7 +60,7 @@ _FOLDED = {
     "tanh": np.tanh,
     "pow": np.power,
 }
-"""What constants become; other operations on constants stay operations."""
+"""The operations that fold constants; other operations on constants stay operations."""
 
 _IN_DOUBLE = frozenset({"sin", "cos", "tan", "asin", "acos", "atan2", "exp", "log", "tanh", "pow"})
 """Folded in double precision: NumPy's own single precision is off by up to 4 units in the last place."""
@@ -180,7 +180,7 @@ class Graph:
         return len(self.ops) - 1
 
     def is_within(self, scope: int, outer: int) -> bool:
-        """Whether a scope is another one or nested in it."""
+        """Tell whether a scope is another one or nested in it."""
         while scope > outer:
             scope = self.enclosing[scope]
         return scope == outer
@@ -284,6 +284,6 @@ def _converted(value: Scalar, kind: str) -> Scalar:
 
 
 def _quotient(op: str, a: int, b: int) -> int:
-    """Of integers, rounded towards 0, or what is left."""
+    """Divide integers, rounding towards 0, or take the remainder."""
     quotient = abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
     return quotient if op == "div" else a - b * quotient

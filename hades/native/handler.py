@@ -298,7 +298,7 @@ def _work(grain: int, memory: int, flush: bool) -> str:
 
 
 def _task() -> str:
-    """What a thread of the pool runs: work, and free the job where it was the last to hold it."""
+    """Emit the task of a thread of the pool: work, and free the job where it was the last to hold it."""
     return "\n".join(
         [
             "define internal void @leave(ptr %job) noinline {",

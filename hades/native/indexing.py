@@ -17,7 +17,7 @@ def gathered(
     mode: GatherScatterMode,
     out_shape: Sequence[int],
 ) -> Indices:
-    """Which element of the flattened operand each element of the result is; -1 where it lies outside."""
+    """Index in the flattened operand of each element of the result; -1 where it lies outside."""
     window = [d for d in range(len(shape)) if d not in (*dimensions.collapsed_slice_dims, *_batching(dimensions))]
     return _elements(
         shape,
@@ -40,7 +40,7 @@ def scattered(
     mode: GatherScatterMode,
     updates_shape: Sequence[int],
 ) -> Indices:
-    """Which element of the flattened operand each element of the updates goes to; -1 where it is dropped."""
+    """Index in the flattened operand that each element of the updates goes to; -1 where it is dropped."""
     window = [d for d in range(len(shape)) if d not in (*dimensions.inserted_window_dims, *_batching(dimensions))]
     slice_sizes = [1] * len(shape)
     for place, dimension in zip(dimensions.update_window_dims, window, strict=True):

@@ -34,12 +34,12 @@ def check_machine() -> None:
 
 
 def is_x86() -> bool:
-    """Whether the CPU has the control register of SSE."""
+    """Tell whether the CPU has the control register of SSE."""
     return platform.machine().lower() in ("x86_64", "amd64")
 
 
 def describe_cpu() -> str:
-    """What objects depend on: the CPU, its features and LLVM."""
+    """The properties that objects depend on: the CPU, its features and LLVM."""
     llvm = _llvm()
     version = ".".join(map(str, llvm.llvm_version_info))
     features = llvm.get_host_cpu_features().flatten()

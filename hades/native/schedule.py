@@ -23,7 +23,7 @@ class Chunk:
 
 @dataclasses.dataclass
 class Pass:
-    """What one loop repeats; `used` lists the places of the carried values that somebody needs."""
+    """The nodes that one loop repeats; `used` lists the places of the carried values that somebody needs."""
 
     loop: Loop
     used: list[int]
@@ -147,7 +147,7 @@ def _is_computed(graph: Graph, node: int, scope: int) -> bool:
 
 
 def _operands(graph: Graph, needed: _Needed, node: int, scope: int) -> list[int]:
-    """What has to be computed before a node in its scope."""
+    """Nodes that have to be computed before a node in its scope."""
     if graph.ops[node] != "after":
         return list(graph.operands[node])
     inner = graph.operands[node][0]

@@ -87,7 +87,7 @@ class Stacked:
         return self.parts.mode()
 
     def log_prob(self, action: Array) -> Array:
-        """Of actions [k, ...]: f32[k, ...]."""
+        """Log-probabilities f32[k, ...] of actions [k, ...]."""
         return jax.vmap(lambda part, action: part.log_prob(action))(self.parts, action)
 
     def entropy(self) -> Array:

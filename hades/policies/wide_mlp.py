@@ -33,7 +33,7 @@ _LEAST_SQUARE = 1e-6
 @register("Policy", "WideMLP")
 @dataclasses.dataclass(frozen=True)
 class WideMLP(Policy):
-    """What `MLP` with the same fields becomes as its width grows, trained by squared error to convergence.
+    """The limit of `MLP` with the same fields as its width grows, trained by squared error to convergence.
 
     It has no weights of its own: its parameters are N observations and a coefficient of each for each action, which
     `RidgeCloning` computes. The mean initial output, which is 0, takes the place of a random one.

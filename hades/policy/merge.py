@@ -153,7 +153,7 @@ def _repeats(sizes: Sequence[int]) -> list[int]:
 
 
 def _teachers(datasets: Sequence[DistilledDataset]) -> dict[str, Any]:
-    """What the datasets state of teachers, and a name of the method that says so; empty where none had one."""
+    """Return the teachers that the datasets state, and a name of the method that says so; empty where none had one."""
     found = [teacher for d in datasets for teacher in (d.metadata.get("training") or {}).get("teachers", ())]
     return {"method": "merged, from a teacher", "teachers": found} if found else {}
 

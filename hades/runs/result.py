@@ -121,7 +121,7 @@ _TRAINING = ("generations", "best_generation", "env_steps", "seed", "method", "s
 
 
 def _stage(result: RunResult) -> dict[str, Any]:
-    """What later stages keep of the result of an earlier one."""
+    """The fields of an earlier stage's result that later stages keep."""
     assert result.dataset is not None  # stages.check_stages
     learner, details = result.dataset.learner, result.details
     names = ("method", "generations", "best_generation", "env_steps", "seconds", "seed")

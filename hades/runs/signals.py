@@ -95,7 +95,7 @@ class _Request:
 
     @classmethod
     def goes_on(cls) -> bool:
-        """Whether a signal that arrives now repeats it."""
+        """Tell whether a signal that arrives now repeats it."""
         previous, cls.at = cls.at, time.monotonic()
         return cls.at - previous < SAME_REQUEST_SECONDS
 
@@ -149,7 +149,7 @@ def stop_requests(is_saved: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
 
 
 def _insists(number: int, asked: float) -> bool:
-    """Whether a signal after a first request means: at once."""
+    """Tell whether a signal after a first request means: at once."""
     return number == signal.SIGINT and time.monotonic() - asked > SAME_REQUEST_SECONDS
 
 

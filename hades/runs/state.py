@@ -8,7 +8,7 @@ from hades.errors import CheckpointError
 from hades.policy.versions import numerics
 
 ENGINE = "brax engine"
-"""What stepped the physics, among the versions of an environment. Where a run does not record it, it was XLA."""
+"""Key of the engine of the physics among the versions of an environment. Where a run does not record it, it was XLA."""
 
 
 @dataclasses.dataclass
