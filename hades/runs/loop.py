@@ -30,6 +30,7 @@ from hades.runs.compiled_run import BLOCK, MAX_FAILURES, CompiledRun
 from hades.runs.experiment import Experiment, limit_reached
 from hades.runs.log import RunLog, check_trackers, read_json_lines
 from hades.runs.progress import ProgressReport, generation_text
+from hades.runs.record import ended_stage
 from hades.runs.result import BUDGETED, RunResult, all_stages, finished, write_result
 from hades.runs.signals import stop_requests
 from hades.runs.stages import FIRST, check_stages, stages, started_from
@@ -97,10 +98,11 @@ def run(
     if experiment.first is not None:
         processes.first_does(lambda: directory.check(registry.describe(experiment), configured=True))
         first = directory.path / FIRST
-        if processes.is_first():
-            notice(f"First {experiment.first.algorithm.label}, in {first}:")
-        options: dict[str, Any] = {"progress": progress, "accept_numerics": accept_numerics}
-        before = run(experiment.first, first, callback=callback, trackers=trackers, **options)
+        if (before := ended_stage(directory, experiment.first)) is None:
+            if processes.is_first():
+                notice(f"First {experiment.first.algorithm.label}, in {first}:")
+            options: dict[str, Any] = {"progress": progress, "accept_numerics": accept_numerics}
+            before = run(experiment.first, first, callback=callback, trackers=trackers, **options)
         if before.interrupted or before.details["stopped_by"] == STOPPED:
             return dataclasses.replace(before, workdir=Path(workdir))
         assert before.dataset is not None  # check_stages

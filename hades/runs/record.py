@@ -13,10 +13,10 @@ from hades.data.files import read_json
 from hades.data.sources import load_dataset
 from hades.errors import HadesError, notice
 from hades.runs.callback import STOPPED
-from hades.runs.experiment import limit_reached
+from hades.runs.experiment import Experiment, limit_reached
 from hades.runs.json_forms import RESULT, fits
 from hades.runs.log import read_json_lines
-from hades.runs.result import BUDGETED, all_stages
+from hades.runs.result import BUDGETED, RunResult, all_stages
 from hades.runs.stages import FIRST
 from hades.runs.workdir import WorkDir
 from hades.types import EnvSpec
@@ -140,6 +140,24 @@ def finished_result(workdir: str | Path, experiment: Mapping[str, Any]) -> Mappi
     paths = WorkDir(workdir)
     result = _read_result(paths)
     return result if _is_end(result, read_json_lines(paths.metrics), experiment) else {}
+
+
+def ended_stage(directory: WorkDir, first: Experiment) -> RunResult | None:
+    """Read the result of the stage before from its files, once a later stage has begun; None where that is not so.
+
+    Such a stage is not evaluated again. Another version of JAX would round its pairs differently, and the later stage
+    would then be another run than the one that has begun.
+    """
+    before = WorkDir(directory.path / FIRST)
+    if not (directory.experiment.exists() and before.dataset.exists()):
+        return None
+    details = finished_result(before.path, registry.describe(first))
+    if not details:
+        return None
+    dataset = load_dataset(before.dataset)
+    return RunResult(
+        before.path, interrupted=False, generation=details["generations"], dataset=dataset, details=dict(details)
+    )
 
 
 def _is_end(result: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], experiment: Mapping[str, Any]) -> bool:

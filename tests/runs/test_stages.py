@@ -102,6 +102,17 @@ def test_a_stage_that_others_started_from_does_not_go_on(staged: Path, tmp_path:
         assert (folder / "first/first" / name).read_bytes() == (staged / "first/first" / name).read_bytes()
 
 
+def test_a_stage_that_has_ended_is_read_from_its_files(staged: Path, tmp_path: Path) -> None:
+    """It is not evaluated again: another version of JAX would hand over other pairs, which the next stage refuses."""
+    folder = Path(shutil.copytree(staged, tmp_path / "run"))
+    (folder / "result.json").unlink()
+    shutil.rmtree(folder / "first" / "checkpoints")
+    written = (folder / "first" / "result.json").stat().st_mtime_ns
+    run(CLONED, folder, progress=False)
+    assert (folder / "first" / "result.json").stat().st_mtime_ns == written
+    assert (folder / "dataset.safetensors").read_bytes() == (staged / "dataset.safetensors").read_bytes()
+
+
 def test_a_report_sums_the_stages_and_says_where_the_search_is(staged: Path) -> None:
     page = write_report(staged).read_text()
     assert "This stage searches no more" in page
