@@ -7,31 +7,14 @@ import pytest
 
 from hades import zoo
 from hades.environments.references import RANDOM, RELEASED
-from hades.runs.result import all_stages
 from hades.text import return_text
 from tests.support import ROOT
 
 sys.path.insert(0, str(ROOT / "docs"))
 from pictures import returns_of
+from zoo_table import row
 
 ROWS = dict(re.findall(r"^\| `([\w-]+)` \| (.*) \|$", (ROOT / "docs/zoo.md").read_text(), re.MULTILINE))
-
-
-def row(name: str) -> str:
-    """The row of a dataset, without its name."""
-    card = zoo.card(name)
-    report, retention = card["report"], card["retention"]
-    low, high = (return_text(end) for end in report["ci95"])
-    return " | ".join(
-        [
-            card["environment"],
-            f"{return_text(report['mean'])} ({low} to {high})",
-            return_text(report["worst_init"]),
-            f"{100 * retention['iqm']:.0f} % ({100 * retention['worst_decile']:.0f} %)".replace("-", "−"),
-            f"{all_stages(card, 'env_steps', 'search') / 1e6:.1f} M",
-            f"{zoo.path(name).stat().st_size / 1024:.1f} kB",
-        ]
-    )
 
 
 @pytest.mark.parametrize("name", zoo.names())
