@@ -34,7 +34,6 @@ from hades.policies.distributions import Categorical, Stacked
 from hades.registry import register
 from hades.types import Genome, Key, Metrics, Params, finite_or
 
-
 NEVER = -1e3
 """Logarithm of the probability of a label that is wrong: finite, and 0 as a probability in f32."""
 
@@ -173,7 +172,11 @@ class TeacherMatching(ThroughCloning):
             action = jnp.where(by_whom, by_teacher, by_students)
             after, _, ended = envs.step(k_steps, k_resets, self.environment, action)
             last_returns = jnp.where(ended.episodes & ~taught, ended.returns, last_returns)
-            return lax.with_sharding_constraint((after, last_returns), sharding), (envs.obs, right, ended.episodes.sum())
+            return lax.with_sharding_constraint((after, last_returns), sharding), (
+                envs.obs,
+                right,
+                ended.episodes.sum(),
+            )
 
         start = lax.with_sharding_constraint((state.envs, state.last_returns), sharding)
         (envs, last_returns), (obs, right, episodes) = lax.scan(advance, start, self.step_keys(key))

@@ -141,7 +141,7 @@ def _npz(path: str) -> tuple[Part, Part]:
 def _idx_folder(folder: str) -> tuple[Part, Part]:
     if not Path(folder).is_dir():
         raise DatasetError(
-            f'There is no folder {folder} with the files {", ".join(n for pair in IDX_NAMES for n in pair)}. Known by '
+            f"There is no folder {folder} with the files {', '.join(n for pair in IDX_NAMES for n in pair)}. Known by "
             f'name is "{DIGITS}"; other data is a folder of IDX files or a path that ends in .npz.'
         )
     one, two = (

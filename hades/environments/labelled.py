@@ -20,7 +20,6 @@ from hades.environments.examples import DIGITS, Examples, read_examples
 from hades.registry import register
 from hades.types import Discrete, EnvSpec, Key, TimeStep
 
-
 RIGHT = 100.0
 """What an episode earns in which every label is right."""
 
