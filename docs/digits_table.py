@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -50,9 +51,8 @@ def random_images(images: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarr
 
 def as_dataset(images: np.ndarray, like: DistilledDataset, labels: np.ndarray | None = None) -> DistilledDataset:
     """Images f32[N, H, W, 1] with labels (0 to 9 in turn), and the recipe and statistics of another dataset."""
-    statistics = {"mean": like.obs_mean, "std": like.obs_std}
     labels = np.arange(len(images)) if labels is None else labels
-    return hades.make_dataset(images, labels, Labelled(), learner=like.learner, **statistics)
+    return hades.make_dataset(images, labels, Labelled(), learner=like.learner, mean=like.obs_mean, std=like.obs_std)
 
 
 def best_of_nearest(images: np.ndarray, labels: np.ndarray, like: DistilledDataset) -> np.ndarray:
@@ -87,10 +87,10 @@ def rows() -> Iterator[tuple[str, list[DistilledDataset]]]:
     yield "for comparison: all 1,079 training images", [as_dataset(images, like, labels)]
 
 
-def cell(datasets: list[DistilledDataset], **changes: int) -> str:
+def cell(datasets: list[DistilledDataset], **changes: Any) -> str:
     """Mean accuracy in percent with Student's interval over networks; over draws, where there are several."""
     measured = [
-        np.asarray(hades.evaluate_dataset(d, num_inits=NETWORKS, num_episodes=1, seed=SEED, **changes).per_init)
+        np.array(hades.evaluate_dataset(d, NETWORKS, num_episodes=1, seed=SEED, **changes).per_init, float)
         for d in datasets
     ]
     units = measured[0] if len(measured) == 1 else np.array([each.mean() for each in measured])

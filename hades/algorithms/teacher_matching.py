@@ -68,7 +68,7 @@ class TeacherMatching(ThroughCloning):
 
     Attributes:
         teacher: what is matched; None: the environment's right actions.
-        teacher_share: share of each student's environments in which the teacher acts.
+        teacher_share: share of each student's environments in which the teacher acts; none where there is no teacher.
 
     Raises:
         ConfigError: where the components do not fit each other, such as a teacher of another task, or no teacher in an
@@ -155,7 +155,8 @@ class TeacherMatching(ThroughCloning):
         students = self.acting_policies(state.genome, draws)
         policy, spec = self.learner.policy, self.spec
         each = self.num_envs // self.num_groups
-        taught = jnp.arange(self.num_envs) % each < round(self.teacher_share * each)
+        share = self.teacher_share if self.teacher is not None else 0.0
+        taught = jnp.arange(self.num_envs) % each < round(share * each)
         right_actions = jax.vmap(self.environment.right_action)
 
         def advance(carry: tuple[AutoReset, Array], keys: StepKeys) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -166,17 +167,14 @@ class TeacherMatching(ThroughCloning):
                 jax.random.split(k_student, self.num_groups), students, obs
             )
             by_students = by_students.reshape(self.num_envs, *by_students.shape[2:])
-            right = right_actions(envs.state) if self.teacher is None else None
-            by_teacher = right if self.teacher is None else self.teacher.act(k_teacher, envs.obs, spec)
+            right: Array | None = right_actions(envs.state) if self.teacher is None else None
+            by_teacher = self.teacher.act(k_teacher, envs.obs, spec) if self.teacher is not None else by_students
             by_whom = taught.reshape(-1, *(1,) * (by_teacher.ndim - 1))
             action = jnp.where(by_whom, by_teacher, by_students)
             after, _, ended = envs.step(k_steps, k_resets, self.environment, action)
             last_returns = jnp.where(ended.episodes & ~taught, ended.returns, last_returns)
-            return lax.with_sharding_constraint((after, last_returns), sharding), (
-                envs.obs,
-                right,
-                ended.episodes.sum(),
-            )
+            carry = lax.with_sharding_constraint((after, last_returns), sharding)
+            return carry, (envs.obs, right, ended.episodes.sum())
 
         start = lax.with_sharding_constraint((state.envs, state.last_returns), sharding)
         (envs, last_returns), (obs, right, episodes) = lax.scan(advance, start, self.step_keys(key))

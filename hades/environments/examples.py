@@ -144,10 +144,7 @@ def _idx_folder(folder: str) -> tuple[Part, Part]:
             f"There is no folder {folder} with the files {', '.join(n for pair in IDX_NAMES for n in pair)}. Known by "
             f'name is "{DIGITS}"; other data is a folder of IDX files or a path that ends in .npz.'
         )
-    one, two = (
-        _part(*(x for name, axes in ((images, 3), (labels, 1)) for x in _idx(Path(folder), name, axes)))
-        for images, labels in IDX_NAMES
-    )
+    one, two = (_part(*_idx(Path(folder), images, 3), *_idx(Path(folder), labels, 1)) for images, labels in IDX_NAMES)
     return _alike(folder, one, two)
 
 

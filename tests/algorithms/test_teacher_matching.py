@@ -35,7 +35,13 @@ from tests.support import EXAMPLES, POINT, RIDGE, SMALL, run_python, to_the_goal
 MATCHING: TeacherMatching = dataclasses.replace(
     EXAMPLES["TeacherMatching"], learner=dataclasses.replace(RIDGE, policy=MLP(width=8, depth=1, acting="greedy"))
 )
-LABELS = dataclasses.replace(MATCHING.learner, num_pairs=10, start="gaussian", targets="fixed")
+LABELS = dataclasses.replace(
+    MATCHING.learner,
+    policy=MLP(width=64, depth=1, activation="relu", output_scale=1.0),
+    num_pairs=10,
+    start="gaussian",
+    targets="fixed",
+)
 EIGHT = dataclasses.replace(
     MATCHING, learner=dataclasses.replace(MATCHING.learner, init_scheme=RandomInit(8)), num_envs=16
 )
@@ -64,11 +70,11 @@ def test_students_come_to_act_like_the_teacher(env: Environment, mesh: Any) -> N
 
 def test_students_come_to_give_the_labels_of_examples(mesh: Any) -> None:
     algorithm = dataclasses.replace(
-        MATCHING, environment=Labelled(), teacher=None, learner=LABELS, num_envs=64, num_steps=4, learning_rate=0.05
+        MATCHING, environment=Labelled(), teacher=None, learner=LABELS, num_envs=64, num_steps=4, learning_rate=0.1
     )
     state, metrics = searched(algorithm, 20, mesh)
-    assert metrics["match/loss"][-3:].mean() < 0.8 * metrics["match/loss"][0]
-    assert metrics["fitness/mean"][-3:].mean() > 2 * metrics["fitness/mean"][:2].mean() > 0
+    assert metrics["match/loss"][-3:].mean() < 0.3 * metrics["match/loss"][0]
+    assert metrics["fitness/mean"][:2].mean() < 20 < 30 < metrics["fitness/mean"][-5:].mean(), "percent of right labels"
     assert (algorithm.label, algorithm.teachers) == ("HaDES-R by gradient from labels", ())
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.genome))
 
