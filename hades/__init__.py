@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hades.environments.brax import Brax as Brax
     from hades.environments.gymnasium import Gymnasium as Gymnasium
     from hades.environments.gymnax import Gymnax as Gymnax
+    from hades.environments.labelled import Labelled as Labelled
     from hades.environments.playground import Playground as Playground
     from hades.environments.point import Point as Point
     from hades.environments.session_object import SessionObject as SessionObject

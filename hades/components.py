@@ -16,6 +16,7 @@ COMPONENTS: Mapping[str, Mapping[str, str]] = {
         "Brax": "hades.environments.brax",
         "Gymnasium": "hades.environments.gymnasium",
         "Gymnax": "hades.environments.gymnax",
+        "Labelled": "hades.environments.labelled",
         "Playground": "hades.environments.playground",
         "Point": "hades.environments.point",
         "Tasks": "hades.environments.tasks",

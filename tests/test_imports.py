@@ -39,6 +39,7 @@ LAYERS = {
 }
 """A room imports from lower layers only, and never from another room of its own layer, `SHARED` excepted."""
 SHARED = {f"hades.{room}.base" for room in COMPONENT_ROOMS} | {
+    "hades.data.arrays",
     "hades.environments.plausibility",
     "hades.environments.rollout",
     "hades.policies.distributions",
@@ -60,8 +61,9 @@ ONLY_IN = {
     "llvmlite": ("hades/native/machine.py",),
     "onnx": ("hades/policy/onnx_graph.py",),
     "gymnasium": ("hades/environments/gymnasium.py",),
+    "sklearn": ("hades/environments/examples.py",),
 }
-LAZY = ("gymnax", "brax", "mujoco", "mujoco_playground", "evosax", "llvmlite", "onnx", "gymnasium")
+LAZY = ("gymnax", "brax", "mujoco", "mujoco_playground", "evosax", "llvmlite", "onnx", "gymnasium", "sklearn")
 FILES = sorted(str(p.relative_to(ROOT)) for folder in ("hades", "launch") for p in (ROOT / folder).rglob("*.py"))
 
 

@@ -105,3 +105,10 @@ class Algorithm(Protocol):
     def policy(self, key: Key, solution: Solution) -> ActFn:
         """The same, acting on raw observations."""
         ...
+
+
+def in_environment(algorithm: Algorithm, environment: Environment) -> Algorithm:
+    """The algorithm with another environment of the same task in the place of its own, for an evaluation."""
+    if environment == algorithm.environments[0]:
+        return algorithm
+    return dataclasses.replace(algorithm, environment=environment)  # type: ignore[type-var]  # algorithms are dataclasses

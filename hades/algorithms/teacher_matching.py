@@ -5,6 +5,9 @@ in a fixed share of them, the students in the others (a form of DAgger, Ross et 
 clones the students anew, as a function of the dataset, and moves the dataset towards what the teacher would do in
 those states. Rewards are shown and teach nothing. The teacher has learned from rewards, so that this is not behaviour
 distillation from nothing: the label and the result name it.
+
+An environment that knows the right actions, a labelled data set, needs no teacher: its labels are what is matched. That
+is dataset distillation by gradient through the whole training (Wang et al., 2018).
 """
 
 import dataclasses
@@ -22,6 +25,7 @@ from hades.algorithms.iterations import StepKeys, summary
 from hades.algorithms.keys import Purpose, Stream, purpose_key, stream_key
 from hades.algorithms.through_cloning import ThroughCloning
 from hades.environments.rollout import AutoReset
+from hades.errors import require
 from hades.fields import Fraction, Positive
 from hades.inner.teacher import Teacher, TeacherRecord
 from hades.normalizers.base import NormalizerState
@@ -29,6 +33,9 @@ from hades.optimizers import make_optimizer
 from hades.policies.distributions import Categorical, Stacked
 from hades.registry import register
 from hades.types import Genome, Key, Metrics, Params, finite_or
+
+NEVER = -1e3
+"""Logarithm of the probability of a label that is wrong: finite, and 0 as a probability in f32."""
 
 
 @struct.dataclass
@@ -54,34 +61,44 @@ class Visited:
 @register("Algorithm", "TeacherMatching")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TeacherMatching(ThroughCloning):
-    """Search for a dataset whose students act like a teacher.
+    """Search for a dataset whose students act like a teacher, or give the labels of the environment.
 
     The loss is the divergence from the teacher's probabilities, or the mean squared error from its mean action. Fields
     that are not listed here are those of Iterating and ThroughCloning.
 
     Attributes:
-        teacher: what is matched.
-        teacher_share: share of each student's environments in which the teacher acts.
+        teacher: what is matched; None: the environment's right actions.
+        teacher_share: share of each student's environments in which the teacher acts; none where there is no teacher.
 
     Raises:
-        ConfigError: where the components do not fit each other, such as a teacher of another task.
+        ConfigError: where the components do not fit each other, such as a teacher of another task, or no teacher in an
+            environment without labels.
     """
 
-    teacher: Teacher
+    teacher: Teacher | None
     teacher_share: Fraction = 0.25
     learning_rate: Positive = 1e-2
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.teacher.check(self.spec)
+        if self.teacher is not None:
+            self.teacher.check(self.spec)
+            return
+        state = jax.eval_shape(lambda key: self.environment.reset(key)[0], jax.eval_shape(lambda: jax.random.key(0)))
+        require(
+            jax.eval_shape(self.environment.right_action, state) is not None,
+            f"TeacherMatching.teacher is None, but {self.spec.name} has no labels to match: give a teacher, or an "
+            "environment that has some (Labelled).",
+        )
 
     @property
     def label(self) -> str:
-        return f"{self.learner.label} matching a teacher"
+        return f"{self.learner.label} {'by gradient from labels' if self.teacher is None else 'matching a teacher'}"
 
     @property
     def teachers(self) -> tuple[TeacherRecord, ...]:
-        return tuple(dict.fromkeys((*self.teacher.records, *self.learner.teachers)))
+        records = () if self.teacher is None else self.teacher.records
+        return tuple(dict.fromkeys((*records, *self.learner.teachers)))
 
     def init(self, key: Key) -> MatchingState:
         start = stream_key(key, Stream.START)
@@ -108,10 +125,8 @@ class TeacherMatching(ThroughCloning):
         key = stream_key(state.key, Stream.SEARCH, state.generation)
         apart, learning = self.placements(mesh)
         draws = self.draw(key)
-        played, obs, episodes = self.collect(purpose_key(key, Purpose.EPISODES), state, apart, draws)
-        visited = Visited(
-            obs=self.normalizer.apply(state.normalizer, obs), targets=self.teacher.targets(obs, self.spec)
-        )
+        played, (obs, right), episodes = self.collect(purpose_key(key, Purpose.EPISODES), state, apart, draws)
+        visited = Visited(obs=self.normalizer.apply(state.normalizer, obs), targets=self._targets(obs, right))
         visited = jax.tree.map(self.grouped, visited)
         normalizer, refused = self.seen(state.normalizer, obs)
         visited, draws = lax.with_sharding_constraint((visited, draws), learning)
@@ -133,14 +148,18 @@ class TeacherMatching(ThroughCloning):
 
     def collect(
         self, key: Key, state: MatchingState, sharding: Sharding, draws: tuple[Key, Params]
-    ) -> tuple[MatchingState, Array, Array]:
-        """T steps of each environment: the state behind them, raw observations [T, E, ...], and episodes that ended."""
+    ) -> tuple[MatchingState, tuple[Array, Array | None], Array]:
+        """T steps of each environment: the state behind them, raw observations [T, E, ...] with the right actions
+        i32[T, E] where there is no teacher, and episodes that ended.
+        """
         students = self.acting_policies(state.genome, draws)
         policy, spec = self.learner.policy, self.spec
         each = self.num_envs // self.num_groups
-        taught = jnp.arange(self.num_envs) % each < round(self.teacher_share * each)
+        share = self.teacher_share if self.teacher is not None else 0.0
+        taught = jnp.arange(self.num_envs) % each < round(share * each)
+        right_actions = jax.vmap(self.environment.right_action)
 
-        def advance(carry: tuple[AutoReset, Array], keys: StepKeys) -> tuple[tuple[Any, ...], tuple[Array, Array]]:
+        def advance(carry: tuple[AutoReset, Array], keys: StepKeys) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
             envs, last_returns = carry
             (k_student, k_teacher), (_, k_steps, k_resets) = jax.random.split(keys[0]), keys
             obs = self.normalizer.apply(state.normalizer, envs.obs).reshape(self.num_groups, each, *spec.obs_shape)
@@ -148,16 +167,24 @@ class TeacherMatching(ThroughCloning):
                 jax.random.split(k_student, self.num_groups), students, obs
             )
             by_students = by_students.reshape(self.num_envs, *by_students.shape[2:])
-            by_teacher = self.teacher.act(k_teacher, envs.obs, spec)
+            right: Array | None = right_actions(envs.state) if self.teacher is None else None
+            by_teacher = self.teacher.act(k_teacher, envs.obs, spec) if self.teacher is not None else by_students
             by_whom = taught.reshape(-1, *(1,) * (by_teacher.ndim - 1))
             action = jnp.where(by_whom, by_teacher, by_students)
             after, _, ended = envs.step(k_steps, k_resets, self.environment, action)
             last_returns = jnp.where(ended.episodes & ~taught, ended.returns, last_returns)
-            return lax.with_sharding_constraint((after, last_returns), sharding), (envs.obs, ended.episodes.sum())
+            carry = lax.with_sharding_constraint((after, last_returns), sharding)
+            return carry, (envs.obs, right, ended.episodes.sum())
 
         start = lax.with_sharding_constraint((state.envs, state.last_returns), sharding)
-        (envs, last_returns), (obs, episodes) = lax.scan(advance, start, self.step_keys(key))
-        return dataclasses.replace(state, envs=envs, last_returns=last_returns), obs, episodes.sum()
+        (envs, last_returns), (obs, right, episodes) = lax.scan(advance, start, self.step_keys(key))
+        return dataclasses.replace(state, envs=envs, last_returns=last_returns), (obs, right), episodes.sum()
+
+    def _targets(self, obs: Array, right: Array | None) -> Array:
+        """What students are to answer, f32[..., A]: the teacher's answers, or the logarithms of one-hot labels."""
+        if self.teacher is not None:
+            return self.teacher.targets(obs, self.spec)
+        return NEVER * (1.0 - jax.nn.one_hot(right, self.spec.action_space.size))
 
     def loss(self, genome: Genome, visited: Visited, draws: tuple[Key, Params]) -> Array:
         """The distance of k students from the teacher, f32[]; 0 where they act alike."""

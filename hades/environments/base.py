@@ -45,6 +45,21 @@ class Environment(abc.ABC):
         """Actions i32[...] or f32[..., A] of a policy as the environment's own library takes them."""
         return action if self.spec.is_discrete else jnp.clip(action, -1.0, 1.0)
 
+    def right_action(self, state: EnvState) -> Array | None:
+        """The action i32[] that is right in a state, where the environment knows it (labels); None elsewhere."""
+        del state
+        return None
+
+    @property
+    def for_selection(self) -> "Environment":
+        """Where selection keys play: itself, unless it holds examples back for them."""
+        return self
+
+    @property
+    def for_report(self) -> "Environment":
+        """Where report keys play: itself, unless it holds examples back for them."""
+        return self
+
     @property
     def members(self) -> tuple["Environment", ...]:
         """Tasks of equal shapes, each played and measured by itself; the environment alone where it is one task."""

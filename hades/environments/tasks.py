@@ -127,6 +127,14 @@ class Tasks(Environment):
     def versions(self) -> dict[str, str]:
         return {name: version for env in self.environments for name, version in env.versions.items()}
 
+    @property
+    def for_selection(self) -> "Tasks":
+        return dataclasses.replace(self, environments=tuple(env.for_selection for env in self.environments))
+
+    @property
+    def for_report(self) -> "Tasks":
+        return dataclasses.replace(self, environments=tuple(env.for_report for env in self.environments))
+
     def combine(self, values: Sequence[Array]) -> Array:
         """Mean over tasks of (value - floor) / (reference - floor)."""
         each = zip(values, self.references, self.floors, strict=True)

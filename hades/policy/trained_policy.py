@@ -162,7 +162,7 @@ class TrainedPolicies:
     @single_precision
     def play(self, key: Key, num_episodes: int) -> Evaluation:
         """Whole episodes with each, a pure function: [n, num_episodes]."""
-        static = (self.learner.policy, self.normalizer, self.environment, num_episodes)
+        static = (self.learner.policy, self.normalizer, self.environment.for_report, num_episodes)
         return _play(*static, key, self.params, self.metrics, self.normalizer_state)
 
 
@@ -256,7 +256,7 @@ def evaluate(
     if isinstance(policy, RunPolicy):
         return summarize_evaluation(policy.play(key, num_episodes), policy.environment, one_policy=True)
     params = jax.tree.map(lambda x: x[None], policy.params)
-    static = (policy.learner.policy, policy.normalizer, policy.environment, num_episodes)
+    static = (policy.learner.policy, policy.normalizer, policy.environment.for_report, num_episodes)
     played = _play(*static, key, params, {}, policy.normalizer_state)
     return summarize_evaluation(jax.tree.map(lambda x: x.T, played), policy.environment, one_policy=True)
 
@@ -286,7 +286,8 @@ def evaluate_dataset(
         DatasetError: when the initial weights of a HaDES-F dataset cannot be rebuilt here.
     """
     check_devices()
-    learner, env, state = changed_learner(dataset, changes), dataset.environment, normalizer_state(dataset)
+    learner, state = changed_learner(dataset, changes), normalizer_state(dataset)
+    env = dataset.environment.for_report
     protocol = protocol or dataset.protocol or EpisodicReturn(num_episodes)
     protocol.check(env.spec)
     key = stream_key(root_key(seed), Stream.REPORT)

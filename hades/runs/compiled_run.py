@@ -3,7 +3,7 @@
 import functools
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,9 @@ import numpy as np
 from jax import Array, lax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from hades.algorithms.base import Algorithm, Evaluation, Solution, State
+from hades.algorithms.base import Algorithm, Evaluation, Solution, State, in_environment
 from hades.algorithms.keys import Stream, stream_key
+from hades.environments.base import Environment
 from hades.runs.experiment import Experiment
 from hades.runs.mesh import make_mesh
 
@@ -21,6 +22,7 @@ BLOCK = 64
 MAX_FAILURES = 3
 """Generations in a row without any finite fitness before a run stops."""
 MAX_INT32 = 2**31 - 1
+_Protocol: TypeAlias = tuple[Environment, int, int]
 
 
 class CompiledRun:
@@ -31,7 +33,7 @@ class CompiledRun:
         self._mesh = make_mesh()
         self._replicated = NamedSharding(self._mesh, PartitionSpec())
         self._block: Any = None
-        self._evaluations: dict[tuple[int, int], Any] = {}
+        self._evaluations: dict[_Protocol, Any] = {}
         self.seconds_per_generation: float | None = None
 
     @property
@@ -76,12 +78,13 @@ class CompiledRun:
     def compile_evaluation(self, solution: Solution, stream: Stream) -> float:
         """Compile the evaluation on a stream's keys, unless that is done; seconds it took."""
         began = time.monotonic()
-        inits, episodes = self._protocol(stream)
-        if (inits, episodes) not in self._evaluations:
+        protocol = environment, inits, episodes = self._protocol(stream)
+        if protocol not in self._evaluations:
+            algorithm = in_environment(self.algorithm, environment)
             evaluate = jax.jit(
-                lambda key, s: self.algorithm.evaluate(key, s, inits, episodes), out_shardings=self._replicated
+                lambda key, s: algorithm.evaluate(key, s, inits, episodes), out_shardings=self._replicated
             )
-            self._evaluations[inits, episodes] = evaluate.lower(self._stream_key(stream), solution).compile()
+            self._evaluations[protocol] = evaluate.lower(self._stream_key(stream), solution).compile()
         return time.monotonic() - began
 
     def evaluate(self, solution: Solution, stream: Stream) -> Evaluation:
@@ -90,12 +93,12 @@ class CompiledRun:
         evaluate = self._evaluations[self._protocol(stream)]
         return jax.block_until_ready(evaluate(self._stream_key(stream), solution))
 
-    def _protocol(self, stream: Stream) -> tuple[int, int]:
-        """Inits and episodes of a stream; streams with equal ones share a compilation."""
-        experiment = self._experiment
+    def _protocol(self, stream: Stream) -> _Protocol:
+        """Environment, inits and episodes of a stream; streams with equal ones share a compilation."""
+        experiment, environment = self._experiment, self.algorithm.environments[0]
         if stream == Stream.REPORT:
-            return experiment.report_inits, experiment.report_episodes
-        return experiment.eval_inits, experiment.eval_episodes
+            return environment.for_report, experiment.report_inits, experiment.report_episodes
+        return environment.for_selection, experiment.eval_inits, experiment.eval_episodes
 
     def _stream_key(self, stream: Stream) -> Array:
         key = jax.jit(lambda: stream_key(jax.random.key(self._experiment.seed), stream), out_shardings=self._replicated)

@@ -21,7 +21,7 @@ from hades.runs.shipped import config_names, config_root
 METHODS = ("hades_r", "hades_f", "gradient_r")
 SIMILAR = {"image": ("freeway",), "discrete": ("acrobot",), "box": ("inverted_double_pendulum", "hopper")}
 """Shipped tasks, by kind, whose recipe an environment without a configuration gets: plain whole episodes, few pairs."""
-_NAMED = re.compile(r"^(?:Gymnax\.env_id|Brax\.env_name|Playground\.env_name) = '(.+)'$", re.MULTILINE)
+_NAMED = re.compile(r"^(?:Gymnax\.env_id|Brax\.env_name|Playground\.env_name|Labelled\.data) = '(.+)'$", re.MULTILINE)
 BUDGET = ("generations", "max_seconds", "max_env_steps")
 _FIELDS = [field.name for field in dataclasses.fields(Experiment) if field.name not in ("algorithm", "first")]
 

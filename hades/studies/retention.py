@@ -49,5 +49,5 @@ def reference(env: Environment, original: float) -> Reference:
 
 def random_return(env: Environment, num_episodes: int = 64) -> float:
     """Mean return of uniformly random actions over whole episodes."""
-    episodes = jax.jit(lambda key: rollout(key, env, random_policy(env.spec), num_episodes).returns)
+    episodes = jax.jit(lambda key: rollout(key, env.for_report, random_policy(env.spec), num_episodes).returns)
     return float(np.mean(np.asarray(episodes(jax.random.key(0)), np.float64)))

@@ -14,6 +14,7 @@ from jax import lax
 from hades.algorithms.teacher_matching import TeacherMatching, mismatch
 from hades.costs.plan import algorithm_lines
 from hades.environments.base import Environment
+from hades.environments.labelled import Labelled
 from hades.environments.point import Point
 from hades.errors import ConfigError
 from hades.inner.behaviour_cloning import BehaviourCloning
@@ -33,6 +34,13 @@ from tests.support import EXAMPLES, POINT, RIDGE, SMALL, run_python, to_the_goal
 
 MATCHING: TeacherMatching = dataclasses.replace(
     EXAMPLES["TeacherMatching"], learner=dataclasses.replace(RIDGE, policy=MLP(width=8, depth=1, acting="greedy"))
+)
+LABELS = dataclasses.replace(
+    MATCHING.learner,
+    policy=MLP(width=64, depth=1, activation="relu", output_scale=1.0),
+    num_pairs=10,
+    start="gaussian",
+    targets="fixed",
 )
 EIGHT = dataclasses.replace(
     MATCHING, learner=dataclasses.replace(MATCHING.learner, init_scheme=RandomInit(8)), num_envs=16
@@ -58,6 +66,28 @@ def test_students_come_to_act_like_the_teacher(env: Environment, mesh: Any) -> N
     assert last < 0.4 * first
     assert metrics["match/dropped"].tolist() == [0.0] * 30
     assert metrics["env_steps"].tolist() == [128] * 30
+
+
+def test_students_come_to_give_the_labels_of_examples(mesh: Any) -> None:
+    algorithm = dataclasses.replace(
+        MATCHING, environment=Labelled(), teacher=None, learner=LABELS, num_envs=64, num_steps=4, learning_rate=0.1
+    )
+    state, metrics = searched(algorithm, 20, mesh)
+    assert metrics["match/loss"][-3:].mean() < 0.3 * metrics["match/loss"][0]
+    assert metrics["fitness/mean"][:2].mean() < 20 < 30 < metrics["fitness/mean"][-5:].mean(), "percent of right labels"
+    assert (algorithm.label, algorithm.teachers) == ("HaDES-R by gradient from labels", ())
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.genome))
+
+
+def test_a_label_is_matched_by_the_cross_entropy() -> None:
+    students = Stacked(Categorical(jnp.array([[[1.0, 2.0, 0.5]]])))
+    targets = dataclasses.replace(MATCHING, environment=Labelled(), teacher=None, learner=LABELS)._targets(
+        jnp.zeros((1, 1)), jnp.array([[3]])
+    )
+    assert targets.shape == (1, 1, 10)
+    np.testing.assert_allclose(
+        mismatch(students, targets[..., 2:5]), -jax.nn.log_softmax(jnp.array([1.0, 2.0, 0.5]))[1], rtol=1e-6
+    )
 
 
 def test_the_mismatch_is_zero_where_both_act_alike() -> None:
@@ -140,6 +170,7 @@ ADAM = BehaviourCloning(policy=SMALL, init_scheme=RandomInit(2), loss=MSE(), num
         ({"learner": dataclasses.replace(RIDGE, start="zeros")}, 'start is "zeros"'),
         ({"num_envs": 9, "num_steps": 4}, r"TeacherMatching\.num_envs is 9, which the 2 initial policies"),
         ({"normalizer": RestartingNormalizer()}, "statistics restart with every evaluation"),
+        ({"teacher": None}, "teacher is None, but point has no labels to match"),
         ({"teacher_share": 1.5}, r"TeacherMatching\.teacher_share is 1\.5"),
     ],
 )

@@ -22,6 +22,7 @@ from hades.runs.stages import stages
     [
         ("CartPole-v1", "hades_r", "cartpole_hades_r"),
         ("CartPole-v1", "hades_f", "cartpole_hades_f"),
+        ("digits", "hades_r", "digits_hades_r"),
         ("Breakout-MinAtar", "hades_r", "breakout_hades_r_laptop"),
         ("hopper", "hades_r", "hopper_hades_r_laptop"),
         ("hopper", "gradient_r", "hopper_gradient_r"),

@@ -140,7 +140,7 @@ class _Measurement:
         """Mean returns f64[C, I] of the recipes of one group."""
         operands = self._shared(learners), self._rows(learners, same_updates)
         began = time.monotonic()
-        static = (program, self._dataset.normalizer, self._dataset.environment, self._num_episodes)
+        static = (program, self._dataset.normalizer, self._dataset.environment.for_report, self._num_episodes)
         compiled = _clone_and_play.lower(*static, *operands).compile()
         done = time.monotonic()
         returns = np.asarray(compiled(*operands), np.float64).mean(1)
