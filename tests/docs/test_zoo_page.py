@@ -26,8 +26,8 @@ def test_there_are_no_other_rows() -> None:
     assert set(ROWS) == set(zoo.names())
 
 
-def test_the_gallery_has_a_dataset_of_every_task() -> None:
-    tasks = {zoo.card(name)["environment"] for name in zoo.names()}
+def test_the_gallery_has_a_dataset_of_every_task_that_is_played() -> None:
+    tasks = {zoo.card(name)["environment"] for name in zoo.names()} - {"digits"}
     shown = [zoo.card(name)["environment"] for name in returns_of()]
     assert sorted(shown) == sorted(task for task in tasks if " + " not in task)
 
