@@ -97,8 +97,10 @@ def read_policy(
 
 def statistics(mean: ArrayLike, std: ArrayLike) -> NormalizerState:
     """The state of a normaliser from what a file holds of it."""
-    mean, std = jnp.asarray(mean), jnp.asarray(std)
-    return NormalizerState(mean=mean, std=std, moments=Moments.zeros(mean.shape))
+    zeros = np.zeros(np.shape(mean), np.float32)
+    moments = Moments(count=np.zeros((), np.float32), mean=zeros, m2=zeros)
+    state: NormalizerState = jax.device_put(NormalizerState(mean=mean, std=std, moments=moments))  # compiles nothing
+    return state
 
 
 def _checked(header: PolicyHeader, file: TensorFile) -> tuple[Params, NormalizerState]:

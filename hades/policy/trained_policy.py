@@ -439,7 +439,7 @@ def _seeds(seeds: int | Sequence[int] | ArrayLike) -> Array:
         return jnp.arange(checked(seeds, Count, "seeds"), dtype=jnp.uint32)
     given = checked(seeds, tuple[Seed, ...], "seeds")
     require(given, "seeds is empty; give at least one, or how many policies to train.")
-    return jnp.asarray(np.asarray(given, np.uint32))
+    return jax.device_put(np.asarray(given, np.uint32))  # jnp.asarray compiles a program
 
 
 def _on_host(number: Any) -> Any:
@@ -464,7 +464,8 @@ def _brief(spec: EnvSpec, learner: InnerLearner, *losses: float | Array) -> str:
 
 
 def _pairs(dataset: DistilledDataset) -> Dataset:
-    return Dataset(observations=jnp.asarray(dataset.observations), targets=jnp.asarray(dataset.targets))
+    pairs: Dataset = jax.device_put(Dataset(observations=dataset.observations, targets=dataset.targets))
+    return pairs
 
 
 def _act_for(
