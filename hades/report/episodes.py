@@ -30,11 +30,19 @@ class Shown:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """The episodes of a report, the most usual of them, and how they were chosen."""
+    """The episodes of a report.
+
+    Attributes:
+        episodes: what is shown.
+        usual: the median of them, or the first.
+        choice: a sentence on how they were chosen.
+        who: what played the usual one, in words.
+    """
 
     episodes: Sequence[Shown]
     usual: Shown
     choice: str
+    who: str = "the same policy"
 
 
 def shown_episodes(run: RunRecord, given: Actor | None = None) -> Choice:
@@ -64,7 +72,8 @@ def _of_policies(policies: TrainedPolicies) -> Choice:
     count, first = len(policies), policies[0]
     episodes = record_each(first.environment, partial(_act_with, first), policies.params, range(count))
     who = f"{count} policies were trained on the pairs above, each from another seed, and played an episode each"
-    return _ranked(episodes, lambda i: policies[i], who)
+    choice = _ranked(episodes, lambda i: policies[i], who)
+    return dataclasses.replace(choice, who="the median policy") if len(choice.episodes) > 1 else choice
 
 
 def _of_one(policy: Actor) -> Choice:

@@ -22,7 +22,7 @@ from hades.report.channels import channel_maps
 from hades.report.curves import fitness_curve, report_returns
 from hades.report.dataset_only import is_bare
 from hades.report.dataset_table import dataset_table, fits_table
-from hades.report.episodes import Shown, shown_episodes
+from hades.report.episodes import Choice, Shown, shown_episodes
 from hades.report.sections import is_fixed_policy
 from hades.runs.record import RunRecord
 from hades.studies.inspection.page import inspection_of
@@ -103,7 +103,7 @@ def policy(run: RunRecord, given: Actor | None) -> Markup:
         return html.section(title, f"There is no policy to show an episode of: {error}")
     pictures = [_episode(run, one, alone=len(shown.episodes) == 1) for one in shown.episodes]
     view = _interactive_view(run, shown.usual.episode)
-    return html.section(title, html.note(shown.choice), html.films(pictures), view, _field(run, shown.usual))
+    return html.section(title, html.note(shown.choice), html.films(pictures), view, _field(run, shown))
 
 
 def _episode(run: RunRecord, one: Shown, *, alone: bool) -> Markup:
@@ -133,9 +133,9 @@ def _interactive_view(run: RunRecord, episode: Episode) -> Markup:
     return html.link(VIEWER, "Open the interactive view", size)
 
 
-def _field(run: RunRecord, one: Shown) -> Markup:
-    """The actions of a policy over two features."""
-    policy = one.actor
+def _field(run: RunRecord, shown: Choice) -> Markup:
+    """The actions of the most usual policy over two features."""
+    policy = shown.usual.actor
     if run.dataset is None or not can_show_field(policy.environment.spec):
         return Markup()
     if isinstance(policy.act, RunningAct):
@@ -144,17 +144,17 @@ def _field(run: RunRecord, one: Shown) -> Markup:
     inspection, _ = inspection_of(run)
     field = measure_field(policy, run.dataset, View.of(run.dataset, inspection))
     drawn = partial(action_field, field, pairs)
-    shown = responsive(drawn, "field", "The policy's actions over two features of the observation", run.figures)
+    picture = responsive(drawn, "field", "The policy's actions over two features of the observation", run.figures)
     colours = field_legend(pairs.spec, pairs.actions)
-    return html.field(shown, colours) + html.note(_reading_field(field, pairs, one.label))
+    return html.field(picture, colours) + html.note(_reading_field(field, pairs, shown.who))
 
 
-def _reading_field(field: Field, pairs: Pairs, label: str) -> str:
+def _reading_field(field: Field, pairs: Pairs, who: str) -> str:
     """Explain the field, and the values of the features that it does not show."""
     shown = "the two features that were asked for" if field.view.features else "the two that change its actions most"
     others = [i for i in range(len(pairs.features)) if i not in field.features]
     at = "a typical visited state" if field.view.is_visited else "the centre of the dataset’s coordinates"
-    note = f"What the {label or 'same'} policy does over {shown}"
+    note = f"What {who} does over {shown}"
     if others:
         values = ", ".join(f"{pairs.features[i]} {number(field.view.held[i])}" for i in others[:MOST_HELD])
         rest = ", …" if len(others) > MOST_HELD else ""
@@ -170,6 +170,8 @@ def _reading_field(field: Field, pairs: Pairs, label: str) -> str:
 
 def search(run: RunRecord) -> Markup:
     """Fitness over the search."""
+    if is_bare(run):
+        return _kept_search(run)
     title = "The search"
     if run.result.get("stages") and not run.result.get("generations"):
         text = (
@@ -177,8 +179,6 @@ def search(run: RunRecord) -> Markup:
             "first/report.html."
         )
         return html.section(title, text)
-    if is_bare(run):
-        return _kept_search(run)
     if not run.metrics:
         return html.section(title, "There is no metrics.jsonl, so the course of the search is not known.")
     is_evolved = any(name.startswith("population/") for name in run.metrics[-1])

@@ -215,6 +215,7 @@ def test_the_best_the_median_and_the_worst_of_fifteen_are_shown(workdir: Path) -
     assert [one.label for one in shown.episodes] == ["best", "median", "worst"]
     assert earned[0] > earned[1] > earned[2]
     assert shown.usual is shown.episodes[1]
+    assert shown.who == "the median policy"
     assert shown.choice.startswith("15 policies were trained")
     policies = train_policies(read_run(workdir).dataset, PLAYED)
     everyone = [record(policies[i], seed=i).returns[-1] for i in (0, 7, 14)]
@@ -416,13 +417,15 @@ def test_the_report_of_a_dataset_of_the_zoo_draws_the_curve_of_its_card(
 ) -> None:
     name = "cartpole-hades-r-d2"
     (tmp_path / "dataset.safetensors").write_bytes(zoo.path(name).read_bytes())
-    card = zoo.card(name) | {"curve": [[0, 20.0], [30_000, 499.0], [60_000, 500.0]]}
+    card: dict[str, Any] = zoo.card(name) | {"curve": [[0, 20.0], [30_000, 499.0], [60_000, 500.0]]}
     monkeypatch.setattr(zoo, "card", lambda name: card)
     page = illustrations.search(stated_by(read_run(tmp_path)))
     assert "card of the zoo" in page
     assert "solution, selection episodes" in page
     monkeypatch.setattr(zoo, "card", lambda name: {key: card[key] for key in card if key != "curve"})
     assert illustrations.search(stated_by(read_run(tmp_path))) == ""
+    last = stated_by(read_run(tmp_path))  # a dataset whose last stage searched nothing
+    assert illustrations.search(dataclasses.replace(last, result={"stages": [{}], "generations": 0})) == ""
 
 
 def test_a_card_keeps_a_short_curve_whose_steps_run_through_all_stages(workdir: Path) -> None:
