@@ -464,8 +464,8 @@ def _brief(spec: EnvSpec, learner: InnerLearner, *losses: float | Array) -> str:
 
 
 def _pairs(dataset: DistilledDataset) -> Dataset:
-    pairs: Dataset = jax.device_put(Dataset(observations=dataset.observations, targets=dataset.targets))
-    return pairs
+    observations, targets = jax.device_put((dataset.observations, dataset.targets))
+    return Dataset(observations=observations, targets=targets)
 
 
 def _act_for(
