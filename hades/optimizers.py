@@ -31,20 +31,21 @@ class Transformation:
 
 def optimizer_names() -> tuple[str, ...]:
     """optax functions that make an optimiser from a learning rate alone."""
+    return tuple(sorted(name for name in dir(optax) if _makes_optimizer(name)))
 
-    def serves(name: str) -> bool:
-        value = getattr(optax, name)
-        if name == "lbfgs" or name.startswith("scale_by_"):  # a line search asks for the loss; a part is no optimiser
-            return False
-        if not inspect.isfunction(value) or not value.__module__.startswith("optax"):
-            return False
-        parameters = inspect.signature(value).parameters
-        return "learning_rate" in parameters and all(
-            p.default is not p.empty or argument == "learning_rate" or p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
-            for argument, p in parameters.items()
-        )
 
-    return tuple(sorted(name for name in dir(optax) if serves(name)))
+@functools.cache
+def _makes_optimizer(name: str) -> bool:
+    value = getattr(optax, name, None)
+    if name == "lbfgs" or name.startswith("scale_by_"):  # a line search asks for the loss; a part is no optimiser
+        return False
+    if not inspect.isfunction(value) or not value.__module__.startswith("optax"):
+        return False
+    parameters = inspect.signature(value).parameters
+    return "learning_rate" in parameters and all(
+        p.default is not p.empty or argument == "learning_rate" or p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+        for argument, p in parameters.items()
+    )
 
 
 def make_optimizer(
@@ -71,9 +72,8 @@ def check_optimizer(place: str, name: str | Transformation, options: Options) ->
     """Raise ConfigError for an unknown optimiser, an unknown option or a value that it does not take, by its place."""
     if isinstance(name, Transformation):
         return require(not options, f"{place}.optimizer_options has no effect on an optax transformation.")
-    known = optimizer_names()
-    if name not in known:
-        raise ConfigError(f'{place}.optimizer is "{name}", which optax does not have. {offer(name, known)}')
+    if not _makes_optimizer(name):
+        raise ConfigError(f'{place}.optimizer is "{name}", which optax does not have. {offer(name, optimizer_names())}')
     parameters = [p for p in inspect.signature(getattr(optax, name)).parameters if p != "learning_rate"]
     unknown = [option for option, _ in options if option not in parameters]
     if unknown:

@@ -47,7 +47,7 @@ def main() -> int:
     changes = {name: value for name, value in asked.items() if value is not None}
     began = time.monotonic()
     print(
-        f"Training {INITS.value} policies from {len(dataset)} points for {dataset.environment.spec.name} …", flush=True
+        f"Training {INITS.value} policies from {len(dataset)} pairs for {dataset.environment.spec.name} …", flush=True
     )
     protocol = EpisodicReturn(EPISODES.value) if WHOLE.value else None
     returns = evaluate_dataset(dataset, INITS.value, EPISODES.value, SEED.value, protocol, **changes)

@@ -34,7 +34,7 @@ def main() -> int:
         if FREEZE.value and dataset.normalizer.has_memory:
             dataset = freeze_statistics(dataset)
         written.append({"input": str(path), "dataset": str(dataset.save(output))})
-        print(f"{path.name} -> {output} ({len(dataset)} points for {dataset.environment.spec.name})")
+        print(f"{path.name} -> {output} ({len(dataset)} pairs for {dataset.environment.spec.name})")
     give_result(written)
     return 0
 

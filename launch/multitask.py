@@ -41,7 +41,7 @@ def main() -> int:
     if DRY_RUN.value:
         below = {name: -1e9 for name in datasets}  # floors do not matter for a list
         for names, merged in merge_all(datasets, below, policy=policy, union=UNION.value, layout=LAYOUT.value).items():
-            print(f"{' + '.join(names)}: {len(merged)} points of shape {merged.environment.spec.obs_shape}")
+            print(f"{' + '.join(names)}: {len(merged)} pairs of shape {merged.environment.spec.obs_shape}")
         return 0
     with ProgressReport(PROGRESS.value) as shown:
         result = multitask(

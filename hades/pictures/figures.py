@@ -65,12 +65,13 @@ def _figure_class() -> "type[Figure]":
 
 
 def render(fig: "Figure", image_format: str = "svg") -> bytes:
-    """SVG (text as text, nothing random, no date) or PNG at 160 dots an inch."""
+    """SVG (text as text), PNG at 160 dots an inch, or PDF; nothing random, no date."""
     import matplotlib
 
     buffer = io.BytesIO()
     options: dict[str, Any] = {"dpi": 160, "facecolor": "white"} if image_format == "png" else {"transparent": True}
-    metadata = {"Date": None, "Creator": None} if image_format == "svg" else {"Software": None}
+    undated: dict[str, list[str]] = {"svg": ["Date", "Creator"], "pdf": ["CreationDate", "Creator", "Producer"]}
+    metadata = dict.fromkeys(undated.get(image_format, ["Software"]))
     with matplotlib.rc_context(_STYLE):  # ticks take their style when they are first drawn
         fig.savefig(buffer, format=image_format, metadata=metadata, **options)
     return buffer.getvalue()

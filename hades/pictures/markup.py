@@ -6,7 +6,7 @@
 import base64
 import io
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ from hades.pictures.palette import GRID, INK, MUTED, TRACK
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from hades.pictures.scenes.animation import Sheet
 
 _THEME = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", TRACK: "var(--track)"}
 """Colours of inline SVG that follow the page's light or dark theme."""
@@ -57,13 +59,34 @@ def responsive(draw: Callable[..., bytes], name: str, label: str, folder: Path |
         draw: makes the SVG, with `narrow=True` the one for a phone.
         name: a letter sequence that is unique on the page; keeps the ids inside the SVGs apart.
         label: describes the picture to those who cannot see it.
-        folder: gets the wide one as files of this name, SVG and PNG.
+        folder: gets the wide one as files of this name, SVG, PNG and PDF, to which links below the picture lead.
     """
     wide, narrow = draw(narrow=False), draw(narrow=True)
+    files = {}
     if folder is not None:
-        write_bytes(folder / f"{name}.svg", wide)
-        write_bytes(folder / f"{name}.png", draw(narrow=False, image_format="png"))
-    return html.responsive(inline_svg(wide, f"{name}-wide", label), inline_svg(narrow, f"{name}-narrow", label))
+        files = {"SVG": wide, **{kind: draw(narrow=False, image_format=kind.lower()) for kind in ("PNG", "PDF")}}
+    shown = html.responsive(inline_svg(wide, f"{name}-wide", label), inline_svg(narrow, f"{name}-narrow", label))
+    return shown + downloads(name, files, folder)
+
+
+def downloads(name: str, files: Mapping[str, bytes], folder: Path | None) -> Markup:
+    """Write files of one name beside the page, and link to them; empty where there is no folder or file.
+
+    Args:
+        name: of all of them, without its ending.
+        files: their contents by their kinds, such as "PDF", which is their ending too.
+        folder: beside the page.
+    """
+    if folder is None or not files:
+        return Markup()
+    paths = {kind: write_bytes(folder / f"{name}.{kind.lower()}", content) for kind, content in files.items()}
+    return Markup(html.downloads({kind: f"{folder.name}/{path.name}" for kind, path in paths.items()}))
+
+
+def film(sheet: "Sheet", name: str, alt: str) -> Markup:
+    """A moving picture that can be paused, and does not move for those who want no motion."""
+    encoded = base64.b64encode(sheet.content).decode("ascii")
+    return Markup(html.film(encoded, name, alt, sheet.rows, *sheet.size, f"{sheet.seconds:g}"))
 
 
 def inline_svg(svg: bytes, name: str, label: str) -> Markup:

@@ -97,8 +97,9 @@ def read_policy(
 
 def statistics(mean: ArrayLike, std: ArrayLike) -> NormalizerState:
     """The state of a normaliser from what a file holds of it."""
-    mean, std = jnp.asarray(mean), jnp.asarray(std)
-    return NormalizerState(mean=mean, std=std, moments=Moments.zeros(mean.shape))
+    nothing = (np.zeros(size, np.float32) for size in ((), np.shape(mean), np.shape(mean)))
+    used, moments = jax.device_put(((mean, std), tuple(nothing)))  # jnp.asarray and jnp.zeros compile programs
+    return NormalizerState(mean=used[0], std=used[1], moments=Moments(*moments))
 
 
 def _checked(header: PolicyHeader, file: TensorFile) -> tuple[Params, NormalizerState]:

@@ -440,7 +440,7 @@ def _seeds(seeds: int | Sequence[int] | ArrayLike) -> Array:
         return jnp.arange(checked(seeds, Count, "seeds"), dtype=jnp.uint32)
     given = checked(seeds, tuple[Seed, ...], "seeds")
     require(given, "seeds is empty; give at least one, or how many policies to train.")
-    return jnp.asarray(np.asarray(given, np.uint32))
+    return jax.device_put(np.asarray(given, np.uint32))  # jnp.asarray compiles a program
 
 
 def _on_host(number: Any) -> Any:
@@ -465,7 +465,8 @@ def _brief(spec: EnvSpec, learner: InnerLearner, *losses: float | Array) -> str:
 
 
 def _pairs(dataset: DistilledDataset) -> Dataset:
-    return Dataset(observations=jnp.asarray(dataset.observations), targets=jnp.asarray(dataset.targets))
+    observations, targets = jax.device_put((dataset.observations, dataset.targets))
+    return Dataset(observations=observations, targets=targets)
 
 
 def _act_for(

@@ -35,6 +35,7 @@ def fitness_figure(
 
     Args:
         metrics: rows with "env_steps_total", "generation", "fitness/mean" and "fitness/max"; missing ones leave gaps.
+            Without rows the solution is drawn alone.
         evaluations: rows with "env_steps_total", "return_mean" and "best".
         report: "mean" and "ci95" of the report, drawn as a line with its interval.
         timing: rows with "generation" and "seconds", written below the steps.
@@ -45,9 +46,12 @@ def fitness_figure(
 
     with figure(NARROW if narrow else WIDE, 3.5 if narrow else 3.9) as fig:
         ax = fig.add_subplot()
-        steps, mean, best = (column(metrics, name) for name in ("env_steps_total", "fitness/mean", "fitness/max"))
-        band = ax.fill_between(steps, mean, best, color=BLUE, alpha=0.16, linewidth=0)
-        (line,) = ax.plot(steps, mean, color=BLUE, linewidth=1.6)
+        marks, labels = [], []
+        if metrics:
+            steps, mean, best = (column(metrics, name) for name in ("env_steps_total", "fitness/mean", "fitness/max"))
+            band = ax.fill_between(steps, mean, best, color=BLUE, alpha=0.16, linewidth=0)
+            (line,) = ax.plot(steps, mean, color=BLUE, linewidth=1.6)
+            marks, labels = [(line, band)], [f"{of}: mean fitness, shaded up to the best"]
         also_returns = _draw_population_return(ax, metrics)
         _draw_evaluations(ax, evaluations)
         if report is not None:
@@ -61,10 +65,9 @@ def fitness_figure(
         ax.yaxis.set_major_locator(MaxNLocator(5))
         ax.margins(x=0.02, y=0.08)
         _generation_axis(ax, metrics, 4 if narrow else 8)
-        handles, labels = ax.get_legend_handles_labels()
-        handles = [(line, band), *handles]  # type: ignore[list-item]  # matplotlib lays a tuple's marks over each other
-        labels = [f"{of}: mean fitness, shaded up to the best", *labels]
-        fig.legend(handles, labels, loc="outside lower left", ncols=1 if narrow else 4)
+        also, names = ax.get_legend_handles_labels()
+        handles: list[Any] = [*marks, *also]  # matplotlib lays a tuple's marks over each other
+        fig.legend(handles, [*labels, *names], loc="outside lower left", ncols=1 if narrow else 4)
         fig.set_layout_engine("constrained", h_pad=0.04, w_pad=0.04)
         return fig
 
@@ -103,10 +106,10 @@ def report_returns(report: Row, unit: str = "one policy", *, narrow: bool = Fals
 
 def _seconds_at(metrics: Sequence[Row], timing: Sequence[Row]) -> Callable[[float], float] | None:
     """Seconds of the search by environment steps, along a line between the rows; None where nothing was timed."""
+    if not (metrics and timing):
+        return None
     generation, steps = column(metrics, "generation"), column(metrics, "env_steps_total")
     timed = np.interp(column(timing, "generation"), generation, steps)
-    if not len(timed):
-        return None
     known, seconds = np.append(0.0, timed), np.append(0.0, column(timing, "seconds"))
     return lambda x: float(np.interp(x, known, seconds))
 

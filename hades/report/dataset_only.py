@@ -2,7 +2,9 @@
 
 import dataclasses
 
+from hades.data import zoo
 from hades.runs.record import RunRecord
+from hades.runs.workdir import WorkDir
 
 
 def stated_by(run: RunRecord) -> RunRecord:
@@ -17,7 +19,17 @@ def stated_by(run: RunRecord) -> RunRecord:
         **{name: training[name] for name in ("generations", "env_steps", "stages", "teachers") if name in training},
         **({"report": dict(run.dataset.returns)} if run.dataset.returns else {}),
     }
-    return dataclasses.replace(run, result=result)
+    return dataclasses.replace(run, result=result, evaluations=_kept_curve(run))
+
+
+def _kept_curve(run: RunRecord) -> list[dict[str, float]]:
+    """The evaluations of the search that the card of the zoo keeps, where the file is one of the zoo's."""
+    content = WorkDir(run.workdir).dataset.read_bytes()
+    for name in zoo.names():
+        path = zoo.path(name)
+        if path.stat().st_size == len(content) and path.read_bytes() == content:
+            return [{"env_steps_total": steps, "return_mean": mean} for steps, mean in zoo.card(name).get("curve", ())]
+    return []
 
 
 def is_bare(run: RunRecord) -> bool:

@@ -1,29 +1,30 @@
 """The sections of the report that hold pictures."""
 
+import contextlib
+import re
 from functools import partial
 
 import numpy as np
 from markupsafe import Markup
 
 from hades.environments.rollout import RunningAct
-from hades.errors import HadesError
-from hades.pictures.markup import html, image, png, responsive
+from hades.errors import HadesError, MissingPackageError
+from hades.pictures.markup import downloads, film, html, image, png, responsive
 from hades.pictures.pairs import Pairs, pairs_of
+from hades.pictures.scenes.animation import frames_gif, frames_mp4, frames_sheet
 from hades.pictures.scenes.draw import can_draw, draw, explanation
 from hades.pictures.scenes.episodes import episode_picture
 from hades.pictures.scenes.frames import legend
 from hades.pictures.scenes.interactive import write_viewer
-from hades.pictures.scenes.recording import Actor, Episode, record
-from hades.policy.in_task import in_each_task
-from hades.policy.trained_policy import train_policy
+from hades.pictures.scenes.recording import Actor, Episode
 from hades.report.action_field import Field, View, action_field, can_show_field, field_legend, measure_field
 from hades.report.channels import channel_maps
 from hades.report.curves import fitness_curve, report_returns
 from hades.report.dataset_only import is_bare
 from hades.report.dataset_table import dataset_table, fits_table
+from hades.report.episodes import Choice, Shown, shown_episodes
 from hades.report.sections import is_fixed_policy
 from hades.runs.record import RunRecord
-from hades.runs.restore import load_policy
 from hades.studies.inspection.page import inspection_of
 from hades.text import number, percent, return_text
 
@@ -94,27 +95,30 @@ def _channels(run: RunRecord, pairs: Pairs) -> Markup:
 
 
 def policy(run: RunRecord, given: Actor | None) -> Markup:
-    """One policy that was trained on the dataset: an episode of it, and its actions over two features."""
+    """What a policy that was trained on the dataset does: episodes of several, and the actions of one."""
     title = "A policy trained on it" if run.dataset is not None else "The policy"
     try:
-        actor = given or (load_policy(run.workdir) if run.dataset is None else train_policy(run.dataset, seed=0))
+        shown = shown_episodes(run, given)
     except HadesError as error:
         return html.section(title, f"There is no policy to show an episode of: {error}")
-    tasks = in_each_task(actor)
-    episodes = [record(task) for task in tasks]
-    how = "It was trained on the pairs above with seed 0; this" if run.dataset is not None else "This"
-    how += f" is its first episode{' in each of its tasks' if len(tasks) > 1 else ''}, not a chosen one. "
-    if given and run.dataset is not None:
-        how = ""
-    shown = [_episode(episode, how if i == 0 else "") for i, episode in enumerate(episodes)]
-    return html.section(title, *shown, _interactive_view(run, episodes[0]), _field(run, actor))
+    pictures = [_episode(run, one, alone=len(shown.episodes) == 1) for one in shown.episodes]
+    view = _interactive_view(run, shown.usual.episode)
+    return html.section(title, html.note(shown.choice), html.films(pictures), view, _field(run, shown))
 
 
-def _episode(episode: Episode, how: str) -> Markup:
-    picture = episode_picture(episode)
-    shown = image(picture.content, picture.mime, picture.description)
-    kind = "episode" if picture.mime == "image/gif" else "episode curves"
-    return html.figure(shown, how + picture.caption, kind)
+def _episode(run: RunRecord, one: Shown, *, alone: bool) -> Markup:
+    """An episode that moves, and its files; or curves of it."""
+    picture = episode_picture(one.episode, 320 if alone else 240)
+    caption = html.labelled(one.label, picture.caption)
+    if not picture.frames:
+        curves = image(picture.curves, "image/png", picture.description)
+        return html.figure(curves, caption, "curves")
+    name = "-".join(["episode", *re.findall(r"[a-z0-9]+", one.label.lower())])
+    files = {"GIF": frames_gif(picture.frames)}
+    with contextlib.suppress(MissingPackageError):
+        files["MP4"] = frames_mp4(picture.frames)
+    moving = film(frames_sheet(picture.frames), name, picture.description)
+    return html.figure(moving, caption + downloads(name, files, run.figures), "moving")
 
 
 def _interactive_view(run: RunRecord, episode: Episode) -> Markup:
@@ -129,8 +133,9 @@ def _interactive_view(run: RunRecord, episode: Episode) -> Markup:
     return html.link(VIEWER, "Open the interactive view", size)
 
 
-def _field(run: RunRecord, policy: Actor) -> Markup:
-    """The policy's actions over two features."""
+def _field(run: RunRecord, shown: Choice) -> Markup:
+    """The actions of the most usual policy over two features."""
+    policy = shown.usual.actor
     if run.dataset is None or not can_show_field(policy.environment.spec):
         return Markup()
     if isinstance(policy.act, RunningAct):
@@ -139,17 +144,17 @@ def _field(run: RunRecord, policy: Actor) -> Markup:
     inspection, _ = inspection_of(run)
     field = measure_field(policy, run.dataset, View.of(run.dataset, inspection))
     drawn = partial(action_field, field, pairs)
-    shown = responsive(drawn, "field", "The policy's actions over two features of the observation", run.figures)
+    picture = responsive(drawn, "field", "The policy's actions over two features of the observation", run.figures)
     colours = field_legend(pairs.spec, pairs.actions)
-    return html.field(shown, colours) + html.note(_reading_field(field, pairs))
+    return html.field(picture, colours) + html.note(_reading_field(field, pairs, shown.who))
 
 
-def _reading_field(field: Field, pairs: Pairs) -> str:
+def _reading_field(field: Field, pairs: Pairs, who: str) -> str:
     """Explain the field, and the values of the features that it does not show."""
     shown = "the two features that were asked for" if field.view.features else "the two that change its actions most"
     others = [i for i in range(len(pairs.features)) if i not in field.features]
     at = "a typical visited state" if field.view.is_visited else "the centre of the dataset’s coordinates"
-    note = f"What the same policy does over {shown}"
+    note = f"What {who} does over {shown}"
     if others:
         values = ", ".join(f"{pairs.features[i]} {number(field.view.held[i])}" for i in others[:MOST_HELD])
         rest = ", …" if len(others) > MOST_HELD else ""
@@ -165,6 +170,8 @@ def _reading_field(field: Field, pairs: Pairs) -> str:
 
 def search(run: RunRecord) -> Markup:
     """Fitness over the search."""
+    if is_bare(run):
+        return _kept_search(run)
     title = "The search"
     if run.result.get("stages") and not run.result.get("generations"):
         text = (
@@ -213,6 +220,16 @@ def search(run: RunRecord) -> Markup:
         if count := sum(int(row.get(name) or 0) for row in run.metrics):
             parts.append(html.note(f"{count} {what}"))
     return html.section(title, *parts)
+
+
+def _kept_search(run: RunRecord) -> Markup:
+    """The curve that the card of a dataset of the zoo keeps; empty where it keeps none."""
+    if not run.evaluations:
+        return Markup()
+    note = "What the card of the zoo keeps of the search: the return of the solution, on selection keys."
+    drawn = partial(fitness_curve, (), run.evaluations, run.report)
+    picture = responsive(drawn, "search", "Return of the solution over environment steps", run.figures)
+    return html.section("The search", picture, html.note(note))
 
 
 def returns(run: RunRecord) -> Markup:

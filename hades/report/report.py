@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-from markupsafe import Markup
-
 from hades.data.files import write_bytes
 from hades.pictures.markup import html_page
 from hades.pictures.scenes.recording import Actor
 from hades.report import illustrations, sections
-from hades.report.dataset_only import is_bare, stated_by
+from hades.report.dataset_only import stated_by
 from hades.runs.record import read_run
 from hades.studies.inspection.page import influence, nearest_states
 
@@ -31,7 +29,7 @@ def write_report(workdir: str | Path, policy: Actor | None = None) -> Path:
         illustrations.policy(run, policy),
         nearest_states(run),
         influence(run),
-        Markup() if is_bare(run) else illustrations.search(run),
+        illustrations.search(run),
         illustrations.returns(run),
         sections.plausibility(run),
         sections.cost(run),
@@ -41,6 +39,6 @@ def write_report(workdir: str | Path, policy: Actor | None = None) -> Path:
     footer = (
         f"Written by hades from the files in {run.workdir.resolve().name}. Its figures lie in {run.figures.name}/ as "
     )
-    footer += "SVG and PNG."
+    footer += "SVG, PNG and PDF, and its episodes as GIF."
     page = html_page(run.title, sections.headline(run), parts, footer)
     return write_bytes(run.workdir / "report.html", page.encode("utf-8"))

@@ -80,7 +80,7 @@ class StudyPage:
     def write(
         self, folder: Path, name: str, figures: Mapping[str, Draw], files: Mapping[str, tuple[str, str]]
     ) -> dict[str, Path]:
-        """Write `<name>.html`, `<name>.md`, further files, and each figure as SVG and PNG below `figures/`.
+        """Write `<name>.html`, `<name>.md`, further files, and each figure as SVG, PNG and PDF below `figures/`.
 
         Args:
             folder: of all files.
@@ -92,7 +92,7 @@ class StudyPage:
             Paths by kind: "page", "markdown", those of `files`, and "figures", a folder.
         """
         for figure, draw in figures.items():
-            for kind in ("svg", "png"):
+            for kind in ("svg", "png", "pdf"):
                 write_bytes(folder / f"figures/{figure}.{kind}", draw(image_format=kind))
         pages = {"page": (f"{name}.html", self.html()), "markdown": (f"{name}.md", self.markdown())}
         written = {kind: write_bytes(folder / file, text.encode()) for kind, (file, text) in {**pages, **files}.items()}

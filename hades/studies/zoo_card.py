@@ -7,17 +7,20 @@ The first copies a run's dataset into the zoo of this checkout; both measure wha
 write the card.
 """
 
+import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from hades.data import zoo
 from hades.data.dataset import DistilledDataset
 from hades.data.files import write_bytes
 from hades.errors import ConfigError
-from hades.runs.record import read_run
+from hades.runs.record import RunRecord, read_run
 from hades.studies.generalization.grid import Grid
 from hades.studies.generalization.numbers import Generalization, generalize
 from hades.text import json_text
@@ -25,6 +28,7 @@ from hades.text import json_text
 CARD_GRID = Grid(widths=(32, 256), depths=(1, 3), activations=("relu",), learning_rates=(1.0,))
 """Four networks that no shipped run trains with: small enough to be measured for every dataset."""
 CARD_INITS, CARD_EPISODES = 8, 4
+CURVE_POINTS = 40
 _FACTS = ("environment", "method", "num_pairs", "genome_size", "seed", "generations", "best_generation")
 _COSTS = ("env_steps", "seconds", "device", "num_devices", "versions")
 
@@ -53,8 +57,24 @@ def add(workdir: str, command: str) -> str:
     report = {key: value for key, value in record.report.items() if key != "per_init"}  # the file itself has it
     facts = {key: record.result[key] for key in (*_FACTS, *_COSTS)}
     facts |= {key: record.result[key] for key in ("stages", "teachers") if key in record.result}
+    facts["curve"] = curve_of(record.all_stages())
     write_card(name, {**facts, "report": report, "command": command})
     return name
+
+
+def curve_of(stages: Sequence[RunRecord]) -> list[list[float]]:
+    """Environment steps of the search and the return of the solution on selection keys: at most CURVE_POINTS rows.
+
+    Args:
+        stages: of one run, whose steps are counted through.
+    """
+    rows, before = [], 0
+    for stage in stages:
+        rows += [[before + row["env_steps_total"], row["return_mean"]] for row in stage.evaluations]
+        before += stage.result.get("env_steps", {}).get("search", 0)
+    rows = [row for row in rows if math.isfinite(row[1])]
+    kept = np.linspace(0, len(rows) - 1, min(len(rows), CURVE_POINTS)).round().astype(int)
+    return [[int(rows[i][0]), float(f"{rows[i][1]:.6g}")] for i in kept]
 
 
 def measure(name: str) -> dict[str, Any]:

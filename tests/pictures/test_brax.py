@@ -33,7 +33,7 @@ from hades.pictures.scenes.interactive import write_viewer
 from hades.pictures.scenes.motion import Motion
 from hades.pictures.scenes.recording import Episode, record
 from hades.pictures.scenes.stage import Stage
-from hades.report import illustrations
+from hades.report import episodes
 from hades.report.report import write_report
 from hades.types import Box, EnvSpec
 
@@ -286,11 +286,11 @@ def test_a_changed_viewer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_report_links_the_page_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, played: Episode) -> None:
-    monkeypatch.setattr(illustrations, "record", lambda policy: played)
+    monkeypatch.setattr(episodes, "record_each", lambda *args: [played] * 3)
     report = write_report(tmp_path, Idle(Point())).read_text("utf-8")
     assert '<a href="episode.html">Open the interactive view</a>' in report
     assert (tmp_path / "episode.html").exists()
-    assert report.count("data:image/gif") == 1
+    assert report.count('class="film"') == 1
     assert "<script" not in report
 
 
@@ -310,7 +310,7 @@ def test_the_report_is_written_where_the_viewer_is_missing(
     def missing() -> dict[str, str]:
         raise MissingPackageError('The interactive view needs the viewer of the package "brax"')
 
-    monkeypatch.setattr(illustrations, "record", lambda policy: played)
+    monkeypatch.setattr(episodes, "record_each", lambda *args: [played] * 3)
     if absent == "hades_viewer":
         monkeypatch.setitem(sys.modules, "hades_viewer", None)
     else:
@@ -318,22 +318,23 @@ def test_the_report_is_written_where_the_viewer_is_missing(
     report = write_report(tmp_path, Idle(Point())).read_text("utf-8")
     assert "There is no interactive view of it." in report
     assert ("pip install ./viewer" in report) == (absent == "hades_viewer")
-    assert "<a href=" not in report
-    assert "data:image/gif" in report
+    assert '<a href="episode.html"' not in report
+    assert 'class="film"' in report
     assert not (tmp_path / "episode.html").exists()
 
 
 @pytest.mark.system
 @pytest.mark.slow
-def test_a_browser_without_network_shows_the_page(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [(390, 800), (1280, 800)])
+def test_a_browser_without_network_shows_the_runner_in_the_middle(tmp_path: Path, size: tuple[int, int]) -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no chromium here")
-    page = write_viewer(walk("halfcheetah", length=30, stride=0.02), tmp_path / "episode.html")
+    page = write_viewer(walk("halfcheetah", length=80, stride=0.05), tmp_path / "episode.html")
     flags = [
         *("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars", "--enable-logging=stderr"),
         *("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
-        *("--virtual-time-budget=4000", "--window-size=640,480"),
+        *("--virtual-time-budget=4000", f"--window-size={size[0]},{size[1]}"),
     ]
     offline = ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path / 'profile'}"]
     shot = tmp_path / "shot.png"
@@ -344,6 +345,8 @@ def test_a_browser_without_network_shows_the_page(tmp_path: Path) -> None:
     picture = pixels(Image.open(shot))
     blue = (picture[..., 2] > picture[..., 0] + 60) & (picture[..., 2] > 70)
     assert blue.sum() > 800, "no legs in the picture"
+    columns = np.flatnonzero(blue.any(axis=0)) / size[0]
+    assert 0.02 < columns.min() < 0.5 < columns.max() < 0.98, "the runner is not in the middle"
 
 
 def unpacked(text: str) -> str:

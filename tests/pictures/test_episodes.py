@@ -10,7 +10,7 @@ from PIL import Image
 
 from hades.environments.base import Environment
 from hades.environments.point import Point
-from hades.pictures.scenes.animation import MAX_FRAMES, episode_gif, frame_stride, shown_steps
+from hades.pictures.scenes.animation import MAX_FRAMES, episode_gif, frame_stride, frames_sheet, shown_steps
 from hades.pictures.scenes.episodes import episode_picture
 from hades.pictures.scenes.recording import Episode, record
 from hades.types import Box, Discrete, EnvSpec
@@ -87,14 +87,24 @@ def test_the_caption_says_how_long_it_was_what_it_earned_and_what_was_left_out()
 @pytest.mark.parametrize("space", [Discrete(3), Box(2)])
 def test_an_environment_that_cannot_be_drawn_is_plotted(space: Discrete | Box) -> None:
     picture = episode_picture(episode(4, EnvSpec("unknown", (12,), space, 4)))
-    assert picture.mime == "image/png"
+    assert not picture.frames
     assert "cannot be drawn" in picture.caption
-    assert Image.open(io.BytesIO(picture.content)).format == "PNG"
+    assert Image.open(io.BytesIO(picture.curves)).format == "PNG"
     with pytest.raises(ValueError, match="unknown cannot be drawn"):
         episode_gif(episode(4, EnvSpec("unknown", (12,), space, 4)))
 
 
 def test_image_episodes_are_animated() -> None:
     picture = episode_picture(episode(3, EnvSpec("frames", (4, 4, 2), Discrete(2), 3)), size=60)
-    assert picture.mime == "image/gif"
-    assert Image.open(io.BytesIO(picture.content)).n_frames == 4
+    assert len(picture.frames) == 4
+
+
+def test_a_sheet_holds_the_frames_row_by_row_and_the_last_one_to_the_end() -> None:
+    frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", *["white"] * 10, "blue")]
+    sheet = frames_sheet(frames)
+    assert (sheet.rows, sheet.size) == (3, (8, 6))
+    assert sheet.seconds == pytest.approx(1.8)
+    picture = Image.open(io.BytesIO(sheet.content)).convert("RGB")
+    assert picture.size == (80, 18)
+    cells = [picture.getpixel((8 * column + 4, 6 * row + 3)) for row in range(3) for column in range(10)]
+    assert cells == [(255, 0, 0), *[(255, 255, 255)] * 10, *[(0, 0, 255)] * 19]

@@ -4,15 +4,19 @@ import dataclasses
 import html
 import html.parser
 import json
+import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from hades import registry
 from hades.algorithms.base import Evaluation, Solution
 from hades.algorithms.keys import Stream
+from hades.data import zoo
 from hades.data.dataset import DistilledDataset, describe_spec
 from hades.data.sources import load_dataset
 from hades.environments.gymnax import Gymnax
@@ -25,12 +29,17 @@ from hades.normalizers.base import Normalizer
 from hades.normalizers.none import NoNormalizer
 from hades.normalizers.restarting import RestartingNormalizer
 from hades.pictures.pairs import pairs_of
+from hades.pictures.scenes.recording import record
 from hades.policies.mlp import MLP
+from hades.policy.trained_policy import train_policies
 from hades.report import illustrations, sections
+from hades.report.dataset_only import stated_by
+from hades.report.episodes import PLAYED, shown_episodes
 from hades.report.report import write_report
 from hades.runs.compiled_run import CompiledRun
 from hades.runs.loop import run
 from hades.runs.record import RunRecord, read_run
+from hades.studies.zoo_card import curve_of
 from hades.types import EnvSpec
 from tests.runs.tiny import tiny_experiment
 
@@ -158,7 +167,8 @@ def page(source: str) -> Page:
 
 def test_nothing_is_loaded_from_anywhere(source: str, page: Page) -> None:
     assert page.addresses, "no pictures at all"
-    assert all(a.startswith(("data:image/", "#")) for a in page.addresses)
+    assert all(a.startswith(("data:image/", "#", "figures/")) for a in page.addresses)  # the last are links to files
+    assert 'src="figures/' not in source
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     assert "@import" not in source
     assert "url(http" not in source
@@ -177,16 +187,46 @@ def test_every_section_is_there_with_its_picture(page: Page) -> None:
     }
     assert sections_there <= set(page.ids)
     assert page.tags.count("svg") == 8  # dataset, field, search and returns, each wide and narrow
-    assert sum(a.startswith("data:image/gif") for a in page.addresses) == 1
+    assert page.tags.count("input") == 3  # the switches of three moving pictures
     assert sum(a.startswith("data:image/png") for a in page.addresses if a) >= 2  # one scene a point
 
 
-def test_figures_lie_beside_the_page_as_files(workdir: Path, page: Page) -> None:
+def test_figures_lie_beside_the_page_as_files_to_which_it_links(workdir: Path, page: Page) -> None:
     names = {path.name for path in (workdir / "figures").iterdir()}
-    assert names == {f"{name}.{kind}" for name in ("dataset", "field", "search", "returns") for kind in ("svg", "png")}
-    assert (workdir / "figures/search.svg").read_bytes().startswith(b"<?xml")
-    assert (workdir / "figures/search.png").read_bytes().startswith(b"\x89PNG")
+    stills = {f"{name}.{kind}" for name in ("dataset", "field", "search", "returns") for kind in ("svg", "png", "pdf")}
+    films = {f"episode-{which}.{kind}" for which in ("best", "median", "worst") for kind in ("gif", "mp4")}
+    assert names - {name for name in films if name.endswith("mp4")} == stills | {n for n in films if n.endswith("gif")}
+    begins = {"search.svg": b"<?xml", "search.png": b"\x89PNG", "search.pdf": b"%PDF", "episode-best.gif": b"GIF89a"}
+    for name, magic in begins.items():
+        assert (workdir / "figures" / name).read_bytes().startswith(magic), name
+    assert {a.removeprefix("figures/") for a in page.addresses if a.startswith("figures/")} == names
     assert "figures/" in page.text
+
+
+def test_the_moving_pictures_can_be_paused_and_wait_where_no_motion_is_wanted(source: str) -> None:
+    assert ".film input:checked ~ .frames img { animation-play-state: paused; }" in source
+    still = source[source.index("@media (prefers-reduced-motion: reduce)") :]
+    assert still.index(".frames img { animation-play-state: paused; }") < still.index("animation-play-state: running")
+
+
+def test_the_best_the_median_and_the_worst_of_fifteen_are_shown(workdir: Path) -> None:
+    shown = shown_episodes(read_run(workdir))
+    earned = [one.episode.returns[-1] for one in shown.episodes]
+    assert [one.label for one in shown.episodes] == ["best", "median", "worst"]
+    assert earned[0] > earned[1] > earned[2]
+    assert shown.usual is shown.episodes[1]
+    assert shown.who == "the median policy"
+    assert shown.choice.startswith("15 policies were trained")
+    policies = train_policies(read_run(workdir).dataset, PLAYED)
+    everyone = [record(policies[i], seed=i).returns[-1] for i in (0, 7, 14)]
+    assert all(earned[2] - 1e-4 <= one <= earned[0] + 1e-4 for one in everyone)
+
+
+def test_one_episode_is_enough_where_all_earn_the_same(workdir: Path) -> None:
+    env = Gymnax("CartPole-v1", params=(("max_steps_in_episode", 2),))
+    shown = shown_episodes(read_run(workdir), SimpleNamespace(environment=env, act=lambda key, obs: jnp.zeros((), int)))
+    assert [(one.label, one.episode.returns[-1]) for one in shown.episodes] == [("", 2.0)]
+    assert shown.choice == "The policy played 15 episodes. All earned 2; this is the first."
 
 
 def test_ids_are_unique_and_references_are_met(page: Page) -> None:
@@ -370,6 +410,32 @@ def test_a_run_from_python_shows_every_field(tmp_path: Path) -> None:
     text = Page(sections.recipe(read_run(tmp_path))).text
     assert "Every field of the run" in text
     assert "algorithm.outer.temperature" in text
+
+
+def test_the_report_of_a_dataset_of_the_zoo_draws_the_curve_of_its_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "cartpole-hades-r-d2"
+    (tmp_path / "dataset.safetensors").write_bytes(zoo.path(name).read_bytes())
+    card: dict[str, Any] = zoo.card(name) | {"curve": [[0, 20.0], [30_000, 499.0], [60_000, 500.0]]}
+    monkeypatch.setattr(zoo, "card", lambda name: card)
+    page = illustrations.search(stated_by(read_run(tmp_path)))
+    assert "card of the zoo" in page
+    assert "solution, selection episodes" in page
+    monkeypatch.setattr(zoo, "card", lambda name: {key: card[key] for key in card if key != "curve"})
+    assert illustrations.search(stated_by(read_run(tmp_path))) == ""
+    last = stated_by(read_run(tmp_path))  # a dataset whose last stage searched nothing
+    assert illustrations.search(dataclasses.replace(last, result={"stages": [{}], "generations": 0})) == ""
+
+
+def test_a_card_keeps_a_short_curve_whose_steps_run_through_all_stages(workdir: Path) -> None:
+    run = read_run(workdir)
+    rows = [{"env_steps_total": 100 * i, "return_mean": 1.0 / (i + 1)} for i in range(99)]
+    first = dataclasses.replace(run, evaluations=rows, result={"env_steps": {"search": 9900}})
+    second = dataclasses.replace(run, evaluations=[{"env_steps_total": 50, "return_mean": math.nan}, *rows[5:6]])
+    curve = curve_of([first, second])
+    assert (len(curve), curve[0], curve[-1]) == (40, [0, 1.0], [9900 + 500, 0.166667])
+    assert curve_of([dataclasses.replace(run, evaluations=[])]) == []
 
 
 @pytest.mark.parametrize(("one_policy", "unit"), [(True, "group"), (False, "policy")])

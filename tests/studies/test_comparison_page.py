@@ -112,7 +112,7 @@ def test_equal_runs_make_equal_files(comparison: Comparison, files: dict[str, Pa
     again = write_comparison(comparison, tmp_path)
     for kind in ("page", "markdown", "runs", "methods"):
         assert again[kind].read_bytes() == files[kind].read_bytes()
-    for name in ("curves.svg", "curves.png", "returns.svg", "returns.png"):
+    for name in ("curves.svg", "curves.png", "curves.pdf", "returns.svg", "returns.png", "returns.pdf"):
         assert (again["figures"] / name).read_bytes() == (files["figures"] / name).read_bytes()
 
 

@@ -107,8 +107,8 @@ def test_equal_results_make_equal_files(results: list[Generalization], files: di
     again = write_generalization(results, tmp_path)
     assert again["page"].read_bytes() == files["page"].read_bytes()
     names = sorted(path.name for path in files["figures"].iterdir())
-    maps = [f"heat_maps_{name}.{kind}" for name in ("one", "three", "two") for kind in ("png", "svg")]
-    assert names == [*maps, "retention.png", "retention.svg"]
+    maps = [f"heat_maps_{name}.{kind}" for name in ("one", "three", "two") for kind in ("pdf", "png", "svg")]
+    assert names == [*maps, "retention.pdf", "retention.png", "retention.svg"]
     for name in names:
         assert (again["figures"] / name).read_bytes() == (files["figures"] / name).read_bytes()
 

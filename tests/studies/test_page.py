@@ -53,6 +53,6 @@ def test_markdown_has_the_summary_in_the_place_of_the_sections(study: StudyPage)
 def test_all_files_are_written(study: StudyPage, tmp_path: Path) -> None:
     files = study.write(tmp_path, "mine", figures={"one": draw}, files={"numbers": ("mine.csv", "a\n1\n")})
     found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    assert found == {"mine.html", "mine.md", "mine.csv", "figures/one.svg", "figures/one.png"}
+    assert found == {"mine.html", "mine.md", "mine.csv", *(f"figures/one.{kind}" for kind in ("svg", "png", "pdf"))}
     assert files["numbers"].read_text() == "a\n1\n"
     assert set(files) == {"page", "markdown", "numbers", "figures"}

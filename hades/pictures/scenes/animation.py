@@ -1,5 +1,6 @@
-"""A recorded episode as an animated GIF or a film, with words below each frame."""
+"""A recorded episode as an animated GIF, a film or a sheet of frames, with words below each frame."""
 
+import dataclasses
 import io
 import subprocess
 import tempfile
@@ -23,6 +24,24 @@ _LONG_NAME = 14  # characters of an action that do not fit between step and retu
 _MOST_SECONDS = 0.1  # between frames of moving bodies; a gait has a period of about half a second
 _MOST_STEPS = 3  # between frames of a game, whose pieces move by a cell a step
 _COLOURS, _FREQUENT = 64, 14
+SHEET_COLUMNS = 10  # as in the page's style sheet, which shows them one after another
+
+
+@dataclasses.dataclass(frozen=True)
+class Sheet:
+    """The frames of an episode side by side as one PNG, which a page plays and can pause.
+
+    Attributes:
+        content: the PNG, of SHEET_COLUMNS frames a row, row by row. The last frame is repeated to the end of a row.
+        rows: of the sheet.
+        size: width and height of a frame.
+        seconds: that all of the rows take.
+    """
+
+    content: bytes
+    rows: int
+    size: tuple[int, int]
+    seconds: float
 
 
 def frame_stride(length: int, max_frames: int = MAX_FRAMES) -> int:
@@ -47,8 +66,28 @@ def episode_gif(episode: Episode, size: int = 320, max_frames: int = MAX_FRAMES)
     Raises:
         ValueError: where the environment cannot be drawn.
     """
-    frames = episode_frames(episode, size, max_frames)
+    return frames_gif(episode_frames(episode, size, max_frames))
+
+
+def frames_gif(frames: "list[Image.Image]") -> bytes:
+    """The frames of an episode as an endless GIF, which stays at the last one for a while."""
     return gif(frames, [_FRAME_MS] * (len(frames) - 1) + [_LAST_MS])
+
+
+def frames_sheet(frames: "list[Image.Image]") -> Sheet:
+    """The frames of an episode as a sheet; half the size of the GIF, because Pillow compresses it as one picture."""
+    from PIL import Image
+
+    palette = _common_palette(frames)
+    (width, height), rows = frames[0].size, -(-len(frames) // SHEET_COLUMNS) + 1  # one more row of the last frame
+    sheet = Image.new("P", (width * SHEET_COLUMNS, height * rows))
+    sheet.putpalette(palette.getpalette() or [])
+    small = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    for i, frame in enumerate(small + small[-1:] * (rows * SHEET_COLUMNS - len(small))):
+        sheet.paste(frame, (i % SHEET_COLUMNS * width, i // SHEET_COLUMNS * height))
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG", compress_level=9)
+    return Sheet(buffer.getvalue(), rows, (width, height), rows * SHEET_COLUMNS * _FRAME_MS / 1000)
 
 
 def gif(frames: "list[Image.Image]", durations: list[int]) -> bytes:
@@ -69,14 +108,22 @@ def episode_mp4(episode: Episode, size: int = 320) -> bytes:
         ValueError: where the environment cannot be drawn.
         MissingPackageError: where imageio-ffmpeg is not installed.
     """
+    return frames_mp4(episode_frames(episode, size))
+
+
+def frames_mp4(frames: "list[Image.Image]") -> bytes:
+    """The frames of an episode as a film.
+
+    Raises:
+        MissingPackageError: where imageio-ffmpeg is not installed.
+    """
     try:
         import imageio_ffmpeg
     except ImportError as error:
         raise MissingPackageError(
             'An MP4 needs the package "imageio-ffmpeg": pip install "hades-rl[mp4]", or give a path that ends in .gif.'
         ) from error
-    frames = episode_frames(episode, size)
-    frames += [frames[-1]] * (_LAST_MS // _FRAME_MS - 1)
+    frames = frames + [frames[-1]] * (_LAST_MS // _FRAME_MS - 1)
     (width, height), rate = frames[0].size, 1000 / _FRAME_MS
     come = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{rate:.3f}", "-i", "-")
     go = ("-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2:color=white", "-pix_fmt", "yuv420p")  # players need even sizes

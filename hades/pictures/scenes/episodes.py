@@ -1,30 +1,39 @@
-"""A recorded episode as a picture: an animated GIF, or curves of its observations where it cannot be drawn."""
+"""A recorded episode as a picture: one that moves, or curves of its observations where it cannot be drawn."""
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hades.pictures.figures import WIDE, figure, render
 from hades.pictures.pairs import action_names, names_or_numbers
 from hades.pictures.palette import channel_colours
-from hades.pictures.scenes.animation import episode_gif, shown_steps
+from hades.pictures.scenes.animation import episode_frames, shown_steps
 from hades.pictures.scenes.recording import Episode
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _MOST_CURVES = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class EpisodePicture:
-    """An encoded picture with its MIME type, a caption, and a sentence for those who cannot see it."""
+    """A picture with a caption, and a sentence for those who cannot see it.
 
-    content: bytes
-    mime: str
+    Attributes:
+        frames: of the episode, one for each of the shown steps; empty where it cannot be drawn.
+        curves: of its observations, as a PNG, where it cannot be drawn.
+    """
+
     caption: str
     description: str
+    frames: "list[Image.Image]" = dataclasses.field(default_factory=list)
+    curves: bytes = b""
 
 
 def episode_picture(episode: Episode, size: int = 320) -> EpisodePicture:
-    """A GIF where the environment can be drawn, else curves of the observations as a PNG."""
+    """Frames where the environment can be drawn, else curves of the observations."""
     ending = "ended by the environment" if episode.terminated else "ended by the time limit"
     caption = f"One episode: {len(episode)} steps, {ending}; return {episode.earned(len(episode))}."
     if forward := episode.distance(len(episode)):
@@ -32,14 +41,14 @@ def episode_picture(episode: Episode, size: int = 320) -> EpisodePicture:
     name = episode.spec.name
     if not episode.can_be_drawn:
         caption += " This environment cannot be drawn, so its observations are shown over time."
-        return EpisodePicture(episode_curves(episode), "image/png", caption, f"Observations of {name} over time")
+        return EpisodePicture(caption, f"Observations of {name} over time", curves=episode_curves(episode))
     *shown, _ = shown_steps(episode)
     stride = shown[1] - shown[0] if len(shown) > 1 else 1
     if stride > 1:
         caption += f" Every {_ordinal(stride)} step is shown."
     if shown[-1] + stride < len(episode):
         caption += f" The pictures stop after step {shown[-1]} and go to the end."
-    return EpisodePicture(episode_gif(episode, size), "image/gif", caption, f"The policy playing {name}")
+    return EpisodePicture(caption, f"The policy playing {name}", frames=episode_frames(episode, size))
 
 
 def episode_curves(episode: Episode) -> bytes:

@@ -1,7 +1,8 @@
 """One episode of a policy, recorded step by step."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import jax
 import numpy as np
@@ -13,7 +14,7 @@ from hades.environments.rollout import record_episode_keeping
 from hades.pictures.scenes.draw import can_draw, draw
 from hades.pictures.scenes.motion import HasBodies, Motion
 from hades.text import fixed, return_text
-from hades.types import EnvSpec, Key
+from hades.types import ActFn, EnvSpec, Key, PyTree
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -90,10 +91,37 @@ class Episode:
 def record(policy: Actor, seed: int = 0) -> Episode:
     """Play one episode on report keys; it is the first one, not one that was chosen."""
     env = policy.environment
-    key = purpose_key(stream_key(root_key(seed), Stream.REPORT), Purpose.EPISODES)
-    keep = env.pose if isinstance(env, HasBodies) else lambda state: None
-    play = jax.jit(lambda k: record_episode_keeping(k, env, policy.act, keep))
-    steps, actions, observations, poses = jax.tree.map(np.asarray, play(key))
+    steps = jax.tree.map(np.asarray, jax.jit(lambda key: _steps(key, env, policy.act))(_key(seed)))
+    return _episode(env, *steps)
+
+
+def record_each(
+    env: Environment, act_for: Callable[[PyTree], ActFn], params: PyTree, seeds: Sequence[int]
+) -> list[Episode]:
+    """Play an episode with each of several policies, side by side in one program.
+
+    Args:
+        env: what they act in.
+        act_for: from the weights of one policy to how it acts on raw observations.
+        params: the weights, stacked over the policies.
+        seeds: of the episodes, one for each policy.
+    """
+    play = jax.jit(jax.vmap(lambda key, params: _steps(key, env, act_for(params))))
+    steps = jax.tree.map(np.asarray, play(jax.numpy.stack([_key(seed) for seed in seeds]), params))
+    return [_episode(env, *jax.tree.map(lambda x, i=i: x[i], steps)) for i in range(len(seeds))]
+
+
+def _key(seed: int) -> Key:
+    return purpose_key(stream_key(root_key(seed), Stream.REPORT), Purpose.EPISODES)
+
+
+def _steps(key: Key, env: Environment, act: ActFn) -> tuple[Any, ...]:
+    """Steps, actions, observations and, where there are bodies, their poses, up to the time limit."""
+    return record_episode_keeping(key, env, act, env.pose if isinstance(env, HasBodies) else lambda state: None)
+
+
+def _episode(env: Environment, steps: Any, actions: np.ndarray, observations: np.ndarray, poses: Any) -> Episode:
+    """What was played until the episode ended."""
     ended = np.flatnonzero(steps.terminated | steps.truncated)
     length = int(ended[0]) + 1 if len(ended) else len(steps.reward)
     return Episode(
