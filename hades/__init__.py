@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from hades.inner.losses import Loss as Loss
     from hades.inner.pairs import Start as Start
     from hades.inner.pairs import StartPairs as StartPairs
+    from hades.inner.region import NearStates as NearStates
+    from hades.inner.region import Region as Region
     from hades.inner.ridge_cloning import RidgeCloning as RidgeCloning
     from hades.inner.teacher import Teacher as Teacher
     from hades.inner.teacher import TeacherRecord as TeacherRecord

@@ -55,6 +55,7 @@ COMPONENTS: Mapping[str, Mapping[str, str]] = {
         "NetworkPool": "hades.policies.network_pool",
         "WideMLP": "hades.policies.wide_mlp",
     },
+    "Region": {"NearStates": "hades.inner.region"},
     "SessionObject": {"SessionObject": "hades.environments.session_object"},
     "StartPairs": {"StartPairs": "hades.inner.pairs", "TeacherStates": "hades.inner.teacher_states"},
     "Teacher": {"Teacher": "hades.inner.teacher"},
@@ -72,6 +73,7 @@ INTERFACES: Mapping[str, str] = {
     "Normalizer": "hades.normalizers.base",
     "OuterOptimizer": "hades.outer.base",
     "Policy": "hades.policies.base",
+    "Region": "hades.inner.region",
     "Start": "hades.inner.pairs",
 }
 """Module of every interface that several components share."""

@@ -125,25 +125,12 @@ def measure_nearest(
 
 def compare_states(dataset: DistilledDataset, visited: Visited, at_random: Visited) -> Nearest:
     """The synthetic observations beside states that trained and random policies visited."""
-    is_image = dataset.environment.spec.is_image
-    raw = _flat(dataset.observations * dataset.obs_std + dataset.obs_mean)
-    states, std = _flat(visited.observations), _flat(visited.observations).std(0)
-    varies = std > VARIES * dataset.obs_std.reshape(-1)
-    if not varies.any():
-        raise ConfigError(
-            f"Nothing varies in {len(visited)} visited states of {dataset.environment.spec.name}, so there is no unit "
-            "to measure distances in: play more or longer episodes."
-        )
-    unit = std
-    if is_image:
-        unit, varies = np.full(std.shape, np.sqrt(np.square(std[varies]).mean())), np.ones_like(varies)
-
-    def place(x: np.ndarray) -> np.ndarray:
-        return x[:, varies] / unit[varies]
-
-    at, distance = _nearest(place(raw), place(states))
-    away = _nearest(place(raw), place(_flat(at_random.observations)))[1]
-    median, far = np.quantile(_neighbour_distances(place(states), visited.episode_index), [0.5, NEAR])
+    is_image, scale = dataset.environment.spec.is_image, scale_of(dataset, visited)
+    raw, states = _flat(raw_observations(dataset)), _flat(visited.observations)
+    varies, unit, places = scale.varies, scale.unit, scale.places(states)
+    at, distance = nearest_places(scale.places(raw), places)
+    away = nearest_places(scale.places(raw), scale.places(at_random.observations))[1]
+    median, far = band(places, visited.episode_index)
     pairs = [
         NearestState(
             distance=_short(distance[i]),
@@ -168,8 +155,56 @@ def compare_states(dataset: DistilledDataset, visited: Visited, at_random: Visit
         num_steps=visited.num_steps,
         num_states=len(visited),
         num_constant=int((~varies).sum()),
-        **({} if is_image else _surroundings(states, place(states))),
+        **({} if is_image else _surroundings(states, places)),
     )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scale:
+    """The unit of distances between states.
+
+    Attributes:
+        unit: f64[O], standard deviation of each raw feature over visited states; of images one for all cells.
+        varies: bool[O], the features that count.
+    """
+
+    unit: np.ndarray
+    varies: np.ndarray
+
+    def places(self, observations: np.ndarray) -> np.ndarray:
+        """Raw observations [M, *obs_shape] as points f64[M, V] whose root-mean-square difference is their distance."""
+        places: np.ndarray = _flat(observations)[:, self.varies] / self.unit[self.varies]
+        return places
+
+
+def scale_of(dataset: DistilledDataset, visited: Visited) -> Scale:
+    """The unit of distances among states that a dataset's policies visited.
+
+    Raises:
+        ConfigError: where nothing varies in them.
+    """
+    std = _flat(visited.observations).std(0)
+    varies = std > VARIES * dataset.obs_std.reshape(-1)
+    if not varies.any():
+        raise ConfigError(
+            f"Nothing varies in {len(visited)} visited states of {dataset.environment.spec.name}, so there is no unit "
+            "to measure distances in: play more or longer episodes."
+        )
+    if dataset.environment.spec.is_image:
+        return Scale(np.full(std.shape, np.sqrt(np.square(std[varies]).mean())), np.ones_like(varies))
+    return Scale(std, varies)
+
+
+def raw_observations(dataset: DistilledDataset) -> np.ndarray:
+    """The synthetic observations [N, *obs_shape] in the environment's own units."""
+    raw: np.ndarray = dataset.observations * dataset.obs_std + dataset.obs_mean
+    return raw
+
+
+def band(places: np.ndarray, episode: np.ndarray) -> tuple[float, float]:
+    """Median distance of visited states to the nearest one of another episode, and what the share NEAR stays within."""
+    median, far = np.quantile(neighbour_distances(places, episode, _NEIGHBOURS), [0.5, NEAR])
+    return float(median), float(far)
 
 
 def _trained_or_random(policy: TrainedPolicy, of: tuple[Params, Array]) -> ActFn:
@@ -199,20 +234,22 @@ def _surroundings(states: np.ndarray, places: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _nearest(points: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def nearest_places(points: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Index of the nearest state i64[N] for each point f64[N, V], and the root-mean-square distance f64[N]."""
     at = np.array([np.square(states - point).sum(-1).argmin() for point in points])
     return at, np.sqrt(np.square(points - states[at]).mean(-1))
 
 
-def _neighbour_distances(places: np.ndarray, episode: np.ndarray) -> np.ndarray:
-    """f64[≤ _NEIGHBOURS]: of some states, to the nearest state of another episode."""
-    some = np.linspace(0, len(places) - 1, min(_NEIGHBOURS, len(places))).astype(int)
-    # |a - b|² = |a|² + |b|² - 2ab finds the neighbour; the distance to it is then taken exactly.
-    squares = np.square(places).sum(-1)
-    apart = squares[some, None] + squares[None] - 2.0 * places[some] @ places.T
-    apart[episode[some, None] == episode[None]] = np.inf
-    return np.sqrt(np.square(places[some] - places[apart.argmin(1)]).mean(-1))
+def neighbour_distances(places: np.ndarray, episode: np.ndarray, most: int) -> np.ndarray:
+    """f64[≤ most]: of evenly drawn states, to the nearest state of another episode."""
+    some = np.linspace(0, len(places) - 1, min(most, len(places))).astype(int)
+    squares, found = np.square(places).sum(-1), []
+    for rows in np.array_split(some, -(-len(some) // _NEIGHBOURS)):
+        # |a - b|² = |a|² + |b|² - 2ab finds the neighbour; the distance to it is then taken exactly.
+        apart = squares[rows, None] + squares[None] - 2.0 * places[rows] @ places.T
+        apart[episode[rows, None] == episode[None]] = np.inf
+        found.append(np.sqrt(np.square(places[rows] - places[apart.argmin(1)]).mean(-1)))
+    return np.concatenate(found)
 
 
 def _flat(observations: np.ndarray) -> np.ndarray:
