@@ -1,4 +1,4 @@
-"""Readable pairs: move the pairs of a dataset to states that policies visit, search on from there, and draw what it costs.
+"""Readable pairs: move the pairs of a dataset to states that policies visit, and measure what that costs.
 
 hades readable --dataset=cartpole-hades-r-d2 --workdir=runs/readable
 hades readable --dataset=runs/demo/dataset.safetensors --workdir=runs/readable --strengths=0.5,1
@@ -19,7 +19,7 @@ from hades.policy.published import load_any_dataset
 from hades.runs.signals import INTERRUPTED
 from hades.studies.plan_runs import parse_pair
 from hades.studies.readable.numbers import check_strengths, measure_front
-from hades.studies.readable.page import page, write_front
+from hades.studies.readable.page import write_front
 from hades.studies.readable.project import Protocol, Search
 
 DATASET = define_source(
@@ -67,13 +67,11 @@ def main() -> int:
     )
     dataset = load_any_dataset(DATASET.value)
     print(f"{len(dataset)} pairs for {dataset.environment.spec.name}", flush=True)
-    front = measure_front(
-        dataset, str(DATASET.value), WORKDIR.value, strengths, settings, protocol, ROUNDS.value, say
-    )
+    front = measure_front(dataset, str(DATASET.value), WORKDIR.value, strengths, settings, protocol, ROUNDS.value, say)
     if front is None:
         return INTERRUPTED
     files = write_front(front, WORKDIR.value)
-    print(f"\n{page(front).markdown()}")
+    print(f"\n{files['markdown'].read_text()}")
     give_result(json.loads(files["numbers"].read_text()))
     print_files(files)
     return 0

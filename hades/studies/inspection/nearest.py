@@ -67,6 +67,7 @@ class Nearest:
         num_constant: features that never vary and count in no distance; 0 for images.
         std: of every raw feature over the visited states; empty for images.
         low, high: their 1 and 99 % quantiles; empty for images.
+        thirds: what a third and two thirds of the visited values are below, of every raw feature; empty for images.
         typical: the visited state nearest to the mean of all, raw; empty for images.
         sample: some visited states, raw, for pictures; empty for images.
     """
@@ -82,6 +83,7 @@ class Nearest:
     std: tuple[float, ...] = ()
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    thirds: tuple[tuple[float, ...], ...] = ()
     typical: tuple[float, ...] = ()
     sample: tuple[tuple[float, ...], ...] = ()
 
@@ -222,13 +224,14 @@ def _trained_or_random(policy: TrainedPolicy, of: tuple[Params, Array]) -> ActFn
 
 def _surroundings(states: np.ndarray, places: np.ndarray) -> dict[str, Any]:
     """Facts about visited vectors f64[M, O] that pictures need; `places` are the same vectors in units of distance."""
-    low, high = np.quantile(states, [0.01, 0.99], axis=0)
+    low, third, two_thirds, high = np.quantile(states, [0.01, 1 / 3, 2 / 3, 0.99], axis=0)
     typical = states[np.square(places - places.mean(0)).sum(-1).argmin()]
     sample = states[np.linspace(0, len(states) - 1, min(_SAMPLE, len(states))).astype(int)]
     return {
         "std": _shorts(states.std(0)),
         "low": _shorts(low),
         "high": _shorts(high),
+        "thirds": (_shorts(third), _shorts(two_thirds)),
         "typical": _shorts(typical),
         "sample": tuple(_shorts(row) for row in sample),
     }

@@ -1,11 +1,11 @@
 """The front of return against readability of a dataset: its pairs moved towards visited states by rising strengths.
 
-At strength s every pair is at most (1 - s) times as far from the nearest visited state as it was, in standard deviations
-of the visited states; at 1 it is one of them. Twice for each strength: only moved, and with a search that starts there.
+At strength s every pair is at most (1 - s) times as far from the nearest visited state as it was, in standard
+deviations of the visited states; at 1 it is one of them. Each strength gives two datasets: one is only moved, the other
+is what a search finds that starts there.
 """
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,7 @@ class FrontPoint:
         returns: mean over policies.
         low, high: Student's 95 % interval.
         retention: share of the given dataset's return.
-        distances: of each pair to the nearest state that policies trained from this dataset visit.
-        neighbour_median, neighbour_far: as in Nearest: the usual distance between visited states, and the band's end.
+        nearest: its pairs beside the states that policies trained from it visit.
         env_steps, seconds: of its searches.
     """
 
@@ -62,26 +61,24 @@ class FrontPoint:
     low: float
     high: float
     retention: float
-    distances: tuple[float, ...]
-    neighbour_median: float
-    neighbour_far: float
+    nearest: Nearest
     env_steps: int = 0
     seconds: float = 0.0
 
     @property
     def inside(self) -> float:
         """Share of the pairs within the band of visited states."""
-        return float(np.mean(np.asarray(self.distances) <= self.neighbour_far))
+        return float(np.mean([self.nearest.is_visited(i) for i in range(len(self.nearest.pairs))]))
 
     @property
     def furthest(self) -> float:
         """Largest distance of a pair, as a multiple of the band."""
-        return max(self.distances) / self.neighbour_far
+        return max(pair.distance for pair in self.nearest.pairs) / self.nearest.neighbour_far
 
     @property
     def apart(self) -> float:
         """Mean distance of the pairs, as a multiple of the usual distance between visited states."""
-        return float(np.mean(self.distances)) / self.neighbour_median
+        return float(np.mean([pair.distance for pair in self.nearest.pairs])) / self.nearest.neighbour_median
 
     @property
     def is_readable(self) -> bool:
@@ -138,21 +135,6 @@ class Front:
         return write_bytes(folder / NUMBERS, (json_text(self.describe(), indent=1) + "\n").encode())
 
 
-def read_front(folder: Path) -> Front:
-    """The front in a folder."""
-    values = json.loads((folder / NUMBERS).read_text())
-    names = [field.name for field in dataclasses.fields(FrontPoint)]
-    points = [{n: tuple(p[n]) if isinstance(p[n], list) else p[n] for n in names} for p in values["points"]]
-    protocol = {name: tuple(x) if isinstance(x, list) else x for name, x in values["protocol"].items()}
-    parts = {
-        "reference": Reference(**values["reference"]),
-        "points": tuple(FrontPoint(**point) for point in points),
-        "search": Search(**values["search"]),
-        "protocol": Protocol(**protocol),
-    }
-    return Front(**{**values, **parts})
-
-
 def check_strengths(strengths: Sequence[float]) -> tuple[float, ...]:
     """Strengths in rising order, each once.
 
@@ -179,7 +161,7 @@ def measure_front(
     """Make and measure a dataset for each strength; None where a signal has ended a search, which can continue.
 
     A search starts from the pairs and the visited states of the last strength that kept its return. At strength 1 it is
-    repeated, up to `rounds` times, until all pairs also lie among the states that the policies of the new dataset visit.
+    repeated, up to `rounds` times, until all pairs also lie among the states that the new dataset's policies visit.
 
     Args:
         dataset: given.
@@ -284,9 +266,7 @@ class _Study:
             low=summary.ci95[0],
             high=summary.ci95[1],
             retention=float(scale.retention(summary.mean)),
-            distances=tuple(pair.distance for pair in nearest.pairs),
-            neighbour_median=nearest.neighbour_median,
-            neighbour_far=nearest.neighbour_far,
+            nearest=nearest,
             env_steps=cost[0],
             seconds=cost[1],
         )

@@ -1,10 +1,14 @@
 """The front of return against readability for readers: a figure, a table, a page."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from hades.data.sources import load_dataset
 from hades.pictures.figures import NARROW, WIDE, figure, render
+from hades.pictures.pairs import pairs_of
 from hades.pictures.palette import BLUE, GREEN, INK, MUTED, VERMILION, mix
+from hades.studies.inspection.words import HOW_WORDS_ARE_READ, pairs_in_words
 from hades.studies.page import Figure, Section, StudyPage, Table
 from hades.studies.readable.numbers import KEEPS, Front, FrontPoint
 from hades.text import csv_text, duration, integer, interval, number, percent, return_text, versions_text
@@ -21,14 +25,24 @@ def write_front(front: Front, folder: Path) -> dict[str, Path]:
     """Write page, numbers, table and figure; their paths by kind."""
     front.save(folder)
     rows = [dict(zip(HEAD, cells, strict=True)) for cells in map(_raw, front.points)]
-    files = page(front).write(
-        folder, "readable", figures={"front": partial(draw_front, front)}, files={"table": ("readable.csv", csv_text(rows))}
+    files = page(front, words_of(front, folder)).write(
+        folder,
+        "readable",
+        figures={"front": partial(draw_front, front)},
+        files={"table": ("readable.csv", csv_text(rows))},
     )
     return {**files, "numbers": folder / "readable.json"}
 
 
-def page(front: Front) -> StudyPage:
-    """The page of a front."""
+def words_of(front: Front, folder: Path) -> tuple[str, ...]:
+    """The pairs of the best point in words; empty where there is none, or no name for its features."""
+    if front.best is None:
+        return ()
+    return pairs_in_words(pairs_of(load_dataset(folder / front.best.file)), front.best.nearest)
+
+
+def page(front: Front, words: Sequence[str] = ()) -> StudyPage:
+    """The page of a front, with the pairs of its best point in words."""
     picture = Figure(
         partial(draw_front, front),
         f"Return over the distance of the furthest pair of {front.name}: " + "; ".join(map(_in_words, front.points)),
@@ -36,14 +50,19 @@ def page(front: Front) -> StudyPage:
         f"other beats in both. Green: all pairs within the band. Dotted: {percent(KEEPS)} of the given return.",
     )
     table = Table(HEAD, [_cells(point) for point in front.points])
+    named = Table(("pair", "state → action"), [(str(i), text) for i, text in enumerate(words, 1)])
     return StudyPage(
         eyebrow="Readable pairs",
         title=title(front),
         conditions=conditions(front),
-        sections=[Section("Return against readability", [picture, table])],
-        summary=[table],
+        sections=[
+            Section("Return against readability", [picture, table]),
+            Section("The readable pairs in words", [named, HOW_WORDS_ARE_READ] if words else []),
+        ],
+        summary=[table, *([named] if words else [])],
         notes=NOTES,
-        footer="Written by hades; readable.csv and readable.json beside this page hold the numbers, points/ the datasets.",
+        footer="Written by hades; readable.csv and readable.json beside this page hold the numbers, points/ the "
+        "datasets.",
     )
 
 
@@ -76,7 +95,9 @@ def draw_front(front: Front, *, narrow: bool = False, image_format: str = "svg")
             face = colour if point.strength == 0 or point.is_searched else "white"
             ax.plot(point.furthest, point.returns, marker, color=colour, markerfacecolor=face, markersize=6, zorder=3)
             text = "given" if point.strength == 0 else f"{point.strength:g}"
-            ax.annotate(text, (point.furthest, point.returns), (6, 5), textcoords="offset points", fontsize=8.5, color=INK)
+            ax.annotate(
+                text, (point.furthest, point.returns), (6, 5), textcoords="offset points", fontsize=8.5, color=INK
+            )
         ax.set_xscale("log")
         ax.set_xlim(left, right)
         ax.set_ylabel("return")
@@ -93,21 +114,21 @@ def conditions(front: Front) -> list[str]:
     limit = f", at most {search.max_seconds:g} s" if search.max_seconds else ""
     return [
         f"{front.environment}, {front.method}, {front.num_pairs} pairs. {front.reference.describe()}",
-        f"Returns: {inits} policies × {whole} whole episodes on report keys of seed {front.protocol.seed}. Distances: to "
-        f"the states of {visits} policies × {episodes} episodes, trained from the same dataset, on report keys.",
+        f"Returns: {inits} policies × {whole} whole episodes on report keys of seed {front.protocol.seed}. Distances: "
+        f"to the states of {visits} policies × {episodes} episodes, trained from the same dataset, on report keys.",
         f"A search: {search.generations} generations of {search.population_size} candidates{limit}, "
-        f"{search.num_inits} policies × {search.num_episodes} episodes each; up to {front.rounds} of them at strength 1. "
+        f"{search.num_inits} policies × {search.num_episodes} episodes each; up to {front.rounds} at strength 1. "
         f"{versions_text(front.versions)}.",
     ]
 
 
 NOTES = (
-    "Strength s: every pair is moved towards the nearest visited state until it is at most (1 − s) times as far as it was "
-    "in the given dataset, in standard deviations of the visited states; at 1 it is one of them.",
-    "Search: evolution that starts from the moved pairs, moves observations and targets, and keeps the observations within "
-    "that distance. It sees search keys, selection keys choose, and report keys measure each dataset once.",
-    "Band: 95 % of the visited states are at most so far from the nearest one of another episode; usual: the median of "
-    "that distance. Both are those of the dataset's own policies, and so differ from point to point.",
+    "Strength s: every pair is moved towards the nearest visited state until it is at most (1 − s) times as far as it "
+    "was in the given dataset, in standard deviations of the visited states; at 1 it is one of them.",
+    "Search: evolution that starts from the moved pairs, moves observations and targets, and keeps the observations "
+    "within that distance. It sees search keys, selection keys choose, and report keys measure each dataset once.",
+    "Band: 95 % of the visited states are at most so far from the nearest one of another episode; usual: the median "
+    "of that distance. Both are those of the dataset's own policies, and so differ from point to point.",
 )
 
 

@@ -28,12 +28,13 @@ from hades.studies.inspection.nearest import band, nearest_places, neighbour_dis
 from hades.studies.inspection.visited import Visited, visit
 
 USUAL = 0.5
-"""Share of the visited states that a pair may move to: those with the nearest neighbours in other episodes. A state that
-a single episode met would not be met again by other policies."""
+"""Share of the visited states that a pair may move to: those with the nearest neighbours in other episodes. A state
+that a single episode met would not be met again by other policies."""
 MOST_NUMBERS = 2**17
 """Numbers in the states of a region; it has as many states as fit, 1024 at most."""
 SOFTENED = 0.04
-"""Share of the uniform distribution that is mixed into class probabilities before a search: certain ones do not move."""
+"""Share of the uniform distribution that is mixed into class probabilities before a search, which could not move certain
+ones."""
 
 
 @dataclasses.dataclass(frozen=True)
