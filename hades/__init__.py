@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hades.fitness.episodic_return import EpisodicReturn as EpisodicReturn
     from hades.fitness.regularizers import CloningLoss as CloningLoss
     from hades.fitness.regularizers import DatasetL2 as DatasetL2
+    from hades.fitness.regularizers import VisitedDistance as VisitedDistance
     from hades.fitness.shaped_return import ShapedReturn as ShapedReturn
     from hades.fitness.weighted_sum import WeightedSum as WeightedSum
     from hades.fitness.windowed_return import WindowedReturn as WindowedReturn

@@ -27,6 +27,7 @@ COMPONENTS: Mapping[str, Mapping[str, str]] = {
         "DatasetL2": "hades.fitness.regularizers",
         "EpisodicReturn": "hades.fitness.episodic_return",
         "ShapedReturn": "hades.fitness.shaped_return",
+        "VisitedDistance": "hades.fitness.regularizers",
         "WeightedSum": "hades.fitness.weighted_sum",
         "WindowedReturn": "hades.fitness.windowed_return",
     },

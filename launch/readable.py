@@ -20,7 +20,7 @@ from hades.runs.signals import INTERRUPTED
 from hades.studies.plan_runs import parse_pair
 from hades.studies.readable.numbers import check_strengths, measure_front
 from hades.studies.readable.page import write_front
-from hades.studies.readable.project import Protocol, Search
+from hades.studies.readable.project import Protocol, Search, check_projectable
 
 DATASET = define_source(
     "dataset", "A dataset: name of the zoo, file, work directory, https:// or hf://; or a released file."
@@ -37,6 +37,7 @@ SELECTION = flags.DEFINE_list("selection", ["32", "2"], "Policies and episodes o
 REPORT = flags.DEFINE_list("report", ["64", "4"], "Policies and episodes of the report of each dataset.")
 VISITS = flags.DEFINE_list("visits", ["16", "2"], "Policies and episodes whose states count as visited.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of all keys.")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "List the searches, and stop.")
 IMPORTS = flags.DEFINE_multi_string("import_module", [], "A module that registers components of your own; repeatable.")
 
 
@@ -66,7 +67,11 @@ def main() -> int:
         report=parse_pair(REPORT.value, "report"),
     )
     dataset = load_any_dataset(DATASET.value)
+    check_projectable(dataset, str(DATASET.value))
     print(f"{len(dataset)} pairs for {dataset.environment.spec.name}", flush=True)
+    if DRY_RUN.value:
+        print("\n".join(f"strength {s:g}: {search_text(settings, s, ROUNDS.value)}" for s in strengths))
+        return 0
     front = measure_front(dataset, str(DATASET.value), WORKDIR.value, strengths, settings, protocol, ROUNDS.value, say)
     if front is None:
         return INTERRUPTED
@@ -75,6 +80,13 @@ def main() -> int:
     give_result(json.loads(files["numbers"].read_text()))
     print_files(files)
     return 0
+
+
+def search_text(settings: Search, strength: float, rounds: int) -> str:
+    """The searches at one strength in words."""
+    limit = "" if settings.max_seconds is None else f", at most {settings.max_seconds:g} s"
+    count = f"up to {rounds} searches of" if strength == 1.0 and rounds > 1 else "a search of"
+    return f"{count} {settings.generations} generations × {settings.population_size} candidates{limit}"
 
 
 def _number(text: str) -> float:

@@ -17,7 +17,7 @@ from tests.support import ROOT
 
 SCRIPTS = {v: k for k, v in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"].items()}
 """Console scripts by what they call."""
-PLANNED = ("hades-compare", "hades-generalize", "hades-multitask", "hades-sweep-size")
+PLANNED = ("hades-compare", "hades-generalize", "hades-multitask", "hades-readable", "hades-sweep-size")
 REAL_WORKDIR = "runs/demo"
 """The run that other snippets use. Other training commands and comparisons are parsed, resolved and planned
 (`--dry_run`), and what reads another run is only parsed."""
@@ -84,7 +84,7 @@ def small_arguments(command: str) -> list[str]:
         words += [f"--gin_bindings={line}" for line in SMALL_BINDINGS]
         words += ["--noprogress"] if is_real else ["--dry_run"]
     if (
-        words[0] in ("hades-compare", "hades-generalize", "hades-multitask", "hades-sweep-size")
+        words[0] in ("hades-compare", "hades-generalize", "hades-multitask", "hades-readable", "hades-sweep-size")
         and "--dry_run" not in words
     ):
         words += ["--dry_run"]

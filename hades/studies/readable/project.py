@@ -33,7 +33,7 @@ that a single episode met would not be met again by other policies."""
 MOST_NUMBERS = 2**17
 """Numbers in the states of a region; it has as many states as fit, 1024 at most."""
 SOFTENED = 0.04
-"""Share of the uniform distribution that is mixed into class probabilities before a search, which could not move certain
+"""Share of the uniform distribution in the class probabilities that a search starts from; it could not move certain
 ones."""
 
 
