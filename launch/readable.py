@@ -27,6 +27,7 @@ DATASET = define_source(
 )
 WORKDIR = define_path("workdir", None, "Gets the searches, a dataset file for each point, the table, figure and page.")
 STRENGTHS = flags.DEFINE_list("strengths", ["0.5", "0.9", "1"], "How far to move the pairs: above 0, up to 1.")
+WITHIN = flags.DEFINE_float("within", 0.0, "Radius at strength 1 as a multiple of the band; 0: onto visited states.")
 ROUNDS = flags.DEFINE_integer("rounds", 4, "Most searches at strength 1.", lower_bound=1)
 GENERATIONS = flags.DEFINE_integer("generations", 60, "Generations of a search.", lower_bound=1)
 POPULATION = flags.DEFINE_integer("population_size", 64, "Candidates of a generation; even.", lower_bound=2)
@@ -72,7 +73,8 @@ def main() -> int:
     if DRY_RUN.value:
         print("\n".join(f"strength {s:g}: {search_text(settings, s, ROUNDS.value)}" for s in strengths))
         return 0
-    front = measure_front(dataset, str(DATASET.value), WORKDIR.value, strengths, settings, protocol, ROUNDS.value, say)
+    given = (WITHIN.value, ROUNDS.value, say)
+    front = measure_front(dataset, str(DATASET.value), WORKDIR.value, strengths, settings, protocol, *given)
     if front is None:
         return INTERRUPTED
     files = write_front(front, WORKDIR.value)

@@ -56,7 +56,7 @@ class CloningLoss(Fitness):
 @register("Fitness", "VisitedDistance")
 @dataclasses.dataclass(frozen=True)
 class VisitedDistance(Fitness):
-    """Minus the distance of the pairs from states that the cloned policy itself visits: pulls pairs to where they occur.
+    """Minus the distance of the pairs from states that the cloned policy visits: pulls them to where they occur.
 
     The unit is the standard deviation of a feature over the visited states. A distance is the root mean square over
     features, of each pair to its nearest state, and the term is its mean over pairs.

@@ -109,6 +109,11 @@ def test_strengths_out_of_range_are_named(strengths, message):
     assert check_strengths((1.0, 0.5, 1.0)) == (0.5, 1.0)
 
 
+def test_a_radius_out_of_range_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"--within is 1: give a multiple of the band from 0"):
+        measure_front(DATASET, "expert", tmp_path, (1.0,), SEARCH, PROTOCOL, within=1.0)
+
+
 def test_datasets_whose_pairs_cannot_move_are_named():
     learner = describe(Identity(policy=SMALL))
     other = dataclasses.replace(DATASET)

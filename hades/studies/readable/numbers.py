@@ -1,8 +1,8 @@
 """The front of return against readability of a dataset: its pairs moved towards visited states by rising strengths.
 
-At strength s every pair is at most (1 - s) times as far from the nearest visited state as it was, in standard
-deviations of the visited states; at 1 it is one of them. Each strength gives two datasets: one is only moved, the other
-is what a search finds that starts there.
+At strength s the largest distance of a pair from the nearest visited state falls by the share s of the way from what it
+was to the radius that is asked for, in standard deviations of the visited states. A radius of 0 makes every pair one of
+these states. Each strength gives two datasets: one is only moved, the other is what a search finds that starts there.
 """
 
 import dataclasses
@@ -15,11 +15,12 @@ import numpy as np
 from hades.algorithms.keys import Stream
 from hades.data.dataset import DistilledDataset
 from hades.data.files import write_bytes
-from hades.errors import ConfigError, shown
+from hades.errors import ConfigError, require, shown
 from hades.fitness.episodic_return import EpisodicReturn
 from hades.policy.trained_policy import evaluate_dataset
 from hades.runs.loop import run
 from hades.studies.inspection.nearest import Nearest, measure_nearest
+from hades.studies.inspection.visited import Visited
 from hades.studies.readable.project import (
     Protocol,
     Search,
@@ -95,7 +96,7 @@ class Front:
         environment, method, num_pairs: its own.
         reference: the returns that count as 100 % and 0 %.
         points: the given dataset first.
-        search, protocol, rounds: settings.
+        search, protocol, within, rounds: settings.
         versions: of the libraries.
     """
 
@@ -107,6 +108,7 @@ class Front:
     points: tuple[FrontPoint, ...]
     search: Search
     protocol: Protocol
+    within: float
     rounds: int
     versions: dict[str, str]
 
@@ -155,6 +157,7 @@ def measure_front(
     strengths: Sequence[float],
     settings: Search,
     protocol: Protocol,
+    within: float = 0.0,
     rounds: int = 4,
     say: Callable[[str], None] = lambda text: None,
 ) -> Front | None:
@@ -170,18 +173,24 @@ def measure_front(
         strengths: above 0, up to 1.
         settings: of each search.
         protocol: policies and episodes of all measurements.
+        within: radius at strength 1, as a multiple of the band of visited states.
         rounds: most searches at strength 1.
         say: told what happens next.
 
     Raises:
-        ConfigError: for strengths out of range, and for a dataset whose pairs cannot be moved.
+        ConfigError: for strengths or a radius out of range, and for a dataset whose pairs cannot be moved.
     """
     strengths = check_strengths(strengths)
+    require(
+        0.0 <= within < 1.0,
+        f"--within is {within:g}: give a multiple of the band from 0, which is on visited states, to below 1, which is "
+        "its end.",
+    )
     check_projectable(dataset, name)
     given = with_constant_statistics(dataset, protocol.seed)
     say("states that the given dataset's policies visit")
     at_first = visited_states(given, protocol, Stream.SEARCH)
-    radius, _ = distances(given, at_first)
+    before = distances(given, at_first)[0]
     study = _Study(folder, protocol, say)
     points = [study.point(given, 0.0, "given", Reference(1.0))]
     scale = reference(given.environment, points[0].returns)
@@ -190,7 +199,7 @@ def measure_front(
     asked = floor + KEEPS * (study.selected(given)[1] - floor)
     base, visited = given, at_first
     for strength in strengths:
-        region = region_of(base, visited, (1.0 - strength) * radius)
+        region = region_of(base, visited, _radius(strength, before, within, base, visited))
         points.append(study.point(projected(given, region), strength, "projected", scale))
         tried: list[tuple[tuple[bool, float, float], DistilledDataset]] = []
         start, cost = base, (0, 0.0)
@@ -208,7 +217,8 @@ def measure_front(
             if strength < 1.0 or (returns >= asked and inside == 1.0):
                 break
             if returns >= asked:
-                region = region_of(start, visited_states(start, protocol, Stream.SEARCH), 0.0 * radius)
+                met = visited_states(start, protocol, Stream.SEARCH)
+                region = region_of(start, met, _radius(strength, before, within, start, met))
         (kept, _, _), best = max(tried, key=lambda entry: entry[0])
         points.append(study.point(best, strength, "searched", scale, cost))
         if kept:
@@ -222,6 +232,7 @@ def measure_front(
         points=tuple(points),
         search=settings,
         protocol=protocol,
+        within=within,
         rounds=rounds,
         versions=dict(start.metadata["versions"]),
     )
@@ -270,6 +281,14 @@ class _Study:
             env_steps=cost[0],
             seconds=cost[1],
         )
+
+
+def _radius(
+    strength: float, before: np.ndarray, within: float, dataset: DistilledDataset, visited: Visited
+) -> np.ndarray:
+    """Radius f64[N] at a strength, from the distances of the given pairs and the band of visited states."""
+    asked = np.minimum(before, within * distances(dataset, visited)[1])
+    return (1.0 - strength) * before + strength * asked
 
 
 def _from(dataset: DistilledDataset, name: str) -> DistilledDataset:

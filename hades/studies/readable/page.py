@@ -118,13 +118,18 @@ def conditions(front: Front) -> list[str]:
         f"to the states of {visits} policies × {episodes} episodes, trained from the same dataset, on report keys.",
         f"A search: {search.generations} generations of {search.population_size} candidates{limit}, "
         f"{search.num_inits} policies × {search.num_episodes} episodes each; up to {front.rounds} at strength 1. "
-        f"{versions_text(front.versions)}.",
+        f"Radius at strength 1: {_within(front)}. {versions_text(front.versions)}.",
     ]
 
 
+def _within(front: Front) -> str:
+    return f"{front.within:g} of the band" if front.within else "0, so that every pair is a visited state"
+
+
 NOTES = (
-    "Strength s: every pair is moved towards the nearest visited state until it is at most (1 − s) times as far as it "
-    "was in the given dataset, in standard deviations of the visited states; at 1 it is one of them.",
+    "Strength s: a pair is moved towards the nearest visited state until its distance, in standard deviations of the "
+    "visited states, is within a radius that falls from its distance in the given dataset (0) to the radius that is "
+    "asked for (1).",
     "Search: evolution that starts from the moved pairs, moves observations and targets, and keeps the observations "
     "within that distance. It sees search keys, selection keys choose, and report keys measure each dataset once.",
     "Band: 95 % of the visited states are at most so far from the nearest one of another episode; usual: the median "

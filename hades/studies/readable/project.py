@@ -27,11 +27,11 @@ from hades.runs.stages import pairs_of
 from hades.studies.inspection.nearest import band, nearest_places, neighbour_distances, raw_observations, scale_of
 from hades.studies.inspection.visited import Visited, visit
 
-USUAL = 0.5
+USUAL = 0.75
 """Share of the visited states that a pair may move to: those with the nearest neighbours in other episodes. A state
 that a single episode met would not be met again by other policies."""
 MOST_NUMBERS = 2**17
-"""Numbers in the states of a region; it has as many states as fit, 1024 at most."""
+"""Numbers in the states of a region; it has as many states as fit, 2048 at most."""
 SOFTENED = 0.04
 """Share of the uniform distribution in the class probabilities that a search starts from; it could not move certain
 ones."""
@@ -123,7 +123,7 @@ def region_of(dataset: DistilledDataset, visited: Visited, radius: Sequence[floa
     lonely = neighbour_distances(places, visited.episode_index, len(places))
     usual = np.flatnonzero(lonely <= np.quantile(lonely, USUAL))
     size = dataset.environment.spec.obs_size
-    count = max(1, min(1024, MOST_NUMBERS // size, len(usual)))
+    count = max(1, min(2048, MOST_NUMBERS // size, len(usual)))
     kept = visited.observations[usual[np.linspace(0, len(usual) - 1, count).astype(int)]]
     normalised = (kept - dataset.obs_mean) / dataset.obs_std
     return NearStates(
