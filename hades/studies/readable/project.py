@@ -5,7 +5,6 @@ them once.
 """
 
 import dataclasses
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -116,8 +115,8 @@ def visited_states(dataset: DistilledDataset, protocol: Protocol, stream: Stream
     )
 
 
-def region_of(dataset: DistilledDataset, visited: Visited, radius: Sequence[float]) -> NearStates:
-    """The region around usual visited states, with a radius for each pair in standard deviations."""
+def region_of(dataset: DistilledDataset, visited: Visited, radius: np.ndarray) -> NearStates:
+    """The region around usual visited states, with a radius f64[N] for each pair in standard deviations."""
     scale = scale_of(dataset, visited)
     places = scale.places(visited.observations)
     lonely = neighbour_distances(places, visited.episode_index, len(places))
