@@ -99,6 +99,7 @@ def draw_front(front: Front, *, narrow: bool = False, image_format: str = "svg")
                 text, (point.furthest, point.returns), (6, 5), textcoords="offset points", fontsize=8.5, color=INK
             )
         ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(lambda x, _: number(x))
         ax.set_xlim(left, right)
         ax.set_ylabel("return")
         ax.set_xlabel("furthest pair / band" if narrow else "distance of the furthest pair, as a multiple of the band")
