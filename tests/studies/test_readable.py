@@ -112,6 +112,16 @@ def test_the_front_holds_what_nothing_beats(front):
     assert dataclasses.replace(front, points=(given, moved, worse)).undominated() == [moved, given]
 
 
+def test_a_band_of_zero_has_only_pairs_on_states_inside(front):
+    """Frames of a game may all recur in other episodes."""
+    near = front.points[0].nearest
+    off = dataclasses.replace(near, neighbour_far=0.0, neighbour_median=0.0)
+    on = dataclasses.replace(off, pairs=tuple(dataclasses.replace(pair, distance=1e-6) for pair in near.pairs))
+    outside, inside = (dataclasses.replace(front.points[2], nearest=nearest) for nearest in (off, on))
+    assert (outside.furthest, inside.furthest, inside.inside) == (float("inf"), 0.0, 1.0)
+    assert draw_front(dataclasses.replace(front, points=(outside, inside)), image_format="png")
+
+
 def test_files_and_page(front, tmp_path):
     make_dataset().save(tmp_path / "points/mine.safetensors")
     files = write_front(front, tmp_path)

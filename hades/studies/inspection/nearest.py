@@ -27,6 +27,8 @@ VARIES = 1e-3
 """Least standard deviation of a feature that counts, in the dataset's normalised coordinates."""
 NEAR = 0.95
 """A point lies among the visited states when it is no further off than this share of them is from another episode."""
+ROUNDING = 1e-4
+"""Distance that 32-bit numbers do not tell from 0: frames of games may all recur, which makes the band 0."""
 _NEIGHBOURS = 512  # visited states whose neighbours are looked up for scale
 _SAMPLE = 192  # visited states that pictures show
 
@@ -89,7 +91,7 @@ class Nearest:
 
     def is_visited(self, pair: int) -> bool:
         """True if a synthetic observation lies among the visited states."""
-        return self.pairs[pair].distance <= self.neighbour_far
+        return self.pairs[pair].distance <= self.neighbour_far + ROUNDING
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> "Nearest":

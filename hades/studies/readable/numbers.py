@@ -19,7 +19,7 @@ from hades.errors import ConfigError, require, shown
 from hades.fitness.episodic_return import EpisodicReturn
 from hades.policy.trained_policy import evaluate_dataset
 from hades.runs.loop import run
-from hades.studies.inspection.nearest import Nearest, measure_nearest
+from hades.studies.inspection.nearest import ROUNDING, Nearest, measure_nearest
 from hades.studies.inspection.visited import Visited
 from hades.studies.readable.project import (
     Protocol,
@@ -74,17 +74,22 @@ class FrontPoint:
     @property
     def furthest(self) -> float:
         """Largest distance of a pair, as a multiple of the band."""
-        return max(pair.distance for pair in self.nearest.pairs) / self.nearest.neighbour_far
+        return _multiple(max(pair.distance for pair in self.nearest.pairs), self.nearest.neighbour_far)
 
     @property
     def apart(self) -> float:
         """Mean distance of the pairs, as a multiple of the usual distance between visited states."""
-        return float(np.mean([pair.distance for pair in self.nearest.pairs])) / self.nearest.neighbour_median
+        return _multiple(float(np.mean([pair.distance for pair in self.nearest.pairs])), self.nearest.neighbour_median)
 
     @property
     def is_readable(self) -> bool:
         """True if all pairs lie within the band, at the return that is asked for."""
         return self.inside == 1.0 and self.retention >= KEEPS
+
+
+def _multiple(distance: float, unit: float) -> float:
+    """A distance as a multiple of another, which is 0 where all visited states recur."""
+    return 0.0 if distance <= ROUNDING else distance / unit if unit > 0 else float("inf")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -81,22 +81,22 @@ def draw_front(front: Front, *, narrow: bool = False, image_format: str = "svg")
     """Draw the return over the distance of the furthest pair, in multiples of the band, more readable to the right."""
     with figure(NARROW if narrow else WIDE, 3.3) as fig:
         ax = fig.add_subplot()
-        reach = [point.furthest for point in front.points]
+        reach = [_drawn(point) for point in front.points]
         left, right = 1.5 * max(*reach, 1.0), min(*reach, 0.8) / 1.5
         ax.axvspan(1.0, right, color=BAND, linewidth=0, zorder=0)
         asked = front.reference.floor + KEEPS * (front.reference.original - front.reference.floor)
         ax.axhline(asked, color=MUTED, linewidth=1.0, linestyle=(0, (1, 2)))
         best = front.undominated()
-        ax.plot([p.furthest for p in best], [p.returns for p in best], "-", color=BLUE, linewidth=1.2, zorder=1)
+        ax.plot([_drawn(p) for p in best], [p.returns for p in best], "-", color=BLUE, linewidth=1.2, zorder=1)
         for point in front.points:
             colour = INK if point.strength == 0 else BLUE if point.is_searched else VERMILION
-            ax.plot([point.furthest] * 2, [point.low, point.high], color=colour, linewidth=1.2, zorder=2)
+            ax.plot([_drawn(point)] * 2, [point.low, point.high], color=colour, linewidth=1.2, zorder=2)
             marker = "D" if point.strength == 0 else "o"
             face = colour if point.strength == 0 or point.is_searched else "white"
-            ax.plot(point.furthest, point.returns, marker, color=colour, markerfacecolor=face, markersize=6, zorder=3)
+            ax.plot(_drawn(point), point.returns, marker, color=colour, markerfacecolor=face, markersize=6, zorder=3)
             text = "given" if point.strength == 0 else f"{point.strength:g}"
             ax.annotate(
-                text, (point.furthest, point.returns), (6, 5), textcoords="offset points", fontsize=8.5, color=INK
+                text, (_drawn(point), point.returns), (6, 5), textcoords="offset points", fontsize=8.5, color=INK
             )
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(lambda x, _: number(x))
@@ -121,6 +121,11 @@ def conditions(front: Front) -> list[str]:
         f"{search.num_inits} policies × {search.num_episodes} episodes each; up to {front.rounds} at strength 1. "
         f"Radius at strength 1: {_within(front)}. {versions_text(front.versions)}.",
     ]
+
+
+def _drawn(point: FrontPoint) -> float:
+    """Where a point stands on the logarithmic axis: 0 and infinity are at its ends."""
+    return min(max(point.furthest, 0.01), 1e4)
 
 
 def _within(front: Front) -> str:
