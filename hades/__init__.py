@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from hades.fitness.episodic_return import EpisodicReturn as EpisodicReturn
     from hades.fitness.regularizers import CloningLoss as CloningLoss
     from hades.fitness.regularizers import DatasetL2 as DatasetL2
+    from hades.fitness.regularizers import VisitedDistance as VisitedDistance
     from hades.fitness.shaped_return import ShapedReturn as ShapedReturn
     from hades.fitness.weighted_sum import WeightedSum as WeightedSum
     from hades.fitness.windowed_return import WindowedReturn as WindowedReturn
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
     from hades.inner.losses import Loss as Loss
     from hades.inner.pairs import Start as Start
     from hades.inner.pairs import StartPairs as StartPairs
+    from hades.inner.region import NearStates as NearStates
+    from hades.inner.region import Region as Region
     from hades.inner.ridge_cloning import RidgeCloning as RidgeCloning
     from hades.inner.teacher import Teacher as Teacher
     from hades.inner.teacher import TeacherRecord as TeacherRecord

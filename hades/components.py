@@ -28,6 +28,7 @@ COMPONENTS: Mapping[str, Mapping[str, str]] = {
         "DatasetL2": "hades.fitness.regularizers",
         "EpisodicReturn": "hades.fitness.episodic_return",
         "ShapedReturn": "hades.fitness.shaped_return",
+        "VisitedDistance": "hades.fitness.regularizers",
         "WeightedSum": "hades.fitness.weighted_sum",
         "WindowedReturn": "hades.fitness.windowed_return",
     },
@@ -56,6 +57,7 @@ COMPONENTS: Mapping[str, Mapping[str, str]] = {
         "NetworkPool": "hades.policies.network_pool",
         "WideMLP": "hades.policies.wide_mlp",
     },
+    "Region": {"NearStates": "hades.inner.region"},
     "SessionObject": {"SessionObject": "hades.environments.session_object"},
     "StartPairs": {"StartPairs": "hades.inner.pairs", "TeacherStates": "hades.inner.teacher_states"},
     "Teacher": {"Teacher": "hades.inner.teacher"},
@@ -73,6 +75,7 @@ INTERFACES: Mapping[str, str] = {
     "Normalizer": "hades.normalizers.base",
     "OuterOptimizer": "hades.outer.base",
     "Policy": "hades.policies.base",
+    "Region": "hades.inner.region",
     "Start": "hades.inner.pairs",
 }
 """Module of every interface that several components share."""

@@ -163,6 +163,7 @@ class Candidate:
     params: Params
     metrics: Metrics
     generation: Array | int = 0  # i32[]
+    observations: Array | None = None  # f32[N, *obs_shape], those of its pairs, raw; None where it has no pairs
 
 
 @struct.dataclass

@@ -22,6 +22,7 @@ PROGRAMS = {
     "train": ("train", "Distil a dataset: start a run in a work directory, or continue it."),
     "evaluate": ("evaluate", "Train fresh policies from a dataset and measure what they earn."),
     "inspect": ("inspect_dataset", "Read a dataset: distances to visited states, and what each pair is worth."),
+    "readable": ("readable", "Move pairs to states that policies visit, and draw the front of return over distance."),
     "generalize": ("generalize", "Train other networks by other recipes from datasets, and measure what they keep."),
     "multitask": ("multitask", "Merge datasets into policies that act in several tasks."),
     "compare": ("compare", "Compare methods: environments × methods × seeds under one budget."),

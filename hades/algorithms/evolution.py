@@ -218,7 +218,14 @@ class Evolution(Distilling):
 
         def score_one(k_episode: Key, genome: Array, init: Params, trained: Trained, metrics: Metrics) -> Score:
             params = self.learner.assemble(init, trained)
-            candidate = Candidate(genome=self.unravel(genome), params=params, metrics=metrics, generation=generation)
+            pairs = self.learner.dataset(self.unravel(genome), self.spec)
+            candidate = Candidate(
+                genome=self.unravel(genome),
+                params=params,
+                metrics=metrics,
+                generation=generation,
+                observations=None if pairs is None else pairs.observations * normalizer.std + normalizer.mean,
+            )
             wants = self.normalizer.wants_moments
             scores = [
                 self.fitness(

@@ -7,10 +7,15 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from hades.environments.base import Environment
+from hades.environments.rollout import rollout
 from hades.errors import ConfigError
+from hades.fields import Count, NonNegative
 from hades.fitness.base import Fitness
 from hades.registry import register
-from hades.types import ActFn, Candidate, EnvSpec, Key, Score
+from hades.types import ActFn, Candidate, EnvSpec, Key, Moments, Score
+
+LEAST_STD = 1e-4
+"""Standard deviation of a raw feature from which it counts as one that varies."""
 
 
 @register("Fitness", "DatasetL2")
@@ -46,6 +51,62 @@ class CloningLoss(Fitness):
     def parallel_episodes(self, spec: EnvSpec) -> int:
         del spec
         return 0
+
+
+@register("Fitness", "VisitedDistance")
+@dataclasses.dataclass(frozen=True)
+class VisitedDistance(Fitness):
+    """Minus the distance of the pairs from states that the cloned policy visits: pulls them to where they occur.
+
+    The unit is the standard deviation of a feature over the visited states. A distance is the root mean square over
+    features, of each pair to its nearest state, and the term is its mean over pairs.
+
+    Attributes:
+        num_episodes: E, whole episodes that the policy plays for this term alone.
+        states_each: states kept of each episode, evenly drawn.
+        sparsity: weight of the mean absolute difference from the mean state, in the same unit, which is subtracted
+            too: it leaves few features of a pair different from the usual.
+    """
+
+    num_episodes: Count = 2
+    states_each: Count = 64
+    sparsity: NonNegative = 0.0
+
+    def __call__(
+        self, key: Key, env: Environment, act: ActFn, candidate: Candidate, *, with_moments: bool = False
+    ) -> Score:
+        if candidate.observations is None:
+            raise ConfigError("VisitedDistance needs a learner whose genome is a dataset; this one has no pairs.")
+        played = rollout(key, env, act, self.num_episodes, with_moments=with_moments, keep=self.states_each)
+        assert played.kept is not None
+        met = played.kept.steps.reshape(-1) >= 0
+        states = played.kept.observations.reshape(met.size, -1)
+        moments = Moments.of(states, met)
+        std = jnp.sqrt(moments.variance)
+        varies = std > LEAST_STD
+        unit = jnp.where(varies, std, 1.0)
+        count = jnp.maximum(varies.sum(), 1)
+        pairs = jnp.where(varies, (candidate.observations.reshape(-1, states.shape[1]) - moments.mean) / unit, 0.0)
+        places = jnp.where(varies, (states - moments.mean) / unit, 0.0)
+        # |a - b|² = |a|² + |b|² - 2ab, so that no array of pairs × states × features is made.
+        squares = jnp.square(pairs).sum(1)[:, None] + jnp.square(places).sum(1) - 2.0 * pairs @ places.T
+        nearest = jnp.where(met, jnp.maximum(squares, 0.0), jnp.inf).min(1)
+        distance = jnp.sqrt(nearest / count).mean()
+        deviation = (jnp.abs(pairs).sum(1) / count).mean()
+        return Score(
+            value=-(distance + self.sparsity * deviation),
+            episodes=jnp.full((), self.num_episodes, jnp.int32),
+            env_steps=played.lengths.sum(),
+            moments=played.moments,
+            metrics={"visited_distance": distance, "mean_deviation": deviation},
+        )
+
+    def max_env_steps(self, spec: EnvSpec) -> int:
+        return self.num_episodes * spec.max_episode_steps
+
+    def parallel_episodes(self, spec: EnvSpec) -> int:
+        del spec
+        return self.num_episodes
 
 
 def _score(value: jax.Array, name: str) -> Score:

@@ -14,6 +14,7 @@ from hades.fields import Count, Natural, NonNegative, Positive, Range
 from hades.inner.base import InitScheme, InnerLearner
 from hades.inner.losses import Loss
 from hades.inner.pairs import CloningGenome, PairsLearner, Start
+from hades.inner.region import Region
 from hades.inner.span import SPAN_OPTIMIZERS, SpanProblem, dense, with_kernel
 from hades.optimizers import Transformation, check_optimizer, make_optimizer, scalar_bounds
 from hades.policies.base import Policy
@@ -54,6 +55,7 @@ class BehaviourCloning(PairsLearner):
     start_scale: NonNegative = 1.0
     start_logit: float = 0.0
     start_pairs: Start | None = None
+    region: Region | None = None
     target_scale: Positive = 1.0
     optimizer: str | Transformation = "adam"
     learning_rate: Positive = 5e-3

@@ -22,6 +22,7 @@ from hades.errors import ConfigError, offer, require
 from hades.inner.base import InitScheme, InnerLearner
 from hades.inner.init_scheme import RandomInit
 from hades.inner.losses import centred_log
+from hades.inner.region import Region
 from hades.inner.teacher import TeacherRecord
 from hades.registry import register
 from hades.types import Dataset, EnvSpec, Key, Params
@@ -116,6 +117,7 @@ class PairsLearner(InnerLearner):
         start_scale: standard deviation of a "gaussian" start.
         start_logit: where evolved targets of discrete actions start: the logit of label i mod A. Others start at 0.
         start_pairs: a dataset, or a teacher's states, to start from instead.
+        region: where the observations may lie; None: anywhere.
         target_scale: a factor of the evolved targets, which `evolve` may name: the step size of a search then fits
             targets of any size.
         evolve: scalars in the genome: "target_scale", "log_std" (of the policy's actions), and those of the recipe.
@@ -128,6 +130,7 @@ class PairsLearner(InnerLearner):
     start_scale: float
     start_logit: float
     start_pairs: Start | None
+    region: Region | None
     target_scale: float
     evolve: tuple[str, ...]
 
@@ -143,6 +146,8 @@ class PairsLearner(InnerLearner):
                 f'{name}.targets is "{self.targets}", but a search that starts from pairs moves their targets too: use '
                 '"evolved".',
             )
+        if self.region is not None:
+            self.region.check_count(name, self.num_pairs)
         for scalar in self.evolve:
             self._check_evolved(scalar)
 
@@ -173,6 +178,8 @@ class PairsLearner(InnerLearner):
             raise ConfigError(f'{name}.evolve names "log_std", but the actions of {spec.name} are discrete.')
         if self.start_pairs is not None:
             self.start_pairs.check(spec)
+        if self.region is not None:
+            self.region.check(spec)
         self.policy.network(spec)
 
     def check_differentiable(self) -> None:
@@ -188,6 +195,14 @@ class PairsLearner(InnerLearner):
         )
 
     def init_genome(self, key: Key, env: Environment, normalize: Callable[[Array], Array]) -> CloningGenome:
+        start = self._start(key, env, normalize)
+        if self.region is None:
+            return start
+        inside = self.region.observations(self.region.code(start.observations))
+        return start.replace(observations=self.region.code(inside))  # type: ignore[attr-defined]  # flax adds it
+
+    def _start(self, key: Key, env: Environment, normalize: Callable[[Array], Array]) -> CloningGenome:
+        """The genome before a region moves it."""
         recipe = {name: jnp.zeros(()) for name in self.evolve}
         if self.start_pairs is not None:
             observations, targets = self.start_pairs.pairs(key, env, self.num_pairs, normalize)
@@ -211,15 +226,16 @@ class PairsLearner(InnerLearner):
         return self.init_scheme.init(key, self.policy, spec)
 
     def dataset(self, genome: CloningGenome, spec: EnvSpec) -> Dataset:
+        observations = genome.observations if self.region is None else self.region.observations(genome.observations)
         if self.targets == "fixed":
-            return Dataset(observations=genome.observations, targets=self._labels(spec.action_space.size))
+            return Dataset(observations=observations, targets=self._labels(spec.action_space.size))
         assert genome.targets is not None
         targets = self.recipe(genome).get("target_scale", self.target_scale) * genome.targets
         if self.targets == "hard":
             targets = jax.nn.one_hot(jnp.argmax(targets, -1), spec.action_space.size)
         elif spec.is_discrete:
             targets = jax.nn.softmax(targets)
-        return Dataset(observations=genome.observations, targets=targets)
+        return Dataset(observations=observations, targets=targets)
 
     def recipe(self, genome: CloningGenome) -> dict[str, Array]:
         """The evolved scalars, decoded."""
@@ -237,7 +253,7 @@ class PairsLearner(InnerLearner):
     def constant(self, genome: CloningGenome) -> Self:
         log_std = self.recipe(genome).get("log_std")
         policy = self.policy if log_std is None else dataclasses.replace(self.policy, log_std=float(log_std))
-        return self.changed(policy=policy, evolve=(), target_scale=1.0, start_pairs=None)
+        return self.changed(policy=policy, evolve=(), target_scale=1.0, start_pairs=None, region=None)
 
     def sized(self, num_pairs: int, **fields: Any) -> Self:
         return self.adapted(**{"num_pairs": num_pairs, **fields})

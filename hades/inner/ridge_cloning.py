@@ -12,6 +12,7 @@ from hades.fields import Count, NonNegative, Positive
 from hades.inner.base import InitScheme
 from hades.inner.losses import centred_log
 from hades.inner.pairs import CloningGenome, PairsLearner, Start
+from hades.inner.region import Region
 from hades.policies.base import Policy
 from hades.registry import register
 from hades.types import Dataset, EnvSpec, Key, Metrics, Params
@@ -43,6 +44,7 @@ class RidgeCloning(PairsLearner):
     start_scale: NonNegative = 0.5
     start_logit: float = 2.0
     start_pairs: Start | None = None
+    region: Region | None = None
     target_scale: Positive = 1.0
     evolve: tuple[str, ...] = ()
 

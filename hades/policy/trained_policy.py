@@ -159,6 +159,11 @@ class TrainedPolicies:
             loss=_on_host(metrics.get("loss/final", math.nan)),
         )
 
+    @property
+    def act_for(self) -> Callable[[Params], ActFn]:
+        """A function from the weights of one of them to its act on raw observations."""
+        return _act_for(self.learner.policy, self.normalizer, self.normalizer_state, self.task.spec)
+
     @single_precision
     def play(self, key: Key, num_episodes: int) -> Evaluation:
         """Whole episodes with each, a pure function: [n, num_episodes]."""
@@ -196,7 +201,29 @@ def train_policies(
         "init_scheme=RandomInit(1) with a policy that draws its weights.",
     )
     k_init, k_learn = _seed_keys(seeds)
-    params, metrics = _cloned(dataset, learner, k_init, k_learn, at_once)
+    return _together(dataset, learner, _cloned(dataset, learner, k_init, k_learn, at_once))
+
+
+@single_precision
+def draw_policies(dataset: DistilledDataset, key: Key, num_inits: int) -> TrainedPolicies:
+    """Clone policies from a dataset on the keys of any stream; those of `train_policies` are report keys.
+
+    Args:
+        dataset: from `load_dataset`.
+        key: of a stream.
+        num_inits: policies to train.
+
+    Raises:
+        DatasetError: when the initial weights of a HaDES-F dataset cannot be rebuilt here.
+    """
+    check_devices()
+    learner = changed_learner(dataset, {})
+    return _together(dataset, learner, _drawn(key, dataset, learner, num_inits))
+
+
+def _together(dataset: DistilledDataset, learner: InnerLearner, trained: tuple[Params, Metrics]) -> TrainedPolicies:
+    """Stacked policies of a dataset."""
+    params, metrics = trained
     return TrainedPolicies(
         task=dataset,
         learner=learner,

@@ -8,7 +8,7 @@ from hades.pictures.scenes.recording import Actor
 from hades.report import illustrations, sections
 from hades.report.dataset_only import stated_by
 from hades.runs.record import read_run
-from hades.studies.inspection.page import influence, nearest_states
+from hades.studies.inspection.page import in_words, influence, nearest_states
 
 
 def write_report(workdir: str | Path, policy: Actor | None = None) -> Path:
@@ -27,6 +27,7 @@ def write_report(workdir: str | Path, policy: Actor | None = None) -> Path:
         illustrations.dataset(run),
         illustrations.states(run),
         illustrations.policy(run, policy),
+        in_words(run),
         nearest_states(run),
         influence(run),
         illustrations.search(run),

@@ -11,7 +11,9 @@ from hades.types import Candidate
 from tests.support import POINT, assert_rows_agree, example
 
 ACT = random_policy(POINT.spec)
-CANDIDATE = Candidate(genome=jnp.ones(3), params=(), metrics={"loss/final": jnp.ones(())})
+CANDIDATE = Candidate(
+    genome=jnp.ones(3), params=(), metrics={"loss/final": jnp.ones(())}, observations=jnp.ones((2, 2))
+)
 FITNESSES = {name: example("Fitness", name) for name in registry.names("Fitness")}
 
 

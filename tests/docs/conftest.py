@@ -17,7 +17,7 @@ from tests.support import ROOT
 
 SCRIPTS = {v: k for k, v in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"].items()}
 """Console scripts by what they call."""
-PLANNED = ("hades-compare", "hades-generalize", "hades-multitask", "hades-sweep-size")
+PLANNED = ("hades-compare", "hades-generalize", "hades-multitask", "hades-readable", "hades-sweep-size")
 REAL_WORKDIR = "runs/demo"
 """The run that other snippets use. Other training commands and comparisons are parsed, resolved and planned
 (`--dry_run`), and what reads another run is only parsed."""
@@ -84,7 +84,7 @@ def small_arguments(command: str) -> list[str]:
         words += [f"--gin_bindings={line}" for line in SMALL_BINDINGS]
         words += ["--noprogress"] if is_real else ["--dry_run"]
     if (
-        words[0] in ("hades-compare", "hades-generalize", "hades-multitask", "hades-sweep-size")
+        words[0] in ("hades-compare", "hades-generalize", "hades-multitask", "hades-readable", "hades-sweep-size")
         and "--dry_run" not in words
     ):
         words += ["--dry_run"]
@@ -104,6 +104,6 @@ def _reads_another_run(words: list[str]) -> bool:
     if any("teacher_from.path = 'runs/" in word for word in words):
         return True
     reads = words[0] in ("hades-export-dataset", "hades-inspect") and not any(w.startswith("--dataset=") for w in words)
-    if words[0] == "hades-generalize" and any(word.startswith("--dataset=runs/") for word in words):
+    if words[0] in ("hades-generalize", "hades-readable") and any(word.startswith("--dataset=runs/") for word in words):
         return True
     return reads and bool(workdirs) and workdirs != [f"--workdir={REAL_WORKDIR}"]

@@ -1,19 +1,23 @@
 """Weighted sums and terms on the dataset."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from hades.environments.gymnax import Gymnax
-from hades.environments.rollout import random_policy
+from hades.environments.rollout import random_policy, rollout
 from hades.errors import ConfigError
 from hades.fitness.episodic_return import EpisodicReturn
-from hades.fitness.regularizers import CloningLoss, DatasetL2
+from hades.fitness.regularizers import CloningLoss, DatasetL2, VisitedDistance
 from hades.fitness.weighted_sum import WeightedSum
 from hades.fitness.windowed_return import WindowedReturn
+from hades.normalizers.constant import ConstantNormalizer
+from hades.outer.snes import SNES
 from hades.types import Candidate
-from tests.support import POINT
+from tests.support import CLONING, EVOLUTION, POINT, one_device_mesh
 
 KEY = jax.random.key(2)
 ACT = random_policy(POINT.spec)
@@ -32,6 +36,39 @@ def test_cloning_loss_is_minus_the_final_loss():
     assert CloningLoss()(KEY, POINT, ACT, CANDIDATE).value == -0.25
     with pytest.raises(ConfigError, match=r"CloningLoss.*loss"):
         CloningLoss()(KEY, POINT, ACT, CANDIDATE.replace(metrics={}))
+
+
+def test_visited_distance_is_that_to_the_nearest_state_of_the_policy():
+    """Of pairs on a visited state nothing is subtracted; of one that is k standard deviations off, k."""
+    played = rollout(KEY, POINT, ACT, 2, keep=64)
+    met = np.asarray(played.kept.steps).ravel() >= 0
+    states = np.asarray(played.kept.observations).reshape(-1, 2)[met]
+    std, term = states.std(0), VisitedDistance(2, 64)
+    on = CANDIDATE.replace(observations=jnp.asarray(states[:2]))
+    np.testing.assert_allclose(term(KEY, POINT, ACT, on).value, 0.0, atol=2e-3)
+    corner = states.max(0) + 3.0 * std
+    nearest = np.sqrt(np.square((corner - states) / std).mean(1)).min()
+    off = CANDIDATE.replace(observations=jnp.asarray(corner)[None])
+    score = term(KEY, POINT, ACT, off)
+    np.testing.assert_allclose(score.value, -nearest, rtol=1e-4)
+    deviation = np.abs((corner - states.mean(0)) / std).mean()
+    sparse = VisitedDistance(2, 64, sparsity=0.5)(KEY, POINT, ACT, off)
+    np.testing.assert_allclose(sparse.value, -nearest - 0.5 * deviation, rtol=1e-4)
+    assert (score.episodes, score.env_steps) == (2, played.lengths.sum())
+    with pytest.raises(ConfigError, match="VisitedDistance needs a learner whose genome is a dataset"):
+        term(KEY, POINT, ACT, CANDIDATE)
+
+
+def test_a_search_states_its_pairs_in_raw_coordinates():
+    """The mean of the search starts at 0 in normalised coordinates, which is the mean of the statistics."""
+    normalizer = ConstantNormalizer(mean=(3.0, -2.0), std=(0.5, 0.25), floor=0.1)
+    learner = dataclasses.replace(CLONING, num_updates=1)
+    fitness = WeightedSum((EpisodicReturn(1), VisitedDistance(1, 4)), (1.0, 0.5))
+    outer = SNES(population_size=2, sigma=1e-6)
+    evolution = dataclasses.replace(EVOLUTION, learner=learner, fitness=fitness, normalizer=normalizer, outer=outer)
+    state, metrics = evolution.step(evolution.init(KEY), one_device_mesh())
+    del state
+    assert metrics["population/visited_distance"] > 1.0  # positions and goals of point are within ±1
 
 
 def test_a_weighted_sum_adds_values_and_counts_and_keeps_all_metrics():

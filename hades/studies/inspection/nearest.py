@@ -27,6 +27,8 @@ VARIES = 1e-3
 """Least standard deviation of a feature that counts, in the dataset's normalised coordinates."""
 NEAR = 0.95
 """A point lies among the visited states when it is no further off than this share of them is from another episode."""
+ROUNDING = 1e-4
+"""Distance that 32-bit numbers do not tell from 0: frames of games may all recur, which makes the band 0."""
 _NEIGHBOURS = 512  # visited states whose neighbours are looked up for scale
 _SAMPLE = 192  # visited states that pictures show
 
@@ -67,6 +69,7 @@ class Nearest:
         num_constant: features that never vary and count in no distance; 0 for images.
         std: of every raw feature over the visited states; empty for images.
         low, high: their 1 and 99 % quantiles; empty for images.
+        thirds: what a third and two thirds of the visited values are below, of every raw feature; empty for images.
         typical: the visited state nearest to the mean of all, raw; empty for images.
         sample: some visited states, raw, for pictures; empty for images.
     """
@@ -82,12 +85,13 @@ class Nearest:
     std: tuple[float, ...] = ()
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    thirds: tuple[tuple[float, ...], ...] = ()
     typical: tuple[float, ...] = ()
     sample: tuple[tuple[float, ...], ...] = ()
 
     def is_visited(self, pair: int) -> bool:
         """True if a synthetic observation lies among the visited states."""
-        return self.pairs[pair].distance <= self.neighbour_far
+        return self.pairs[pair].distance <= self.neighbour_far + ROUNDING
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> "Nearest":
@@ -125,25 +129,12 @@ def measure_nearest(
 
 def compare_states(dataset: DistilledDataset, visited: Visited, at_random: Visited) -> Nearest:
     """The synthetic observations beside states that trained and random policies visited."""
-    is_image = dataset.environment.spec.is_image
-    raw = _flat(dataset.observations * dataset.obs_std + dataset.obs_mean)
-    states, std = _flat(visited.observations), _flat(visited.observations).std(0)
-    varies = std > VARIES * dataset.obs_std.reshape(-1)
-    if not varies.any():
-        raise ConfigError(
-            f"Nothing varies in {len(visited)} visited states of {dataset.environment.spec.name}, so there is no unit "
-            "to measure distances in: play more or longer episodes."
-        )
-    unit = std
-    if is_image:
-        unit, varies = np.full(std.shape, np.sqrt(np.square(std[varies]).mean())), np.ones_like(varies)
-
-    def place(x: np.ndarray) -> np.ndarray:
-        return x[:, varies] / unit[varies]
-
-    at, distance = _nearest(place(raw), place(states))
-    away = _nearest(place(raw), place(_flat(at_random.observations)))[1]
-    median, far = np.quantile(_neighbour_distances(place(states), visited.episode_index), [0.5, NEAR])
+    is_image, scale = dataset.environment.spec.is_image, scale_of(dataset, visited)
+    raw, states = _flat(raw_observations(dataset)), _flat(visited.observations)
+    varies, unit, places = scale.varies, scale.unit, scale.places(states)
+    at, distance = nearest_places(scale.places(raw), places)
+    away = nearest_places(scale.places(raw), scale.places(at_random.observations))[1]
+    median, far = band(places, visited.episode_index)
     pairs = [
         NearestState(
             distance=_short(distance[i]),
@@ -168,8 +159,56 @@ def compare_states(dataset: DistilledDataset, visited: Visited, at_random: Visit
         num_steps=visited.num_steps,
         num_states=len(visited),
         num_constant=int((~varies).sum()),
-        **({} if is_image else _surroundings(states, place(states))),
+        **({} if is_image else _surroundings(states, places)),
     )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scale:
+    """The unit of distances between states.
+
+    Attributes:
+        unit: f64[O], standard deviation of each raw feature over visited states; of images one for all cells.
+        varies: bool[O], the features that count.
+    """
+
+    unit: np.ndarray
+    varies: np.ndarray
+
+    def places(self, observations: np.ndarray) -> np.ndarray:
+        """Raw observations [M, *obs_shape] as points f64[M, V] whose root-mean-square difference is their distance."""
+        places: np.ndarray = _flat(observations)[:, self.varies] / self.unit[self.varies]
+        return places
+
+
+def scale_of(dataset: DistilledDataset, visited: Visited) -> Scale:
+    """The unit of distances among states that a dataset's policies visited.
+
+    Raises:
+        ConfigError: where nothing varies in them.
+    """
+    std = _flat(visited.observations).std(0)
+    varies = std > VARIES * dataset.obs_std.reshape(-1)
+    if not varies.any():
+        raise ConfigError(
+            f"Nothing varies in {len(visited)} visited states of {dataset.environment.spec.name}, so there is no unit "
+            "to measure distances in: play more or longer episodes."
+        )
+    if dataset.environment.spec.is_image:
+        return Scale(np.full(std.shape, np.sqrt(np.square(std[varies]).mean())), np.ones_like(varies))
+    return Scale(std, varies)
+
+
+def raw_observations(dataset: DistilledDataset) -> np.ndarray:
+    """The synthetic observations [N, *obs_shape] in the environment's own units."""
+    raw: np.ndarray = dataset.observations * dataset.obs_std + dataset.obs_mean
+    return raw
+
+
+def band(places: np.ndarray, episode: np.ndarray) -> tuple[float, float]:
+    """Median distance of visited states to the nearest one of another episode, and what the share NEAR stays within."""
+    median, far = np.quantile(neighbour_distances(places, episode, _NEIGHBOURS), [0.5, NEAR])
+    return float(median), float(far)
 
 
 def _trained_or_random(policy: TrainedPolicy, of: tuple[Params, Array]) -> ActFn:
@@ -187,32 +226,35 @@ def _trained_or_random(policy: TrainedPolicy, of: tuple[Params, Array]) -> ActFn
 
 def _surroundings(states: np.ndarray, places: np.ndarray) -> dict[str, Any]:
     """Facts about visited vectors f64[M, O] that pictures need; `places` are the same vectors in units of distance."""
-    low, high = np.quantile(states, [0.01, 0.99], axis=0)
+    low, third, two_thirds, high = np.quantile(states, [0.01, 1 / 3, 2 / 3, 0.99], axis=0)
     typical = states[np.square(places - places.mean(0)).sum(-1).argmin()]
     sample = states[np.linspace(0, len(states) - 1, min(_SAMPLE, len(states))).astype(int)]
     return {
         "std": _shorts(states.std(0)),
         "low": _shorts(low),
         "high": _shorts(high),
+        "thirds": (_shorts(third), _shorts(two_thirds)),
         "typical": _shorts(typical),
         "sample": tuple(_shorts(row) for row in sample),
     }
 
 
-def _nearest(points: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def nearest_places(points: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Index of the nearest state i64[N] for each point f64[N, V], and the root-mean-square distance f64[N]."""
     at = np.array([np.square(states - point).sum(-1).argmin() for point in points])
     return at, np.sqrt(np.square(points - states[at]).mean(-1))
 
 
-def _neighbour_distances(places: np.ndarray, episode: np.ndarray) -> np.ndarray:
-    """f64[≤ _NEIGHBOURS]: of some states, to the nearest state of another episode."""
-    some = np.linspace(0, len(places) - 1, min(_NEIGHBOURS, len(places))).astype(int)
-    # |a - b|² = |a|² + |b|² - 2ab finds the neighbour; the distance to it is then taken exactly.
-    squares = np.square(places).sum(-1)
-    apart = squares[some, None] + squares[None] - 2.0 * places[some] @ places.T
-    apart[episode[some, None] == episode[None]] = np.inf
-    return np.sqrt(np.square(places[some] - places[apart.argmin(1)]).mean(-1))
+def neighbour_distances(places: np.ndarray, episode: np.ndarray, most: int) -> np.ndarray:
+    """f64[≤ most]: of evenly drawn states, to the nearest state of another episode."""
+    some = np.linspace(0, len(places) - 1, min(most, len(places))).astype(int)
+    squares, found = np.square(places).sum(-1), []
+    for rows in np.array_split(some, -(-len(some) // _NEIGHBOURS)):
+        # |a - b|² = |a|² + |b|² - 2ab finds the neighbour; the distance to it is then taken exactly.
+        apart = squares[rows, None] + squares[None] - 2.0 * places[rows] @ places.T
+        apart[episode[rows, None] == episode[None]] = np.inf
+        found.append(np.sqrt(np.square(places[rows] - places[apart.argmin(1)]).mean(-1)))
+    return np.concatenate(found)
 
 
 def _flat(observations: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from hades.studies.inspection.figures import distance_bars, influence_bars
 from hades.studies.inspection.influence import Influence
 from hades.studies.inspection.nearest import Nearest, NearestState
 from hades.studies.inspection.numbers import Inspection, dataset_fingerprint, read_inspection
+from hades.studies.inspection.words import HOW_WORDS_ARE_READ, pairs_in_words
 from hades.text import integer, interval, number, return_text, signed
 
 MOST_TWINS = 32
@@ -175,6 +176,20 @@ def _who_visited(inspection: Inspection) -> str:
     if inspection.frozen:
         text += " The file’s statistics restart at every evaluation; here they were made constant first."
     return text
+
+
+def in_words(run: RunRecord) -> Markup:
+    """Each pair in words; empty where nothing has been measured or the environment names no features."""
+    inspection, _ = inspection_of(run)
+    if run.dataset is None or inspection is None:
+        return Markup()
+    words = pairs_in_words(pairs_of(run.dataset), inspection.nearest)
+    if not words:
+        return Markup()
+    rows = [(str(i), text) for i, text in enumerate(words[:MOST_TWINS], 1)]
+    return html.section(
+        "In words", html.table(rows, ("pair", "state → action"), "words"), html.note(HOW_WORDS_ARE_READ)
+    )
 
 
 def influence(run: RunRecord) -> Markup:

@@ -1,0 +1,1 @@
+"""What return does it cost to have the pairs among states that policies really visit?"""

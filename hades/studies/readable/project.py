@@ -1,0 +1,197 @@
+"""The states that a dataset's own policies visit, as the region of a search for readable pairs, and that search.
+
+Policies are trained and episodes played on search keys; selection keys choose among results, and report keys measure
+them once.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hades.algorithms.evolution import Evolution
+from hades.algorithms.keys import Purpose, Stream, purpose_key, root_key, stream_key
+from hades.data.dataset import DistilledDataset
+from hades.errors import ConfigError
+from hades.fitness.episodic_return import EpisodicReturn
+from hades.inner.init_scheme import RandomInit
+from hades.inner.pairs import PairsLearner
+from hades.inner.region import NearStates
+from hades.normalizers.constant import ConstantNormalizer
+from hades.outer.snes import SNES
+from hades.policy.trained_policy import draw_policies, freeze_statistics, normalizer_state
+from hades.runs.experiment import Experiment
+from hades.runs.stages import pairs_of
+from hades.studies.inspection.nearest import band, nearest_places, neighbour_distances, raw_observations, scale_of
+from hades.studies.inspection.visited import Visited, visit
+
+USUAL = 0.75
+"""Share of the visited states that a pair may move to: those with the nearest neighbours in other episodes. A state
+that a single episode met would not be met again by other policies."""
+MOST_NUMBERS = 2**17
+"""Numbers in the states of a region; it has as many states as fit, 2048 at most."""
+SOFTENED = 0.04
+"""Share of the uniform distribution in the class probabilities that a search starts from; it could not move certain
+ones."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """Settings of the search that follows a projection.
+
+    Attributes:
+        generations: of each search.
+        population_size: P.
+        sigma: initial step size, in standard deviations of a visited feature.
+        num_inits: k, policies that every candidate trains; a HaDES-F dataset has one.
+        num_episodes: whole episodes of each.
+        eval_every: generations between evaluations on selection keys.
+        max_seconds: after which a search ends; None: never.
+    """
+
+    generations: int = 60
+    population_size: int = 64
+    sigma: float = 0.3
+    num_inits: int = 4
+    num_episodes: int = 2
+    eval_every: int = 5
+    max_seconds: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """Policies and whole episodes of measurements.
+
+    Attributes:
+        seed: root of every key.
+        visits: policies whose states are visited, and episodes of each.
+        selection: policies and episodes of an evaluation on selection keys.
+        report: the same of the one on report keys.
+    """
+
+    seed: int = 0
+    visits: tuple[int, int] = (16, 2)
+    selection: tuple[int, int] = (32, 2)
+    report: tuple[int, int] = (64, 4)
+
+
+def check_projectable(dataset: DistilledDataset, name: str) -> None:
+    """Raise ConfigError for a dataset whose pairs cannot be moved among visited states."""
+    tasks = [member.spec.name for member in dataset.environment.members]
+    if len(tasks) > 1:
+        raise ConfigError(
+            f"{name} trains one policy for {' and '.join(tasks)}, whose states have no common unit: give the datasets "
+            "that it was merged from."
+        )
+    if not isinstance(dataset.learner, PairsLearner):
+        raise ConfigError(
+            f"The learner of {name} is {type(dataset.learner).__name__}, which searches for no pairs in a region: give "
+            "a dataset of BehaviourCloning or RidgeCloning."
+        )
+    if dataset.init:
+        raise ConfigError(
+            f"{name} embeds its initial weights, and a search would start from others: give the file that was written "
+            "without embed_init."
+        )
+
+
+def with_constant_statistics(dataset: DistilledDataset, seed: int) -> DistilledDataset:
+    """The dataset itself, or with constant statistics where its own restart at every evaluation."""
+    return freeze_statistics(dataset, seed=seed) if dataset.normalizer.has_memory else dataset
+
+
+def visited_states(dataset: DistilledDataset, protocol: Protocol, stream: Stream) -> Visited:
+    """States that policies trained from a dataset visit, on keys of a stream."""
+    num_inits, num_episodes = protocol.visits
+    key = stream_key(root_key(protocol.seed), stream)
+    policies = draw_policies(dataset, key, num_inits)
+    return visit(
+        purpose_key(key, Purpose.EPISODES),
+        dataset.environment,
+        policies.act_for,
+        policies.params,
+        num_episodes,
+    )
+
+
+def region_of(dataset: DistilledDataset, visited: Visited, radius: np.ndarray) -> NearStates:
+    """The region around usual visited states, with a radius f64[N] for each pair in standard deviations."""
+    scale = scale_of(dataset, visited)
+    places = scale.places(visited.observations)
+    lonely = neighbour_distances(places, visited.episode_index, len(places))
+    usual = np.flatnonzero(lonely <= np.quantile(lonely, USUAL))
+    size = dataset.environment.spec.obs_size
+    count = max(1, min(2048, MOST_NUMBERS // size, len(usual)))
+    kept = visited.observations[usual[np.linspace(0, len(usual) - 1, count).astype(int)]]
+    normalised = (kept - dataset.obs_mean) / dataset.obs_std
+    return NearStates(
+        num_states=count,
+        states=tuple(map(float, normalised.ravel())),
+        unit=tuple(map(float, np.where(scale.varies, scale.unit, 0.0) / dataset.obs_std.ravel())),
+        radius=tuple(map(float, radius)),
+    )
+
+
+def distances(dataset: DistilledDataset, visited: Visited) -> tuple[np.ndarray, float]:
+    """Distance f64[N] of each pair to the nearest visited state, and the end of the band of visited states."""
+    scale = scale_of(dataset, visited)
+    places = scale.places(visited.observations)
+    apart = nearest_places(scale.places(raw_observations(dataset)), places)[1]
+    return apart, band(places, visited.episode_index)[1]
+
+
+def projected(dataset: DistilledDataset, region: NearStates) -> DistilledDataset:
+    """The dataset with its observations moved into a region, and nothing measured."""
+    moved = region.observations(region.code(jnp.asarray(dataset.observations)))
+    metadata = {name: value for name, value in dataset.metadata.items() if name != "evaluation"} | {"returns": {}}
+    return dataclasses.replace(dataset, observations=np.asarray(jax.device_get(moved)), metadata=metadata)
+
+
+def search(
+    dataset: DistilledDataset, region: NearStates, settings: Search, protocol: Protocol, source: str
+) -> Experiment:
+    """The search for other pairs in the region, that starts from the projected ones.
+
+    It moves observations and targets, and the rate of the cloning updates (or the scale of the targets, where a formula
+    takes the place of updates).
+    """
+    learner = dataset.learner
+    assert isinstance(learner, PairsLearner)  # check_projectable
+    softened = dataset
+    if dataset.environment.spec.is_discrete:
+        targets = (1.0 - SOFTENED) * dataset.targets + SOFTENED / dataset.targets.shape[1]
+        softened = dataclasses.replace(dataset, targets=targets.astype(np.float32))
+    scalar = next(name for name in ("learning_rate", "target_scale") if name in learner.evolvable())
+    changed = learner.sized(
+        len(dataset),
+        targets="evolved",
+        start_pairs=pairs_of(softened, source),
+        region=region,
+        evolve=(scalar,),
+        **({} if learner.is_fixed else {"init_scheme": RandomInit(settings.num_inits)}),
+    )
+    mean, std, clip = dataset.normalizer.affine(normalizer_state(dataset))
+    inits, episodes = protocol.selection
+    return Experiment(
+        algorithm=Evolution(
+            environment=dataset.environment,
+            learner=changed,
+            outer=SNES(population_size=settings.population_size, sigma=settings.sigma, antithetic=True),
+            fitness=EpisodicReturn(settings.num_episodes),
+            normalizer=ConstantNormalizer(
+                mean=tuple(map(float, np.ravel(mean))),
+                std=tuple(map(float, np.ravel(std))),
+                floor=float(np.min(std)),
+                clip=float(clip),
+            ),
+        ),
+        generations=settings.generations,
+        seed=protocol.seed,
+        eval_every=min(settings.eval_every, settings.generations),
+        eval_inits=inits,
+        eval_episodes=episodes,
+        report_inits=protocol.report[0],
+        report_episodes=protocol.report[1],
+        max_seconds=settings.max_seconds,
+    )
