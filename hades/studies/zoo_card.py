@@ -1,10 +1,11 @@
 """Make an entry of the zoo from a finished run: its dataset file, and a card with the measurements.
 
 python -m hades.studies.zoo_card add runs/acrobot 'hades-train --config=acrobot_hades_r --workdir=runs/acrobot'
+python -m hades.studies.zoo_card add runs/… 'hades readable --dataset=cartpole-hades-r-d2 --workdir=…' cartpole-readable
 python -m hades.studies.zoo_card measure acrobot-hades-r-d3
 
-The first copies a run's dataset into the zoo of this checkout; both measure what other networks keep of its return and
-write the card.
+The first two copy a run's dataset into the zoo of this checkout, under the name of its configuration or a title; all
+measure what other networks keep of its return and write the card.
 """
 
 import math
@@ -33,26 +34,29 @@ _FACTS = ("environment", "method", "num_pairs", "genome_size", "seed", "generati
 _COSTS = ("env_steps", "seconds", "device", "num_devices", "versions")
 
 
-def add(workdir: str, command: str) -> str:
-    """Put a finished run's dataset into the zoo, under the name of its configuration and size.
+def add(workdir: str, command: str, title: str = "") -> str:
+    """Put a finished run's dataset into the zoo, under a title and its size.
 
     Args:
         workdir: of the run.
         command: what made it, `hades-train --config=…`.
+        title: of the entry, such as "cartpole-readable"; without one, the name of the configuration.
 
     Returns:
         The name.
 
     Raises:
-        ConfigError: where the run has no result and dataset, or the command names no configuration.
+        ConfigError: where the run has no result and dataset, or the command names no configuration and there is no
+            title.
     """
     record = read_run(workdir)
     config = re.search(r"--config=(\w+)", command)
     if record.dataset is None or record.report is None:
         raise ConfigError(f"{workdir} holds no finished run that distilled a dataset.")
-    if config is None:
-        raise ConfigError(f'"{command}" names no --config, which the name of an entry is made from.')
-    name = f"{config[1].removesuffix('_laptop').replace('_', '-')}-d{len(record.dataset)}"
+    if config is None and not title:
+        raise ConfigError(f'"{command}" names no --config, which the name of an entry is made from: give a title.')
+    title = title or config[1].removesuffix("_laptop").replace("_", "-")  # type: ignore[index]  # checked above
+    name = f"{title}-d{len(record.dataset)}"
     record.dataset.save(zoo.FOLDER / f"{name}.safetensors")
     report = {key: value for key, value in record.report.items() if key != "per_init"}  # the file itself has it
     facts = {key: record.result[key] for key in (*_FACTS, *_COSTS)}
@@ -102,7 +106,7 @@ def write_card(name: str, card: Mapping[str, Any]) -> Path:
 
 
 def main(arguments: list[str]) -> None:
-    if len(arguments) == 3 and arguments[0] == "add":
+    if len(arguments) in (3, 4) and arguments[0] == "add":
         names = [add(*arguments[1:])]
     elif arguments[:1] == ["measure"]:
         names = arguments[1:] or list(zoo.names())
