@@ -10,6 +10,7 @@ from jax import Array
 from hades.errors import ConfigError
 from hades.fields import Count, NonNegative, Positive
 from hades.inner.base import InitScheme
+from hades.inner.codes import Code
 from hades.inner.losses import centred_log
 from hades.inner.pairs import CloningGenome, PairsLearner, Start
 from hades.policies.base import Policy
@@ -45,6 +46,7 @@ class RidgeCloning(PairsLearner):
     start_pairs: Start | None = None
     target_scale: Positive = 1.0
     evolve: tuple[str, ...] = ()
+    code: Code | None = None
 
     traceable: ClassVar[tuple[str, ...]] = ("ridge",)  # type: ignore[misc]  # a constant in the base class too
 

@@ -11,7 +11,7 @@ from hades.pictures.markup import html, image, png, responsive
 from hades.pictures.pairs import Pairs, pairs_of
 from hades.pictures.scenes.draw import can_draw, draw, explanation
 from hades.pictures.scenes.episodes import episode_picture
-from hades.pictures.scenes.frames import legend
+from hades.pictures.scenes.frames import is_picture, legend
 from hades.pictures.scenes.interactive import write_viewer
 from hades.pictures.scenes.recording import Actor, Episode, record
 from hades.policy.in_task import in_each_task
@@ -37,6 +37,9 @@ def dataset(run: RunRecord) -> Markup:
     if run.dataset is None:
         return html.section("The dataset", run.dataset_problem)
     pairs = pairs_of(run.dataset)
+    if is_picture(pairs.spec.obs_shape):
+        note = "All of it, as the policy network sees it, each with the action that it teaches; earlier frames are fainter."
+        return html.section("The dataset", note, _scene_cards(pairs))
     if pairs.spec.is_image:
         return html.section("The dataset", _reading_frames(pairs), _scene_cards(pairs), _channels(run, pairs))
     if fits_table(pairs):
