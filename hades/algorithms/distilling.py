@@ -66,7 +66,9 @@ class Distilling:
         pairs = self.learner.dataset(solution.genome, self.environment.spec)
         if pairs is None:
             return None
-        return Distilled(pairs, self.learner.constant(solution.genome), self.normalizer, self.learner.codes(solution.genome))
+        return Distilled(
+            pairs, self.learner.constant(solution.genome), self.normalizer, self.learner.codes(solution.genome)
+        )
 
     def evaluate(self, key: Key, solution: Solution, num_inits: int, num_episodes: int) -> Evaluation:
         inits = self.initial_policies(purpose_key(key, Purpose.INITS), num_inits)

@@ -4,8 +4,10 @@ A convolution is written as patches times a matrix. A population of policies has
 vmapped convolution into a grouped one, which is slow on every backend; a vmapped matrix product is not.
 """
 
+import abc
 import dataclasses
 import itertools
+from typing import cast
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -19,9 +21,32 @@ from hades.registry import register
 from hades.types import EnvSpec, Params
 
 
+class Convolutional(Policy):
+    """The part that networks of convolutions share: the features that their last layer weighs."""
+
+    @property
+    @abc.abstractmethod
+    def last_layer(self) -> str:
+        """Name in the params of the dense layer that gives the output."""
+
+    def kernel(self, params: Params, obs: Array, spec: EnvSpec) -> Array:
+        features = self._features(params, obs, spec)
+        return features @ features.T
+
+    def fitted(self, params: Params, obs: Array, coefficients: Array, spec: EnvSpec) -> Params:
+        weights = self._features(params, obs, spec).T @ coefficients
+        return {**params, self.last_layer: {"kernel": weights[:-1], "bias": weights[-1]}}
+
+    def _features(self, params: Params, obs: Array, spec: EnvSpec) -> Array:
+        """Features that the last layer weighs, its bias as a last column of ones: f32[N, H + 1]."""
+        weights = {k: v for k, v in params.items() if k != "log_std"}
+        hidden = cast(Array, self.network(spec).apply({"params": weights}, obs, features=True))
+        return jnp.concatenate([hidden, jnp.ones((*hidden.shape[:-1], 1))], axis=-1)
+
+
 @register("Policy", "CNN")
 @dataclasses.dataclass(frozen=True)
-class CNN(Policy):
+class CNN(Convolutional):
     """`features` valid 3 × 3 convolutions in turn, then one dense layer of `width` units.
 
     Attributes:
@@ -40,6 +65,10 @@ class CNN(Policy):
         require(self.features, "CNN.features is (); a CNN has at least one convolution, such as (16,).")
         channels = (*self.features, self.width)
         check_size("CNN", sum(9 * wide * next_ for wide, next_ in itertools.pairwise(channels)))
+
+    @property
+    def last_layer(self) -> str:
+        return f"Dense_{len(self.features) + 1}"
 
     @property
     def brief(self) -> str:
@@ -70,7 +99,7 @@ class CNN(Policy):
 
 @register("Policy", "NatureCNN")
 @dataclasses.dataclass(frozen=True)
-class NatureCNN(Policy):
+class NatureCNN(Convolutional):
     """The network of DQN (Mnih et al., 2015) for pictures: three strided convolutions, then one dense layer.
 
     Attributes:
@@ -88,6 +117,10 @@ class NatureCNN(Policy):
         activation(self.activation)
         first, second, third = self.features
         check_size("NatureCNN", 16 * first * second + 9 * second * third + third * self.width)
+
+    @property
+    def last_layer(self) -> str:
+        return "Dense_4"
 
     @property
     def brief(self) -> str:
@@ -122,13 +155,13 @@ class _CNN(nn.Module):
     scales: tuple[float, float]
 
     @nn.compact
-    def __call__(self, obs: Array) -> Array:
+    def __call__(self, obs: Array, features: bool = False) -> Array:
         x, act = obs, activation(self.activation)
         hidden, output = (nn.initializers.orthogonal(scale) for scale in self.scales)
-        for features, window, stride in self.convolutions:
-            x = act(nn.Dense(features, kernel_init=hidden)(patches(x, window, stride)))
+        for channels, window, stride in self.convolutions:
+            x = act(nn.Dense(channels, kernel_init=hidden)(patches(x, window, stride)))
         x = act(nn.Dense(self.width, kernel_init=hidden)(x.reshape(*x.shape[:-3], -1)))
-        return nn.Dense(self.outputs, kernel_init=output)(x)
+        return x if features else nn.Dense(self.outputs, kernel_init=output)(x)
 
 
 def patches(x: Array, window: int, stride: int = 1) -> Array:

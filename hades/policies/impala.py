@@ -9,15 +9,15 @@ from jax import Array
 
 from hades.errors import require
 from hades.fields import Count
-from hades.policies.base import Policy, activation, check_size
-from hades.policies.cnn import patches, require_picture
+from hades.policies.base import activation, check_size
+from hades.policies.cnn import Convolutional, patches, require_picture
 from hades.registry import register
 from hades.types import EnvSpec
 
 
 @register("Policy", "ImpalaCNN")
 @dataclasses.dataclass(frozen=True)
-class ImpalaCNN(Policy):
+class ImpalaCNN(Convolutional):
     """Stages of a 3 × 3 convolution, a pooling that halves the picture, and residual blocks; then one dense layer.
 
     Attributes:
@@ -39,6 +39,10 @@ class ImpalaCNN(Policy):
         channels = (*self.features, self.width)
         within = sum(18 * self.blocks * wide * wide for wide in self.features)
         check_size("ImpalaCNN", within + sum(9 * wide * next_ for wide, next_ in itertools.pairwise(channels)))
+
+    @property
+    def last_layer(self) -> str:
+        return f"Dense_{(1 + 2 * self.blocks) * len(self.features) + 1}"
 
     @property
     def brief(self) -> str:
@@ -65,18 +69,18 @@ class _ImpalaCNN(nn.Module):
     scales: tuple[float, float]
 
     @nn.compact
-    def __call__(self, obs: Array) -> Array:
+    def __call__(self, obs: Array, features: bool = False) -> Array:
         x, act = obs, activation(self.activation)
         hidden, output = (nn.initializers.orthogonal(scale) for scale in self.scales)
 
-        def convolved(x: Array, features: int) -> Array:
+        def convolved(x: Array, channels: int) -> Array:
             around = [(0, 0)] * (x.ndim - 3) + [(1, 1), (1, 1), (0, 0)]
-            return nn.Dense(features, kernel_init=hidden)(patches(jnp.pad(x, around), 3))
+            return nn.Dense(channels, kernel_init=hidden)(patches(jnp.pad(x, around), 3))
 
-        for features in self.features:
-            x = nn.max_pool(convolved(x, features), (3, 3), (2, 2), "SAME")
+        for channels in self.features:
+            x = nn.max_pool(convolved(x, channels), (3, 3), (2, 2), "SAME")
             for _ in range(self.blocks):
-                x = x + convolved(act(convolved(act(x), features)), features)
+                x = x + convolved(act(convolved(act(x), channels)), channels)
         x = act(x).reshape(*x.shape[:-3], -1)
         x = act(nn.Dense(self.width, kernel_init=hidden)(x))
-        return nn.Dense(self.outputs, kernel_init=output)(x)
+        return x if features else nn.Dense(self.outputs, kernel_init=output)(x)

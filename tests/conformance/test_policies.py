@@ -31,7 +31,9 @@ def test_acting_and_distribution_keep_their_shapes(policy, spec, key):
     assert ("log_std" in params) == (not spec.is_discrete)
 
 
-@pytest.mark.parametrize(("policy", "spec"), [("MLP", "box"), ("MLP", "point-discrete"), ("CNN", "image"), ("ImpalaCNN", "image")])
+@pytest.mark.parametrize(
+    ("policy", "spec"), [("MLP", "box"), ("MLP", "point-discrete"), ("CNN", "image"), ("ImpalaCNN", "image")]
+)
 def test_compiled_policies_are_finite_and_follow_the_key(policy, spec, key):
     policy, spec = POLICIES[policy], SPECS[spec]
     obs = jax.random.normal(key, (5, *spec.obs_shape))

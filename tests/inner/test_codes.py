@@ -64,8 +64,11 @@ def test_cosines_come_near_a_smooth_picture():
     found = code.decode(code.encode(smooth[None]), spec)
     assert found.shape == (1, 12, 16, 1)
     np.testing.assert_allclose(found[0], smooth, atol=0.03)
-    np.testing.assert_allclose(Cosines(12).decode(Cosines(12).encode(smooth[None, :, :12]), dataclasses.replace(
-        SPEC, obs_shape=(12, 12, 1))), smooth[None, :, :12], atol=1e-4)  # all frequencies
+    np.testing.assert_allclose(
+        Cosines(12).decode(Cosines(12).encode(smooth[None, :, :12]), dataclasses.replace(SPEC, obs_shape=(12, 12, 1))),
+        smooth[None, :, :12],
+        atol=1e-4,
+    )  # all frequencies
 
 
 def test_cosines_start_from_what_the_environment_shows(key):

@@ -132,3 +132,17 @@ def test_the_impala_cnn_has_the_published_sizes(key):
 def test_a_network_that_no_device_holds_is_refused(policy):
     with pytest.raises(ConfigError, match="weights or more"):
         policy(features=(50_000, 50_000, 50_000))
+
+
+@pytest.mark.parametrize("policy", [CNN(features=(3, 2), width=4), ImpalaCNN(features=(2,), blocks=1, width=4)])
+def test_a_fitted_convolutional_policy_is_its_kernel_times_the_coefficients(policy, key):
+    spec, (k_init, k_obs, k_fit) = dataclasses.replace(IMAGE_SPEC, obs_shape=(6, 6, 1)), jax.random.split(key, 3)
+
+    @jax.jit
+    def both(params, obs, coefficients):
+        fitted = policy.fitted(params, obs, coefficients, spec)
+        return policy.distribution(fitted, obs, spec).logits, policy.kernel(params, obs, spec) @ coefficients
+
+    params = jax.jit(lambda k: policy.init(k, spec))(k_init)
+    logits, expected = both(params, jax.random.normal(k_obs, (3, 6, 6, 1)), jax.random.normal(k_fit, (3, 3)))
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
