@@ -134,8 +134,8 @@ class DistilledDataset(Described, Displayed):
             versions.
         init: flat `{"layer/kernel": array}` of embedded initial weights, or empty.
         source: where it was read from, for messages.
-        codes: f32[N, ...], what the observations were made from, such as the states that pictures show, or None. A search
-            that moved them can start from them again.
+        codes: f32[N, ...], what the observations were made from, such as the states that pictures show, or None. A
+            search that moved them can start from them again.
     """
 
     content = "dataset"

@@ -72,7 +72,7 @@ class _Canvas(NamedTuple):
     def line(self, start: Array, end: Array, radius: float, level: float) -> "_Canvas":
         """Paint a line with round ends; a disc where both ends are one place."""
         dx, dy = end[0] - start[0], end[1] - start[1]
-        px, py = self.x - start[0], self.y - start[1]
+        px, py = jnp.subtract(self.x, start[0]), jnp.subtract(self.y, start[1])
         share = jnp.clip((px * dx + py * dy) / (dx * dx + dy * dy + 1e-9), 0.0, 1.0)
         return self.paint(_length(px - share * dx, py - share * dy) - radius, level)
 
@@ -153,8 +153,8 @@ def _mountain_car(goal: float, obs: Array, size: int) -> Array:
     canvas = _Canvas.blank(size, 1.0, (-0.3, 0.55))
     slopes = 1.35 * np.cos(3 * canvas.x)
     canvas = canvas.paint((canvas.y - _road(canvas.x)) / np.sqrt(1.0 + slopes**2), _FAINT)
-    foot = np.array([goal, float(_road(np.float32(goal)))], np.float32)
-    canvas = canvas.line(foot, foot + np.array([0.0, 0.25], np.float32), 0.03, _MIDDLE)
+    foot = float(_road(np.array(goal)))
+    canvas = canvas.line(_place(goal, foot), _place(goal, foot + 0.25), 0.03, _MIDDLE)
     slope = 1.35 * jnp.cos(3 * position)
     along = _place(1.0, slope) / _length(jnp.ones(()), slope)
     middle = _place(position, 0.45 * jnp.sin(3 * position) + 0.55) + 0.07 * _place(-along[1], along[0])

@@ -1,4 +1,4 @@
-"""Codes of observations: the search moves a few numbers that stand for a whole picture, and the learner sees the picture.
+"""Codes of observations: the search moves a few numbers that stand for a picture, and the learner sees the picture.
 
 A picture of 84 × 84 pixels has thousands of numbers, of which next to no combination is a picture of anything. A code
 decides which pictures a search can reach: those of the states of a task (`Drawn`), or smooth ones (`Cosines`).

@@ -1,4 +1,4 @@
-"""Convolutional policies: of a grid of objects, after the MinAtar network (Young & Tian, 2019), and of pictures (Nature).
+"""Convolutional policies: for grids of objects, after the MinAtar network (Young & Tian, 2019), and for pictures.
 
 A convolution is written as patches times a matrix. A population of policies has a kernel each, and XLA turns a
 vmapped convolution into a grouped one, which is slow on every backend; a vmapped matrix product is not.

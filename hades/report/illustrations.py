@@ -38,7 +38,8 @@ def dataset(run: RunRecord) -> Markup:
         return html.section("The dataset", run.dataset_problem)
     pairs = pairs_of(run.dataset)
     if is_picture(pairs.spec.obs_shape):
-        note = "All of it, as the policy network sees it, each with the action that it teaches; earlier frames are fainter."
+        note = "All of it, as the policy network sees it, each with the action that it teaches; earlier frames are "
+        note += "orange, or fainter where pictures are coloured."
         return html.section("The dataset", note, _scene_cards(pairs))
     if pairs.spec.is_image:
         return html.section("The dataset", _reading_frames(pairs), _scene_cards(pairs), _channels(run, pairs))

@@ -54,7 +54,7 @@ def test_a_search_starts_from_pairs_of_states(key):
 
 def test_pairs_to_start_from_that_are_no_codes_are_refused():
     start = StartPairs(num_pairs=3, observations=(0.0,) * 15, targets=(0.5, 0.5) * 3, source="a test")
-    with pytest.raises(ConfigError, match="5 observed numbers.*CartPole-v1 has 4"):
+    with pytest.raises(ConfigError, match=r"5 observed numbers.*CartPole-v1 has 4"):
         dataclasses.replace(LEARNER, start_pairs=start).check(SPEC)
 
 
@@ -98,5 +98,5 @@ def test_what_draws_nothing_is_refused():
 
 
 def test_a_normaliser_would_change_what_a_code_makes():
-    with pytest.raises(ConfigError, match="normalizer is ConstantNormalizer.*use NoNormalizer"):
+    with pytest.raises(ConfigError, match=r"normalizer is ConstantNormalizer.*use NoNormalizer"):
         dataclasses.replace(EVOLUTION, environment=CARTPOLE, learner=LEARNER, normalizer=ConstantNormalizer())

@@ -98,5 +98,5 @@ def test_a_stage_without_states_does_not_start_from_them(code):
 
 
 def test_a_dataset_without_codes_offers_none(states):
-    with pytest.raises(DatasetError, match="has no codes.*Leave out codes"):
+    with pytest.raises(DatasetError, match=r"has no codes.*Leave out codes"):
         pairs_of(states, "a test", coded=True)

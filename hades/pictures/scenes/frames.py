@@ -37,7 +37,7 @@ def is_picture(obs_shape: tuple[int, ...]) -> bool:
 
 
 def draw_picture(env_name: str, image: np.ndarray, size: int = 240) -> "Image.Image":
-    """A stack of pictures f[H, W, C · frames] in [0, 1] as one whose longer side has `size` pixels, the newest on top."""
+    """A stack of pictures f[H, W, C · frames] in [0, 1] as one of `size` pixels a longer side, the newest on top."""
     from PIL import Image
 
     height, width, channels = image.shape
