@@ -3,6 +3,7 @@
 python docs/pictures.py                                # all of them, into docs/images
 python docs/pictures.py --picture=cartpole-hades-r-d2  # one of the gallery
 python docs/pictures.py --picture=hero                 # that of the README
+python docs/pictures.py --picture=rendered             # that of pixels.md
 
 An episode is the first one on report keys of the policy trained with seed 0, not one that was chosen. The returns come
 from the table of gallery.md.
@@ -12,11 +13,15 @@ import functools
 import re
 from pathlib import Path
 
+import jax
+import numpy as np
 from absl import flags
 from PIL import Image, ImageDraw
 
 import hades
 from hades.commands.command_line import start
+from hades.environments.rendered import Rendered
+from hades.environments.rollout import random_policy, record_episode
 from hades.pictures.pairs import Pairs, pairs_of
 from hades.pictures.palette import BLUE, GRID, INK, MUTED, ORANGE, PAPER, SLATE, TRACK
 from hades.pictures.scenes.animation import episode_gif, gif
@@ -24,7 +29,9 @@ from hades.pictures.scenes.canvas import font
 from hades.pictures.scenes.draw import draw
 from hades.pictures.scenes.recording import Episode, record
 
-PICTURES = flags.DEFINE_multi_string("picture", [], "A dataset of gallery.md, or hero; repeatable. All without it.")
+PICTURES = flags.DEFINE_multi_string(
+    "picture", [], "A dataset of gallery.md, hero or rendered; repeatable. All without it."
+)
 
 DOCS = Path(__file__).parent
 IMAGES = DOCS / "images"
@@ -43,6 +50,19 @@ HERO = (
 )
 """Dataset, title, what is below the title, and steps a frame."""
 HERO_FRAMES, HERO_MS, HERO_LAST_MS = 90, 70, 1200
+DRAWN_TASKS = (
+    ("CartPole-v1", 2, (6, 16)),
+    ("Acrobot-v1", 2, (20, 120)),
+    ("Pendulum-v1", 2, (10, 60)),
+    ("MountainCar-v0", 2, (20, 60)),
+    ("Asterix-MinAtar", 1, (20, 40)),
+    ("Breakout-MinAtar", 1, (2, 4)),
+    ("Freeway-MinAtar", 1, (20, 200)),
+    ("SpaceInvaders-MinAtar", 1, (20, 40)),
+    ("Seaquest-MinAtar", 1, (20, 40)),
+    ("MountainCarContinuous-v0", 2, (20, 60)),
+)
+"""Environment, frames of a stack, and the steps that are shown."""
 WIDTH, SCENE, GAP, TOP, FOOT, TILE = 800, 184, 20, 76, 44, 86  # pixels
 
 
@@ -145,11 +165,32 @@ def _hero_sheet(pairs: Pairs) -> Image.Image:
     return sheet
 
 
+def rendered() -> Image.Image:
+    """What a policy sees of every environment that `Rendered` draws: a moment of a random episode, and one later."""
+    side, gap, columns = 2 * 84, 8, 4
+    rows = -(-2 * len(DRAWN_TASKS) // columns)
+    sheet = Image.new("RGB", (columns * (side + gap) + gap, rows * (side + 30) + gap), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    for i, (name, frames, times) in enumerate(DRAWN_TASKS):
+        env = Rendered(hades.Gymnax(name), size=84, frames=frames, stride=4)
+        play = jax.jit(lambda key, env=env: record_episode(key, env, random_policy(env.spec))[2])
+        seen = play(jax.random.key(1))
+        for j, t in enumerate(times):
+            x, y = gap + (2 * i + j) % columns * (side + gap), (2 * i + j) // columns * (side + 30)
+            picture = draw(env.spec.name, np.asarray(seen[t]), side)
+            assert picture is not None, name
+            sheet.paste(picture, (x, y + 24))
+            pen.text((x, y + 13), f"{name.split('-')[0]}, step {t}", fill=INK, font=font(13), anchor="lm")
+    return sheet
+
+
 def main() -> int:
     returns = returns_of()
-    for name in PICTURES.value or ["hero", *returns]:
+    for name in PICTURES.value or ["hero", "rendered", *returns]:
         if name == "hero":
             (IMAGES / "hero.gif").write_bytes(hero())
+        elif name == "rendered":
+            rendered().quantize(dither=Image.Dither.NONE).save(IMAGES / "rendered.png", optimize=True)
         else:
             (IMAGES / "zoo" / f"{name}.gif").write_bytes(episode_gif(episode(name), SIDE, EPISODE_FRAMES))
             picture = still(pairs_of(hades.zoo.load(name)), returns[name])

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hades.environments.labelled import Labelled as Labelled
     from hades.environments.playground import Playground as Playground
     from hades.environments.point import Point as Point
+    from hades.environments.rendered import Rendered as Rendered
     from hades.environments.session_object import SessionObject as SessionObject
     from hades.environments.tasks import Tasks as Tasks
     from hades.fitness.base import Fitness as Fitness
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from hades.inner.base import InitScheme as InitScheme
     from hades.inner.base import InnerLearner as InnerLearner
     from hades.inner.behaviour_cloning import BehaviourCloning as BehaviourCloning
+    from hades.inner.codes import Code as Code
+    from hades.inner.codes import Cosines as Cosines
+    from hades.inner.codes import Drawn as Drawn
     from hades.inner.identity import Identity as Identity
     from hades.inner.init_scheme import FixedInit as FixedInit
     from hades.inner.init_scheme import RandomInit as RandomInit
@@ -76,9 +80,12 @@ if TYPE_CHECKING:
     from hades.outer.snes import SNES as SNES
     from hades.policies.base import Policy as Policy
     from hades.policies.cnn import CNN as CNN
+    from hades.policies.cnn import NatureCNN as NatureCNN
+    from hades.policies.impala import ImpalaCNN as ImpalaCNN
     from hades.policies.mlp import MLP as MLP
     from hades.policies.network_pool import NetworkPool as NetworkPool
     from hades.policies.wide_mlp import WideMLP as WideMLP
+    from hades.policy.draw_dataset import draw_dataset as draw_dataset
     from hades.policy.gymnasium_play import evaluate_in_gymnasium as evaluate_in_gymnasium
     from hades.policy.make_dataset import make_dataset as make_dataset
     from hades.policy.run_policy import RunPolicy as RunPolicy
@@ -105,6 +112,7 @@ _PUBLIC = {
     "TrainedPolicy": "hades.policy.trained_policy",
     "animate": "hades.notebook",
     "as_html": "hades.notebook",
+    "draw_dataset": "hades.policy.draw_dataset",
     "distil": "hades.runs.distil",
     "evaluate": "hades.policy.trained_policy",
     "evaluate_in_gymnasium": "hades.policy.gymnasium_play",

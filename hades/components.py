@@ -12,6 +12,7 @@ COMPONENTS: Mapping[str, Mapping[str, str]] = {
         "PPO": "hades.algorithms.ppo",
         "TeacherMatching": "hades.algorithms.teacher_matching",
     },
+    "Code": dict.fromkeys(("Cosines", "Drawn"), "hades.inner.codes"),
     "Environment": {
         "Brax": "hades.environments.brax",
         "Gymnasium": "hades.environments.gymnasium",
@@ -19,6 +20,7 @@ COMPONENTS: Mapping[str, Mapping[str, str]] = {
         "Labelled": "hades.environments.labelled",
         "Playground": "hades.environments.playground",
         "Point": "hades.environments.point",
+        "Rendered": "hades.environments.rendered",
         "Tasks": "hades.environments.tasks",
     },
     "Experiment": {"Experiment": "hades.runs.experiment"},
@@ -53,7 +55,9 @@ COMPONENTS: Mapping[str, Mapping[str, str]] = {
     },
     "Policy": {
         "CNN": "hades.policies.cnn",
+        "ImpalaCNN": "hades.policies.impala",
         "MLP": "hades.policies.mlp",
+        "NatureCNN": "hades.policies.cnn",
         "NetworkPool": "hades.policies.network_pool",
         "WideMLP": "hades.policies.wide_mlp",
     },
@@ -67,6 +71,7 @@ COMPONENTS: Mapping[str, Mapping[str, str]] = {
 
 INTERFACES: Mapping[str, str] = {
     "Algorithm": "hades.algorithms.base",
+    "Code": "hades.inner.codes",
     "Environment": "hades.environments.base",
     "Fitness": "hades.fitness.base",
     **dict.fromkeys(("InitScheme", "InnerLearner"), "hades.inner.base"),

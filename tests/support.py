@@ -25,6 +25,7 @@ from hades.environments.gymnasium import Gymnasium
 from hades.environments.gymnax import Gymnax
 from hades.environments.playground import Playground
 from hades.environments.point import Point
+from hades.environments.rendered import Rendered
 from hades.environments.session_object import SessionObject
 from hades.environments.tasks import Tasks
 from hades.fitness.curriculum import Curriculum
@@ -33,6 +34,7 @@ from hades.fitness.regularizers import DatasetL2
 from hades.fitness.shaped_return import ShapedReturn
 from hades.fitness.weighted_sum import WeightedSum
 from hades.inner.behaviour_cloning import BehaviourCloning
+from hades.inner.codes import Drawn
 from hades.inner.identity import Identity
 from hades.inner.init_scheme import FixedInit, RandomInit
 from hades.inner.losses import MSE, CrossEntropy
@@ -45,7 +47,8 @@ from hades.normalizers.base import identity_state
 from hades.normalizers.none import NoNormalizer
 from hades.outer.evosax import Evosax
 from hades.outer.snes import SNES
-from hades.policies.cnn import CNN
+from hades.policies.cnn import CNN, NatureCNN
+from hades.policies.impala import ImpalaCNN
 from hades.policies.mlp import MLP
 from hades.policies.network_pool import NetworkPool
 from hades.policies.wide_mlp import WideMLP
@@ -57,8 +60,10 @@ HAS_PLAYGROUND = importlib.util.find_spec("mujoco_playground") is not None
 """MuJoCo Playground is an optional extra."""
 POINT = Point(max_episode_steps=4)
 POINT_DISCRETE = Point(discrete=True, max_episode_steps=4)
+RENDERED = Rendered(Gymnax("CartPole-v1"), size=30, frames=2)
 SMALL = MLP(width=8, depth=1)
 IMAGE_SPEC = EnvSpec(name="image", obs_shape=(5, 6, 2), action_space=Discrete(3), max_episode_steps=4)
+PICTURE_SPEC = EnvSpec(name="picture", obs_shape=(36, 38, 2), action_space=Discrete(3), max_episode_steps=4)
 BOX_SPEC = EnvSpec(name="box", obs_shape=(3,), action_space=Box(2), max_episode_steps=4)
 CLONING = BehaviourCloning(policy=SMALL, init_scheme=RandomInit(2), loss=MSE(), num_pairs=3, num_updates=4)
 CLASSIFYING = BehaviourCloning(
@@ -129,6 +134,10 @@ EXAMPLES: dict[str, Any] = {
     "WideMLP": WideMLP(width=8),
     "NetworkPool": NetworkPool(members=(SMALL, MLP(width=4, depth=1, activation="relu"))),
     "CNN": CNN(features=(2,), width=4),
+    "NatureCNN": NatureCNN(features=(2, 2, 2), width=4),
+    "ImpalaCNN": ImpalaCNN(features=(2,), blocks=1, width=4),
+    "Rendered": RENDERED,
+    "Drawn": Drawn(RENDERED),
     "Evolution": EVOLUTION,
     "PPO": LEARNING,
     "GradientDistillation": BY_GRADIENT,

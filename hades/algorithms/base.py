@@ -43,6 +43,7 @@ class Distilled:
     pairs: Dataset
     learner: InnerLearner
     normalizer: Normalizer
+    codes: Array | None = None  # f32[N, ...], what the observations were made from, where the search moved that
 
 
 @runtime_checkable

@@ -10,6 +10,7 @@ from hades.algorithms.base import Distilled, Evaluation, Solution
 from hades.algorithms.keys import Purpose, indexed_keys, purpose_key
 from hades.algorithms.playing import map_chunks, play_tasks, sequential
 from hades.environments.base import Environment
+from hades.errors import require
 from hades.inner.base import InnerLearner
 from hades.inner.teacher import TeacherRecord
 from hades.normalizers.base import Normalizer, NormalizerState
@@ -36,6 +37,14 @@ class Distilling:
     def teachers(self) -> tuple[TeacherRecord, ...]:
         return self.learner.teachers
 
+    def check_normalizer(self) -> None:
+        """Raise ConfigError where the learner makes raw observations, but policies see others."""
+        require(
+            not self.learner.makes_raw_observations or not self.normalizer.changes_observations,
+            f"{type(self).__name__}.normalizer is {type(self.normalizer).__name__}, but the learner's code makes raw "
+            "observations: use NoNormalizer.",
+        )
+
     def initial_policies(self, key: Key, count: int) -> Params:
         """Initial weights of `count` policies, stacked."""
         spec = self.environment.spec
@@ -57,7 +66,9 @@ class Distilling:
         pairs = self.learner.dataset(solution.genome, self.environment.spec)
         if pairs is None:
             return None
-        return Distilled(pairs, self.learner.constant(solution.genome), self.normalizer)
+        return Distilled(
+            pairs, self.learner.constant(solution.genome), self.normalizer, self.learner.codes(solution.genome)
+        )
 
     def evaluate(self, key: Key, solution: Solution, num_inits: int, num_episodes: int) -> Evaluation:
         inits = self.initial_policies(purpose_key(key, Purpose.INITS), num_inits)

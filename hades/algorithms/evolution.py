@@ -91,6 +91,7 @@ class Evolution(Distilling):
         for member in self.environment.members:
             self.fitness.check(member.spec)
         self.normalizer.check(self.spec)
+        self.check_normalizer()
         if self.max_env_steps >= 2**31:
             raise ConfigError(
                 f"A generation could take {self.max_env_steps:,} environment steps, more than its int32 counter holds: "

@@ -38,6 +38,7 @@ class ThroughCloning(Distilling, Iterating):
         super().__post_init__()
         self.learner.check(self.spec)
         self.learner.check_differentiable()
+        self.check_normalizer()
         require(
             self.num_envs % self.num_groups == 0,
             f"{self.name}.num_envs is {self.num_envs}, which the {self.num_groups} initial policies of an iteration "

@@ -134,6 +134,8 @@ class DistilledDataset(Described, Displayed):
             versions.
         init: flat `{"layer/kernel": array}` of embedded initial weights, or empty.
         source: where it was read from, for messages.
+        codes: f32[N, ...], what the observations were made from, such as the states that pictures show, or None. A
+            search that moved them can start from them again.
     """
 
     content = "dataset"
@@ -145,6 +147,7 @@ class DistilledDataset(Described, Displayed):
     metadata: Mapping[str, Any]
     init: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     source: str = dataclasses.field(default="", repr=False)
+    codes: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         check_header(self.metadata, self.content)
@@ -214,14 +217,16 @@ class DistilledDataset(Described, Displayed):
                 raise DatasetError(
                     f"{name} has shape {array.shape}, but an observation of {spec.name} has {spec.obs_shape}."
                 )
+        if self.codes is not None and (len(self.codes.shape) < 2 or len(self.codes) != n):
+            raise DatasetError(f"codes have shape {self.codes.shape}, but there are {n} pairs.")
         kind = self.metadata["spec"]["action_kind"]
         if kind != action_kind(spec):
             raise DatasetError(
                 f"The dataset's targets are for {kind} actions, but {spec.name} has {spec.action_space}: "
                 f"it was distilled for {self.metadata['spec']['name']}."
             )
-        for name in ("observations", "targets", "obs_mean", "obs_std"):
-            finite = np.isfinite(getattr(self, name))
+        for name in ("observations", "targets", "obs_mean", "obs_std", "codes"):
+            finite = np.isfinite(0.0 if (array := getattr(self, name)) is None else array)
             if not finite.all():
                 raise DatasetError(f"{name} hold {int((~finite).sum())} non-finite numbers.")
         if not (self.obs_std > 0).all():
@@ -239,6 +244,7 @@ class DistilledDataset(Described, Displayed):
             "normalizer/mean": self.obs_mean,
             "normalizer/std": self.obs_std,
             **{f"init/{name}": array for name, array in self.init.items()},
+            **({} if self.codes is None else {"codes": self.codes}),
         }
         return tensor_bytes(self.metadata, tensors)
 
@@ -261,7 +267,7 @@ def parse_dataset(content: bytes, source: str) -> DistilledDataset:
     init = {name.removeprefix("init/"): tensor for name, tensor in tensors.items() if name.startswith("init/")}
     try:
         observations, targets, mean, std = (tensors[name] for name in _TENSORS)
-        dataset = DistilledDataset(observations, targets, mean, std, metadata, init, source)
+        dataset = DistilledDataset(observations, targets, mean, std, metadata, init, source, tensors.get("codes"))
     except HadesError as error:
         raise DatasetError(f"{source}: {printable(str(error), 2000)}") from error
     file.check_intact()  # after the checks that name a field

@@ -61,6 +61,15 @@ class Environment(abc.ABC):
         return self
 
     @property
+    def drawn(self) -> "Environment | None":
+        """The environment whose observations this one shows as pictures; None where it draws nothing."""
+        return None
+
+    def picture(self, obs: Array) -> Array:
+        """An observation f32[*drawn.spec.obs_shape] of `drawn` as this environment shows it: f32[*obs_shape]."""
+        raise NotImplementedError(f"{type(self).__name__} draws nothing.")
+
+    @property
     def members(self) -> tuple["Environment", ...]:
         """Tasks of equal shapes, each played and measured by itself; the environment alone where it is one task."""
         return (self,)

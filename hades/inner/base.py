@@ -45,6 +45,9 @@ class InnerLearner(abc.ABC):
     batch_size: int = 0
     """Pairs of a mini-batch; 0: every update sees all pairs."""
 
+    makes_raw_observations: bool = False
+    """True if datasets of genomes hold raw observations, which no normaliser may change."""
+
     traceable: tuple[str, ...] = ()
     """Numeric fields that `clone` also takes as keywords, which may be traced.
 
@@ -85,6 +88,11 @@ class InnerLearner(abc.ABC):
     def dataset(self, genome: Genome, spec: EnvSpec) -> Dataset | None:
         """The pairs that a genome stands for; None where the genome is the policy."""
         del genome, spec
+        return None
+
+    def codes(self, genome: Genome) -> Array | None:
+        """f32[N, ...], from which `dataset` makes the observations of a genome; None where it holds them themselves."""
+        del genome
         return None
 
     def constant(self, genome: Genome) -> Self:

@@ -12,6 +12,7 @@ from jax import Array, lax
 from hades.errors import ConfigError, require
 from hades.fields import Count, Natural, NonNegative, Positive, Range
 from hades.inner.base import InitScheme, InnerLearner
+from hades.inner.codes import Code
 from hades.inner.losses import Loss
 from hades.inner.pairs import CloningGenome, PairsLearner, Start
 from hades.inner.region import Region
@@ -64,6 +65,7 @@ class BehaviourCloning(PairsLearner):
     num_updates: Annotated[int, Range(least=0, most=10_000_000)] = 64
     batch_size: Natural = 0
     evolve: tuple[str, ...] = ()
+    code: Code | None = None
     span_first_layer: bool = False
 
     traceable = ("learning_rate", "num_updates")

@@ -20,6 +20,7 @@ from hades.environments.base import Environment
 from hades.environments.rollout import visited_observations
 from hades.errors import ConfigError, offer, require
 from hades.inner.base import InitScheme, InnerLearner
+from hades.inner.codes import Code
 from hades.inner.init_scheme import RandomInit
 from hades.inner.losses import centred_log
 from hades.inner.region import Region
@@ -32,7 +33,7 @@ from hades.types import Dataset, EnvSpec, Key, Params
 class CloningGenome:
     """Variables of the search. `targets` are logits (Discrete) or actions (Box), None where the targets are fixed."""
 
-    observations: Array  # f32[N, *obs_shape], normalised
+    observations: Array  # f32[N, *obs_shape], normalised; or f32[N, ...], their codes
     targets: Array | None  # f32[N, A]
     recipe: dict[str, Array]  # f32[] each, coded
 
@@ -121,6 +122,8 @@ class PairsLearner(InnerLearner):
         target_scale: a factor of the evolved targets, which `evolve` may name: the step size of a search then fits
             targets of any size.
         evolve: scalars in the genome: "target_scale", "log_std" (of the policy's actions), and those of the recipe.
+        code: what the genome holds in the place of observations, such as the state that a picture is drawn of. The
+            start is then of what is coded, and the run has no normaliser.
     """
 
     init_scheme: InitScheme
@@ -133,6 +136,7 @@ class PairsLearner(InnerLearner):
     region: Region | None
     target_scale: float
     evolve: tuple[str, ...]
+    code: Code | None
 
     def check_pairs(self) -> None:
         """Raise ConfigError for fields above that can never work."""
@@ -147,6 +151,10 @@ class PairsLearner(InnerLearner):
                 '"evolved".',
             )
         if self.region is not None:
+            require(
+                self.code is None,
+                f"{name}.region keeps observations in place, but with {name}.code a genome holds none: leave one out.",
+            )
             self.region.check_count(name, self.num_pairs)
         for scalar in self.evolve:
             self._check_evolved(scalar)
@@ -164,6 +172,10 @@ class PairsLearner(InnerLearner):
         return self.init_scheme.is_fixed
 
     @property
+    def makes_raw_observations(self) -> bool:  # type: ignore[override]  # a constant in the base class
+        return self.code is not None
+
+    @property
     def teachers(self) -> tuple[TeacherRecord, ...]:
         return self.start_pairs.teachers if self.start_pairs is not None else ()
 
@@ -176,8 +188,10 @@ class PairsLearner(InnerLearner):
             )
         if spec.is_discrete and "log_std" in self.evolve:
             raise ConfigError(f'{name}.evolve names "log_std", but the actions of {spec.name} are discrete.')
+        if self.code is not None:
+            self.code.check(spec)
         if self.start_pairs is not None:
-            self.start_pairs.check(spec)
+            self.start_pairs.check(spec if self.code is None else self.code.coded_spec(spec))
         if self.region is not None:
             self.region.check(spec)
         self.policy.network(spec)
@@ -204,17 +218,20 @@ class PairsLearner(InnerLearner):
     def _start(self, key: Key, env: Environment, normalize: Callable[[Array], Array]) -> CloningGenome:
         """The genome before a region moves it."""
         recipe = {name: jnp.zeros(()) for name in self.evolve}
+        if self.code is not None:
+            env, normalize = self.code.coded(env), self.code.encode
         if self.start_pairs is not None:
             observations, targets = self.start_pairs.pairs(key, env, self.num_pairs, normalize)
             targets = (centred_log(targets) if env.spec.is_discrete else targets) / self.target_scale
             return CloningGenome(observations, targets, recipe)
-        shape, size = (self.num_pairs, *env.spec.obs_shape), env.spec.action_space.size
+        size = env.spec.action_space.size
+        none = jax.eval_shape(normalize, jax.ShapeDtypeStruct((self.num_pairs, *env.spec.obs_shape), jnp.float32))
         if self.start == "random_policy":
             observations = normalize(visited_observations(key, env, self.num_pairs))
         elif self.start == "gaussian":
-            observations = self.start_scale * jax.random.normal(key, shape)
+            observations = self.start_scale * jax.random.normal(key, none.shape)
         else:
-            observations = jnp.zeros(shape)
+            observations = jnp.zeros(none.shape)
         if self.targets == "fixed":
             return CloningGenome(observations, None, recipe)
         targets = jnp.zeros((self.num_pairs, size))
@@ -226,7 +243,11 @@ class PairsLearner(InnerLearner):
         return self.init_scheme.init(key, self.policy, spec)
 
     def dataset(self, genome: CloningGenome, spec: EnvSpec) -> Dataset:
-        observations = genome.observations if self.region is None else self.region.observations(genome.observations)
+        observations = genome.observations
+        if self.region is not None:
+            observations = self.region.observations(observations)
+        if self.code is not None:
+            observations = self.code.decode(observations, spec)
         if self.targets == "fixed":
             return Dataset(observations=observations, targets=self._labels(spec.action_space.size))
         assert genome.targets is not None
@@ -236,6 +257,9 @@ class PairsLearner(InnerLearner):
         elif spec.is_discrete:
             targets = jax.nn.softmax(targets)
         return Dataset(observations=observations, targets=targets)
+
+    def codes(self, genome: CloningGenome) -> Array | None:
+        return None if self.code is None else genome.observations
 
     def recipe(self, genome: CloningGenome) -> dict[str, Array]:
         """The evolved scalars, decoded."""
@@ -253,7 +277,7 @@ class PairsLearner(InnerLearner):
     def constant(self, genome: CloningGenome) -> Self:
         log_std = self.recipe(genome).get("log_std")
         policy = self.policy if log_std is None else dataclasses.replace(self.policy, log_std=float(log_std))
-        return self.changed(policy=policy, evolve=(), target_scale=1.0, start_pairs=None, region=None)
+        return self.changed(policy=policy, evolve=(), target_scale=1.0, start_pairs=None, region=None, code=None)
 
     def sized(self, num_pairs: int, **fields: Any) -> Self:
         return self.adapted(**{"num_pairs": num_pairs, **fields})

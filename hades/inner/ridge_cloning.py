@@ -10,6 +10,7 @@ from jax import Array
 from hades.errors import ConfigError
 from hades.fields import Count, NonNegative, Positive
 from hades.inner.base import InitScheme
+from hades.inner.codes import Code
 from hades.inner.losses import centred_log
 from hades.inner.pairs import CloningGenome, PairsLearner, Start
 from hades.inner.region import Region
@@ -47,6 +48,7 @@ class RidgeCloning(PairsLearner):
     region: Region | None = None
     target_scale: Positive = 1.0
     evolve: tuple[str, ...] = ()
+    code: Code | None = None
 
     traceable: ClassVar[tuple[str, ...]] = ("ridge",)  # type: ignore[misc]  # a constant in the base class too
 

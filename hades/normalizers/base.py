@@ -26,6 +26,9 @@ class Normalizer(abc.ABC):
     wants_moments: bool = False
     """True if `update` uses the moments of the population's observations, which cost a little to gather."""
 
+    changes_observations: bool = True
+    """False if policies see observations as they are."""
+
     has_memory: bool = False
     """True if a wrapped act gathers statistics while it plays, which only whole rollouts can carry."""
 

@@ -16,6 +16,8 @@ from hades.types import Key
 class NoNormalizer(Normalizer):
     """Observations as they are."""
 
+    changes_observations = False
+
     def init(self, key: Key, env: Environment) -> NormalizerState:
         del key
         return identity_state(env.spec.obs_shape)

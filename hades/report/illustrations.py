@@ -14,7 +14,7 @@ from hades.pictures.pairs import Pairs, pairs_of
 from hades.pictures.scenes.animation import frames_gif, frames_mp4, frames_sheet
 from hades.pictures.scenes.draw import can_draw, draw, explanation
 from hades.pictures.scenes.episodes import episode_picture
-from hades.pictures.scenes.frames import legend
+from hades.pictures.scenes.frames import is_picture, legend
 from hades.pictures.scenes.interactive import write_viewer
 from hades.pictures.scenes.recording import Actor, Episode
 from hades.report.action_field import Field, View, action_field, can_show_field, field_legend, measure_field
@@ -38,6 +38,10 @@ def dataset(run: RunRecord) -> Markup:
     if run.dataset is None:
         return html.section("The dataset", run.dataset_problem)
     pairs = pairs_of(run.dataset)
+    if is_picture(pairs.spec.obs_shape):
+        note = "All of it, as the policy network sees it, each with the action that it teaches; earlier frames are "
+        note += "orange, or fainter where pictures are coloured."
+        return html.section("The dataset", note, _scene_cards(pairs))
     if pairs.spec.is_image:
         return html.section("The dataset", _reading_frames(pairs), _scene_cards(pairs), _channels(run, pairs))
     if fits_table(pairs):

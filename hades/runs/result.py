@@ -198,6 +198,7 @@ def distilled_dataset(
         obs_std=np.asarray(solution.normalizer.std),
         metadata=metadata,
         init=weights,
+        codes=None if distilled.codes is None else np.asarray(distilled.codes),
     )
 
 

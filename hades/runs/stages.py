@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from hades.data.dataset import DistilledDataset
-from hades.errors import ConfigError, require
+from hades.environments.base import Environment
+from hades.errors import ConfigError, DatasetError, require
 from hades.inner.pairs import PairsLearner, StartPairs
 from hades.inner.teacher import TeacherRecord
 from hades.normalizers.base import Normalizer
@@ -33,11 +34,18 @@ def recipe_text(described: Mapping[str, Any]) -> str:
     return f"{learner['name']} of {learner['policy']['name']}"
 
 
-def pairs_of(dataset: DistilledDataset, source: str) -> StartPairs:
-    """Pairs of a dataset in raw coordinates, to start a search from."""
+def pairs_of(dataset: DistilledDataset, source: str, *, coded: bool = False) -> StartPairs:
+    """Pairs of a dataset in raw coordinates, or in its codes, to start a search from.
+
+    Raises:
+        DatasetError: where it has no codes.
+    """
+    observations = dataset.codes if coded else dataset.observations * dataset.obs_std + dataset.obs_mean
+    if observations is None:
+        raise DatasetError(f"{source} has no codes: its search moved the observations themselves. Leave out codes.")
     return StartPairs(
         num_pairs=len(dataset),
-        observations=tuple(map(float, np.ravel(dataset.observations * dataset.obs_std + dataset.obs_mean))),
+        observations=tuple(map(float, np.ravel(observations))),
         targets=tuple(map(float, np.ravel(dataset.targets))),
         source=source,
         teachers=teachers_of(dataset.metadata.get("training") or {}),
@@ -60,7 +68,8 @@ def check_stages(experiment: Experiment) -> None:
         f"Experiment.first is {before.label}, followed by {after.label}: a stage hands over a dataset, so both must "
         "search for one.",
     )
-    names = [algorithm.environments[0].spec.name for algorithm in (before, after)]
+    is_coded = _learner(experiment).code is not None
+    names = [_environment(stage, is_coded).spec.name for stage in (first, experiment)]
     require(names[0] == names[1], f"Experiment.first is on {names[0]}, but the stage after it is on {names[1]}.")
     learner = _learner(experiment)
     pairs = [_learner(stage).num_pairs for stage in (first, experiment)]
@@ -74,18 +83,21 @@ def check_stages(experiment: Experiment) -> None:
         f"{type(learner).__name__}.start_pairs is given, but a stage that follows another starts from its pairs: leave "
         "it out.",
     )
-    size = after.environments[0].spec.obs_size
-    _normalizer(experiment).holding((0.0,) * size, (1.0,) * size)
+    if not is_coded:
+        size = after.environments[0].spec.obs_size
+        _normalizer(experiment).holding((0.0,) * size, (1.0,) * size)
 
 
 def started_from(experiment: Experiment, dataset: DistilledDataset) -> Experiment:
     """The experiment with the pairs and the statistics of the stage before."""
     learner = _learner(experiment)
-    mean, std = (tuple(map(float, np.ravel(x))) for x in (dataset.obs_mean, dataset.obs_std))
-    parts: dict[str, Any] = {
-        "learner": learner.changed(start_pairs=pairs_of(dataset, "the stage before")),
-        "normalizer": _normalizer(experiment).holding(mean, std),
-    }
+    is_coded = learner.code is not None
+    by_code = learner.code is not None and learner.code.is_observation and dataset.codes is not None
+    start = pairs_of(dataset, "the stage before", coded=by_code)
+    parts: dict[str, Any] = {"learner": learner.changed(start_pairs=start)}
+    if not is_coded:  # codes are raw
+        mean, std = (tuple(map(float, np.ravel(x))) for x in (dataset.obs_mean, dataset.obs_std))
+        parts["normalizer"] = _normalizer(experiment).holding(mean, std)
     return dataclasses.replace(experiment, algorithm=dataclasses.replace(experiment.algorithm, **parts))  # type: ignore[type-var]  # algorithms are dataclasses
 
 
@@ -97,6 +109,12 @@ def _learner(experiment: Experiment) -> PairsLearner:
             "BehaviourCloning or RidgeCloning."
         )
     return learner
+
+
+def _environment(stage: Experiment, coded: bool) -> Environment:
+    """The environment of a stage, or the one whose observations its genome holds."""
+    environment, code = stage.algorithm.environments[0], _learner(stage).code
+    return code.coded(environment) if coded and code is not None else environment
 
 
 def _normalizer(experiment: Experiment) -> Normalizer:

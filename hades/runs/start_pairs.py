@@ -12,16 +12,17 @@ from hades.runs.stages import pairs_of
 
 
 @gin.register(module="hades.StartPairs")
-def pairs_from_dataset(path: str) -> StartPairs:
+def pairs_from_dataset(path: str, codes: bool = False) -> StartPairs:
     """The pairs of a dataset, in raw coordinates.
 
     Args:
         path: a source of `load_dataset`: a dataset file, a work directory, a name of the zoo or an address.
+        codes: take what its observations were made from, such as the states that pictures show.
 
     Raises:
         ConfigError: when there is no such dataset, or its file is damaged.
     """
     try:
-        return pairs_of(load_dataset(path), path)
+        return pairs_of(load_dataset(path), path, coded=codes)
     except DatasetError as error:
         raise ConfigError(f"pairs_from_dataset.path: {error}") from error

@@ -7,11 +7,12 @@ import pytest
 
 from hades import registry
 from hades.policies.distributions import Categorical, DiagonalGaussian
-from tests.support import BOX_SPEC, IMAGE_SPEC, POINT_DISCRETE, example
+from tests.support import BOX_SPEC, IMAGE_SPEC, PICTURE_SPEC, POINT_DISCRETE, example
 
 POLICIES = {name: example("Policy", name) for name in registry.names("Policy")}
-SPECS = {spec.name: spec for spec in (BOX_SPEC, POINT_DISCRETE.spec, IMAGE_SPEC)}
-PAIRS = [(p, s) for p in POLICIES for s in SPECS if p != "CNN" or SPECS[s].is_image]
+SPECS = {spec.name: spec for spec in (BOX_SPEC, POINT_DISCRETE.spec, IMAGE_SPEC, PICTURE_SPEC)}
+SEES = {"CNN": ("image", "picture"), "NatureCNN": ("picture",), "ImpalaCNN": ("image", "picture")}
+PAIRS = [(p, s) for p in POLICIES for s in SEES.get(p, SPECS)]
 
 
 @pytest.mark.parametrize(("policy", "spec"), PAIRS)
@@ -30,7 +31,9 @@ def test_acting_and_distribution_keep_their_shapes(policy, spec, key):
     assert ("log_std" in params) == (not spec.is_discrete)
 
 
-@pytest.mark.parametrize(("policy", "spec"), [("MLP", "box"), ("MLP", "point-discrete"), ("CNN", "image")])
+@pytest.mark.parametrize(
+    ("policy", "spec"), [("MLP", "box"), ("MLP", "point-discrete"), ("CNN", "image"), ("ImpalaCNN", "image")]
+)
 def test_compiled_policies_are_finite_and_follow_the_key(policy, spec, key):
     policy, spec = POLICIES[policy], SPECS[spec]
     obs = jax.random.normal(key, (5, *spec.obs_shape))

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from hades.errors import ConfigError
-from hades.policies.cnn import CNN, patches_3x3
+from hades.policies.cnn import CNN, NatureCNN, patches
+from hades.policies.impala import ImpalaCNN
 from hades.policies.mlp import MLP
 from tests.support import BOX_SPEC, IMAGE_SPEC, POINT_DISCRETE
 
@@ -79,7 +80,15 @@ def test_a_convolution_by_patches_equals_xlas():
     x = jax.random.normal(jax.random.key(0), (2, 5, 6, 3))
     kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 4))
     expected = jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-    np.testing.assert_allclose(patches_3x3(x) @ kernel.reshape(27, 4), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(patches(x, 3) @ kernel.reshape(27, 4), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_strided_convolution_by_patches_equals_xlas():
+    x = jax.random.normal(jax.random.key(0), (2, 13, 14, 3))  # of which a row and two columns are left over
+    kernel = jax.random.normal(jax.random.key(1), (8, 8, 3, 4))
+    expected = jax.lax.conv_general_dilated(x, kernel, (4, 4), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    by_blocks = kernel.reshape(2, 4, 2, 4, 3, 4).swapaxes(1, 2).reshape(-1, 4)  # the blocks of a window, row by row
+    np.testing.assert_allclose(patches(x, 8, 4) @ by_blocks, expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.slow
@@ -95,3 +104,45 @@ def test_a_cnn_sees_where_things_are(key):
 def test_a_cnn_refuses_what_is_no_image_or_too_small(spec):
     with pytest.raises(ConfigError, match="MLP"):
         CNN(features=(4, 4)).network(spec)
+
+
+@pytest.mark.parametrize(("policy", "least"), [(NatureCNN(), 36), (ImpalaCNN(features=(2, 2)), 4)])
+@pytest.mark.parametrize("shape", [(4,), (3, 50, 1)])
+def test_a_network_for_pictures_refuses_what_is_none(policy, least, shape):
+    spec = dataclasses.replace(IMAGE_SPEC, obs_shape=shape)
+    with pytest.raises(ConfigError, match=f"at least {least} × {least} pixels; observations of image have shape"):
+        policy.network(spec)
+
+
+def test_the_nature_cnn_has_the_published_sizes(key):
+    spec = dataclasses.replace(IMAGE_SPEC, obs_shape=(84, 84, 4))
+    params = jax.eval_shape(lambda k: NatureCNN().init(k, spec), key)
+    sizes = [params[f"Dense_{i}"]["kernel"].shape for i in range(5)]
+    assert sizes == [(256, 32), (512, 64), (576, 64), (3136, 512), (512, 3)]
+
+
+def test_the_impala_cnn_has_the_published_sizes(key):
+    spec = dataclasses.replace(IMAGE_SPEC, obs_shape=(84, 84, 4))
+    params = jax.eval_shape(lambda k: ImpalaCNN().init(k, spec), key)
+    assert len(params) == 3 * 5 + 2
+    assert params["Dense_15"]["kernel"].shape == (11 * 11 * 32, 256)
+
+
+@pytest.mark.parametrize("policy", [NatureCNN, ImpalaCNN])
+def test_a_network_that_no_device_holds_is_refused(policy):
+    with pytest.raises(ConfigError, match="weights or more"):
+        policy(features=(50_000, 50_000, 50_000))
+
+
+@pytest.mark.parametrize("policy", [CNN(features=(3, 2), width=4), ImpalaCNN(features=(2,), blocks=1, width=4)])
+def test_a_fitted_convolutional_policy_is_its_kernel_times_the_coefficients(policy, key):
+    spec, (k_init, k_obs, k_fit) = dataclasses.replace(IMAGE_SPEC, obs_shape=(6, 6, 1)), jax.random.split(key, 3)
+
+    @jax.jit
+    def both(params, obs, coefficients):
+        fitted = policy.fitted(params, obs, coefficients, spec)
+        return policy.distribution(fitted, obs, spec).logits, policy.kernel(params, obs, spec) @ coefficients
+
+    params = jax.jit(lambda k: policy.init(k, spec))(k_init)
+    logits, expected = both(params, jax.random.normal(k_obs, (3, 6, 6, 1)), jax.random.normal(k_fit, (3, 3)))
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)

@@ -7,7 +7,7 @@ import numpy as np
 from hades.pictures.scenes.brax_states import can_pose, state_scene
 from hades.pictures.scenes.cameras import CAMERAS
 from hades.pictures.scenes.classic import SCENES
-from hades.pictures.scenes.frames import draw_frame
+from hades.pictures.scenes.frames import draw_frame, draw_picture, is_picture
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 def draw(env_name: str, observation: np.ndarray, size: int = 240) -> "Image.Image | None":
     """A raw observation f32[*obs_shape] as a square picture; None where the environment cannot be drawn."""
     observation = np.nan_to_num(np.asarray(observation, np.float64))
+    if is_picture(observation.shape):
+        return draw_picture(env_name, observation, size)
     if observation.ndim == 3:
         return draw_frame(env_name, observation, size)
     if can_pose(env_name, observation.shape):
