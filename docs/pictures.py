@@ -180,7 +180,7 @@ def rendered() -> Image.Image:
             picture = draw(env.spec.name, np.asarray(seen[t]), side)
             assert picture is not None, name
             sheet.paste(picture, (x, y + 24))
-            pen.text((x, y + 13), f"{name.split('-')[0]}, step {t}", fill=INK, font=font(13), anchor="lm")
+            pen.text((x, y + 13), f"{name.split('-')[0]}, step {t}", fill=INK, font=font(10), anchor="lm")
     return sheet
 
 
