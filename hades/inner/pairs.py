@@ -1,6 +1,6 @@
 """The genome of learners whose dataset is searched for, and how it becomes pairs.
 
-A genome holds observations, targets (unless they are fixed) and, where `evolve` names them, scalars of the recipe in a
+A genome holds observations, targets (unless they are fixed) and, where `evolve` names them, numbers of the recipe in a
 code in which a step of one size means about as much for each: x multiplies a positive scalar by exp(x), the excess of a
 scalar above 1 by exp(x), shifts a scalar of (0, 1) on the logit scale, and is added to a logarithm.
 """
@@ -33,7 +33,7 @@ class CloningGenome:
 
     observations: Array  # f32[N, *obs_shape], normalised
     targets: Array | None  # f32[N, A]
-    recipe: dict[str, Array]  # f32[] each, coded
+    recipe: dict[str, Array]  # f32[] each, or f32[N] with one entry a pair; coded
 
 
 class Start(abc.ABC):
@@ -188,7 +188,7 @@ class PairsLearner(InnerLearner):
         )
 
     def init_genome(self, key: Key, env: Environment, normalize: Callable[[Array], Array]) -> CloningGenome:
-        recipe = {name: jnp.zeros(()) for name in self.evolve}
+        recipe = {name: jnp.zeros(self.recipe_shape(name)) for name in self.evolve}
         if self.start_pairs is not None:
             observations, targets = self.start_pairs.pairs(key, env, self.num_pairs, normalize)
             targets = (centred_log(targets) if env.spec.is_discrete else targets) / self.target_scale
@@ -229,6 +229,11 @@ class PairsLearner(InnerLearner):
     def evolvable(self) -> dict[str, float]:
         """Scalars that `evolve` may name, with their configured values."""
         return {"target_scale": self.target_scale, "log_std": self.policy.log_std}
+
+    def recipe_shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a number that `evolve` may name."""
+        del name
+        return ()
 
     def bounds(self, name: str) -> tuple[float, float]:
         """The open interval in which an evolvable scalar lies."""
