@@ -44,7 +44,7 @@ HEAD = ("task", "recipe", "updates", "return (95 % interval over seeds)", "learn
 
 WORKDIR = flags.DEFINE_string("workdir", "runs/recipe", "Gets a line for each run, and the datasets.")
 TASKS = flags.DEFINE_list("tasks", list(BUDGETS), "Of those with a budget.")
-ARMS_ASKED = flags.DEFINE_list("arms", [], "Of ARMS; none: all.")
+ARMS_ASKED = flags.DEFINE_list("arms", [], "Of ARMS; none: those of the table.")
 SEEDS = flags.DEFINE_integer("seeds", 3, "How many, from 0.", lower_bound=2)
 NORUN = flags.DEFINE_bool("norun", False, "Only print the table of the runs that are there.")
 
@@ -85,6 +85,7 @@ ROWS = {
     "all updates, evolved rate": ("evolved",),
 }
 """Arms of each line of the table. Of several, the line shows the one with the best mean return on selection keys."""
+SHOWN = tuple(dict.fromkeys(name for names in ROWS.values() for name in names))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -206,7 +207,7 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     if not NORUN.value:
         for task in TASKS.value:
-            make(task, ARMS_ASKED.value or list(ARMS), SEEDS.value, folder)
+            make(task, ARMS_ASKED.value or SHOWN, SEEDS.value, folder)
     print(markdown_table(HEAD, [line for task in TASKS.value for line in lines(task, read(folder / f"{task}.jsonl"))]))
     return 0
 
