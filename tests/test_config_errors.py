@@ -63,6 +63,16 @@ REFUSED = [
     ),
     (lambda: dataclasses.replace(CLONING, num_pairs=0), r"num_pairs is 0"),
     (lambda: dataclasses.replace(CLONING, num_updates=-1), r"num_updates is -1"),
+    (
+        lambda: dataclasses.replace(CLONING, pair_weights=(1.0, 2.0)),
+        r"BehaviourCloning.pair_weights has 2 entries, but there are 3 pairs: give one for each, or none",
+    ),
+    (lambda: dataclasses.replace(CLONING, pair_weights=(1.0, -1.0, 1.0)), r"pair_weights.* -1.0; .*at least 0"),
+    (lambda: dataclasses.replace(CLONING, pair_weights=(0.0,) * 3), r"pair_weights are all 0: nothing would be learnt"),
+    (
+        lambda: dataclasses.replace(CLONING, pair_weights=(1.0,) * 3, evolve=("pair_weights",)),
+        r'evolve names "pair_weights", which start at 1: leave BehaviourCloning.pair_weights empty',
+    ),
     (lambda: dataclasses.replace(CLONING, batch_size=4), r"batch_size is 4, but there are 3 pairs; use 0"),
     (
         lambda: dataclasses.replace(CLONING, evolve=("b1",)),

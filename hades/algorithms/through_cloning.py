@@ -89,4 +89,4 @@ class ThroughCloning(Distilling, Iterating):
         assert pairs is not None
         sizes = {"observations": pairs.observations, "targets": pairs.targets}
         metrics = {f"dataset/rms_{name}": jnp.sqrt(jnp.square(x).mean()) for name, x in sizes.items()}
-        return metrics | {f"recipe/{name}": value for name, value in self.learner.recipe(genome).items()}
+        return metrics | self.learner.recipe_metrics(genome)

@@ -151,9 +151,13 @@ class InnerLearner(abc.ABC):
         return None
 
     def recipe(self, genome: Genome) -> dict[str, Array]:
-        """Scalars that are searched for with the dataset, by name: f32[] each."""
+        """Numbers of the recipe that are searched for with the dataset, by name: f32[] each, or one for each pair."""
         del genome
         return {}
+
+    def recipe_metrics(self, genome: Genome) -> Metrics:
+        """What is searched for with the dataset, as scalar metrics."""
+        return {f"recipe/{name}": value for name, value in self.recipe(genome).items()}
 
     @classmethod
     def field_names(cls) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from hades.errors import ConfigError, require
 from hades.fields import Count, Natural, NonNegative, Positive, Range
 from hades.inner.base import InitScheme, InnerLearner
 from hades.inner.codes import Code
-from hades.inner.losses import Loss
+from hades.inner.losses import Loss, weighted_mean
 from hades.inner.pairs import CloningGenome, PairsLearner, Start
 from hades.inner.region import Region
 from hades.inner.span import SPAN_OPTIMIZERS, SpanProblem, dense, with_kernel
@@ -38,10 +38,11 @@ class BehaviourCloning(PairsLearner):
         max_grad_norm: clip by the global norm; 0 is none.
         num_updates: gradient updates.
         batch_size: 0 is the full batch; else pairs a mini-batch, reshuffled every epoch.
-        evolve: scalars in the genome: "target_scale", "log_std", "learning_rate", "max_grad_norm", or a number in
-            `optimizer_options`.
+        evolve: what is in the genome: "target_scale", "log_std", "learning_rate", "max_grad_norm", a number in
+            `optimizer_options`, or "pair_weights", whose mean stays 1.
         span_first_layer: train the first layer in the span of the observations, which is exact for plain and momentum
             SGD and much cheaper where N is far below the observation size.
+        pair_weights: a factor for the loss of each pair; empty: all 1.
 
     Raises:
         ConfigError: at construction for what can never work, in `check` for what does not fit the environment.
@@ -67,6 +68,7 @@ class BehaviourCloning(PairsLearner):
     evolve: tuple[str, ...] = ()
     code: Code | None = None
     span_first_layer: bool = False
+    pair_weights: tuple[NonNegative, ...] = ()
 
     traceable = ("learning_rate", "num_updates")
     renamed: ClassVar[Mapping[str, str]] = {"num_points": "num_pairs"}
@@ -77,6 +79,7 @@ class BehaviourCloning(PairsLearner):
                 f"BehaviourCloning.batch_size is {self.batch_size}, but there are {self.num_pairs} pairs; "
                 "use 0 for the full batch."
             )
+        self._check_pair_weights()
         self.check_pairs()  # names what cannot evolve before the optimiser refuses its value
         check_optimizer("BehaviourCloning", self.optimizer, self.optimizer_options)
         if self.span_first_layer:
@@ -96,12 +99,15 @@ class BehaviourCloning(PairsLearner):
             )
 
     def constant(self, genome: CloningGenome) -> Self:
-        recipe = {name: float(value) for name, value in self.recipe(genome).items()}
+        found = self.recipe(genome)
+        weights = tuple(found.pop("pair_weights", self.pair_weights))
+        recipe = {name: float(value) for name, value in found.items()}
         return dataclasses.replace(
             super().constant(genome),
             optimizer_options=tuple((k, recipe.get(k, v)) for k, v in self.optimizer_options),
             learning_rate=recipe.get("learning_rate", self.learning_rate),
             max_grad_norm=recipe.get("max_grad_norm", self.max_grad_norm),
+            pair_weights=weights,
         )
 
     def changed(self, **fields: Any) -> Self:
@@ -138,7 +144,21 @@ class BehaviourCloning(PairsLearner):
     def learn(self, key: Key, genome: CloningGenome, params: Params, spec: EnvSpec) -> tuple[Params, Metrics]:
         recipe = self.recipe(genome)
         trained, metrics = self._train(key, self.dataset(genome, spec), params, spec, recipe)
-        return self.with_log_std(trained, recipe), metrics | {f"recipe/{name}": value for name, value in recipe.items()}
+        return self.with_log_std(trained, recipe), metrics | self.recipe_metrics(genome)
+
+    def recipe(self, genome: CloningGenome) -> dict[str, Array]:
+        """The evolved numbers, decoded: f32[] each, and "pair_weights" f32[N]."""
+        found = super().recipe(genome)
+        if "pair_weights" in found:
+            # Normalised, because a common factor would act like the learning rate.
+            found["pair_weights"] = self.num_pairs * jax.nn.softmax(genome.recipe["pair_weights"])
+        return found
+
+    def recipe_metrics(self, genome: CloningGenome) -> Metrics:
+        metrics = super().recipe_metrics(genome)
+        if (weights := metrics.pop("recipe/pair_weights", None)) is not None:
+            metrics |= {"recipe/least_pair_weight": weights.min(), "recipe/largest_pair_weight": weights.max()}
+        return metrics
 
     def assemble(self, params: Params, trained: Params) -> Params:
         return with_kernel(params, trained, str(self.policy.first_layer)) if self.span_first_layer else trained
@@ -153,8 +173,9 @@ class BehaviourCloning(PairsLearner):
             dataset: what to clone.
             params: the initial policy.
             spec: of the environment.
-            **scalars: f32[] by the names that `evolvable` knows, and `num_updates` i32[], in the place of the
-                configured ones. They may be traced; a loop with a traced number of updates cannot be differentiated.
+            **scalars: f32[] by the names that `evolvable` knows ("pair_weights": f32[N]), and `num_updates` i32[], in
+                the place of the configured ones. They may be traced; a loop with a traced number of updates cannot be
+                differentiated.
 
         Returns:
             Trained params and `loss/first`, `loss/final`: the loss on the whole dataset before and after.
@@ -178,7 +199,7 @@ class BehaviourCloning(PairsLearner):
         num_updates: Array | None = None,
     ) -> tuple[Params, Metrics]:
         optimizer = self.make_optimizer(recipe)
-        problem = self._problem(params, dataset, spec)
+        problem = self._problem(params, dataset, spec, recipe.get("pair_weights"))
 
         def update(carry: tuple[Any, Any], t: Array) -> tuple[tuple[Any, Any], None]:
             weights, state = carry
@@ -195,14 +216,18 @@ class BehaviourCloning(PairsLearner):
         return problem.trained(weights), metrics
 
     def evolvable(self) -> dict[str, float]:
-        scalars = {**super().evolvable(), "learning_rate": self.learning_rate}
+        scalars = {**super().evolvable(), "learning_rate": self.learning_rate, "pair_weights": 1.0}
         if self.max_grad_norm:
             scalars["max_grad_norm"] = self.max_grad_norm
         numbers = {k: v for k, v in self.optimizer_options if isinstance(v, float) and v > 0}
         return scalars | numbers
 
+    def recipe_shape(self, name: str) -> tuple[int, ...]:
+        return (self.num_pairs,) if name == "pair_weights" else super().recipe_shape(name)
+
     def bounds(self, name: str) -> tuple[float, float]:
-        return super().bounds(name) if name in super().evolvable() else scalar_bounds(self.optimizer, name)
+        shared = name in super().evolvable() or name == "pair_weights"
+        return super().bounds(name) if shared else scalar_bounds(self.optimizer, name)
 
     def make_optimizer(self, recipe: dict[str, Array] | None = None) -> optax.GradientTransformation:
         """The optax optimiser, with evolved scalars where given."""
@@ -211,9 +236,13 @@ class BehaviourCloning(PairsLearner):
         clip = recipe.get("max_grad_norm", self.max_grad_norm) if self.max_grad_norm else None
         return make_optimizer(self.optimizer, recipe.get("learning_rate", self.learning_rate), opts, clip)
 
-    def _problem(self, params: Params, dataset: Dataset, spec: EnvSpec) -> "SpanProblem | _PlainProblem":
+    def _problem(
+        self, params: Params, dataset: Dataset, spec: EnvSpec, weights: Array | None
+    ) -> "SpanProblem | _PlainProblem":
         kind = SpanProblem if self.span_first_layer else _PlainProblem
-        return kind(self.policy, self.loss, params, dataset, spec)
+        if weights is None and self.pair_weights:
+            weights = jnp.asarray(self.pair_weights)
+        return kind(self.policy, self.loss, params, dataset, spec, weights)
 
     def _batch(self, key: Key, t: Array) -> Array | None:
         """Indices of the pairs of update t, None for all pairs."""
@@ -222,6 +251,22 @@ class BehaviourCloning(PairsLearner):
         per_epoch = self.num_pairs // self.batch_size
         order = jax.random.permutation(jax.random.fold_in(key, t // per_epoch), self.num_pairs)
         return lax.dynamic_slice(order, [(t % per_epoch) * self.batch_size], [self.batch_size])
+
+    def _check_pair_weights(self) -> None:
+        count = len(self.pair_weights)
+        require(
+            count in (0, self.num_pairs),
+            f"BehaviourCloning.pair_weights has {count} entries, but there are {self.num_pairs} pairs: give one for "
+            "each, or none.",
+        )
+        require(
+            not count or any(self.pair_weights), "BehaviourCloning.pair_weights are all 0: nothing would be learnt."
+        )
+        require(
+            not count or "pair_weights" not in self.evolve,
+            'BehaviourCloning.evolve names "pair_weights", which start at 1: leave BehaviourCloning.pair_weights '
+            "empty.",
+        )
 
     def _check_span(self) -> None:
         if self.optimizer not in SPAN_OPTIMIZERS or self.max_grad_norm or self.policy.first_layer is None:
@@ -235,13 +280,21 @@ class BehaviourCloning(PairsLearner):
 class _PlainProblem:
     """Cloning in the policy's own weights."""
 
-    def __init__(self, policy: Policy, loss: Loss, params: Params, dataset: Dataset, spec: EnvSpec):
-        self.start = params
+    def __init__(
+        self, policy: Policy, loss: Loss, params: Params, dataset: Dataset, spec: EnvSpec, pair_weights: Array | None
+    ):
+        self.start, self._pair_weights = params, pair_weights
         self._policy, self._loss, self._dataset, self._spec = policy, loss, dataset, spec
 
     def loss(self, weights: Params, rows: Array | None) -> Array:
-        dataset = self._dataset if rows is None else jax.tree.map(lambda x: x[rows], self._dataset)
-        return self._loss(self._policy.distribution(weights, dataset.observations, self._spec), dataset.targets)
+        pairs = self._dataset.observations, self._dataset.targets, self._pair_weights
+        if rows is not None:
+            pairs = jax.tree.map(lambda x: x[rows], pairs)
+
+        def loss(observations: Array, targets: Array) -> Array:
+            return self._loss(self._policy.distribution(weights, observations, self._spec), targets)
+
+        return weighted_mean(loss, *pairs)
 
     def trained(self, weights: Params) -> Params:
         return weights

@@ -2,7 +2,9 @@
 
 import abc
 import dataclasses
+from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
@@ -21,6 +23,27 @@ def centred_log(probabilities: Array) -> Array:
     """Logits of class probabilities f32[..., A], whose mean over the classes is 0."""
     logits = jnp.log(jnp.maximum(probabilities, LEAST_PROBABILITY))
     return logits - logits.mean(-1, keepdims=True)
+
+
+def weighted_mean(
+    loss: Callable[[Array, Array], Array], inputs: Array, targets: Array, pair_weights: Array | None
+) -> Array:
+    """Mean loss over N pairs, each times its weight.
+
+    Args:
+        loss: from M inputs and their targets to the mean loss f32[] over them; called once a pair where there are
+            weights, so that it needs no form of its own for them.
+        inputs: f32[N, ...].
+        targets: f32[N, A].
+        pair_weights: f32[N]; None: all 1.
+
+    Returns:
+        f32[].
+    """
+    if pair_weights is None:
+        return loss(inputs, targets)
+    each = jax.vmap(lambda x, y: loss(x[None], y[None]))(inputs, targets)
+    return jnp.mean(pair_weights * each)
 
 
 class Loss(abc.ABC):

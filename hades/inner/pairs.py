@@ -1,6 +1,6 @@
 """The genome of learners whose dataset is searched for, and how it becomes pairs.
 
-A genome holds observations, targets (unless they are fixed) and, where `evolve` names them, scalars of the recipe in a
+A genome holds observations, targets (unless they are fixed) and, where `evolve` names them, numbers of the recipe in a
 code in which a step of one size means about as much for each: x multiplies a positive scalar by exp(x), the excess of a
 scalar above 1 by exp(x), shifts a scalar of (0, 1) on the logit scale, and is added to a logarithm.
 """
@@ -35,7 +35,7 @@ class CloningGenome:
 
     observations: Array  # f32[N, *obs_shape], normalised; or f32[N, ...], their codes
     targets: Array | None  # f32[N, A]
-    recipe: dict[str, Array]  # f32[] each, coded
+    recipe: dict[str, Array]  # f32[] each, or f32[N] with one entry a pair; coded
 
 
 class Start(abc.ABC):
@@ -217,7 +217,7 @@ class PairsLearner(InnerLearner):
 
     def _start(self, key: Key, env: Environment, normalize: Callable[[Array], Array]) -> CloningGenome:
         """The genome before a region moves it."""
-        recipe = {name: jnp.zeros(()) for name in self.evolve}
+        recipe = {name: jnp.zeros(self.recipe_shape(name)) for name in self.evolve}
         if self.code is not None:
             env, normalize = self.code.coded(env), self.code.encode
         if self.start_pairs is not None:
@@ -269,6 +269,11 @@ class PairsLearner(InnerLearner):
     def evolvable(self) -> dict[str, float]:
         """Scalars that `evolve` may name, with their configured values."""
         return {"target_scale": self.target_scale, "log_std": self.policy.log_std}
+
+    def recipe_shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a number that `evolve` may name."""
+        del name
+        return ()
 
     def bounds(self, name: str) -> tuple[float, float]:
         """The open interval in which an evolvable scalar lies."""

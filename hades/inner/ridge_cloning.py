@@ -66,7 +66,7 @@ class RidgeCloning(PairsLearner):
     def learn(self, key: Key, genome: CloningGenome, params: Params, spec: EnvSpec) -> tuple[Params, Metrics]:
         recipe = self.recipe(genome)
         trained, metrics = self.clone(key, self.dataset(genome, spec), params, spec)
-        return self.with_log_std(trained, recipe), metrics | {f"recipe/{name}": x for name, x in recipe.items()}
+        return self.with_log_std(trained, recipe), metrics | self.recipe_metrics(genome)
 
     def clone(
         self, key: Key, dataset: Dataset, params: Params, spec: EnvSpec, **scalars: Array

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hades.inner.losses import Loss
+from hades.inner.losses import Loss, weighted_mean
 from hades.policies.base import Policy
 from hades.types import Dataset, EnvSpec, Params
 
@@ -23,10 +23,13 @@ SPAN_OPTIMIZERS = ("sgd",)
 class SpanProblem:
     """Cloning with the first kernel replaced by its coefficients."""
 
-    def __init__(self, policy: Policy, loss: Loss, params: Params, dataset: Dataset, spec: EnvSpec):
+    def __init__(
+        self, policy: Policy, loss: Loss, params: Params, dataset: Dataset, spec: EnvSpec, pair_weights: Array | None
+    ):
         assert policy.first_layer is not None
         self._layer = policy.first_layer
         self._policy, self._loss, self._targets, self._spec = policy, loss, dataset.targets, spec
+        self._pair_weights = pair_weights
         self._x = dataset.observations.reshape(dataset.observations.shape[0], -1)
         self._kernel = params[self._layer]["kernel"]
         self._fixed = self._x @ self._kernel
@@ -37,10 +40,14 @@ class SpanProblem:
     def loss(self, weights: Params, rows: Array | None) -> Array:
         first = weights[self._layer]
         pre_activation = self._fixed + _in_span(self._gram, first["kernel"]) + first["bias"]
-        targets = self._targets
+        pairs = pre_activation, self._targets, self._pair_weights
         if rows is not None:
-            pre_activation, targets = pre_activation[rows], targets[rows]
-        return self._loss(self._policy.after_first_layer(weights, pre_activation, self._spec), targets)
+            pairs = jax.tree.map(lambda x: x[rows], pairs)
+
+        def loss(pre_activation: Array, targets: Array) -> Array:
+            return self._loss(self._policy.after_first_layer(weights, pre_activation, self._spec), targets)
+
+        return weighted_mean(loss, *pairs)
 
     def trained(self, weights: Params) -> Params:
         """The weights without the initial kernel: its change as `basis` and `coefficients`."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import math
 
 import jax
@@ -10,12 +11,13 @@ import numpy as np
 import optax
 import pytest
 
+from hades import registry
 from hades.environments.gymnax import Gymnax
 from hades.environments.point import Point
 from hades.errors import ConfigError
 from hades.inner.behaviour_cloning import BehaviourCloning
 from hades.inner.init_scheme import RandomInit
-from hades.inner.losses import MSE, CrossEntropy
+from hades.inner.losses import MSE, CrossEntropy, GaussianNLL
 from hades.inner.pairs import CloningGenome
 from hades.policies.cnn import CNN
 from hades.policies.mlp import MLP
@@ -203,6 +205,45 @@ def test_cloning_uses_the_evolved_scalars():
     unchanged, _ = clone(dataclasses.replace(RECIPE, evolve=()), dataset, POINT.spec)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), evolved, written_in)
     assert not np.allclose(evolved["layers_0"]["kernel"], unchanged["layers_0"]["kernel"], atol=1e-3)
+
+
+WEIGHTED = dataclasses.replace(CLONING, evolve=("pair_weights",), num_updates=4, learning_rate=0.02)
+SCATTERED = Dataset(jnp.asarray(RNG.normal(size=(3, 2)), jnp.float32), jnp.asarray([[1.0], [-1.0], [0.5]]))
+
+
+def test_evolved_pair_weights_start_equal_and_keep_their_mean():
+    genome = WEIGHTED.init_genome(jax.random.key(0), POINT, lambda obs: obs)
+    assert genome.recipe["pair_weights"].shape == (3,)
+    np.testing.assert_allclose(WEIGHTED.recipe(genome)["pair_weights"], 1.0)
+    moved = WEIGHTED.recipe(with_codes(pair_weights=[200.0, 200.0 + math.log(4.0), 0.0]))["pair_weights"]
+    np.testing.assert_allclose(moved, [0.6, 2.4, 0.0], rtol=1e-5)
+
+
+def test_evolved_pair_weights_are_written_into_the_recipe():
+    genome = CloningGenome(SCATTERED.observations, SCATTERED.targets, {"pair_weights": jnp.asarray([0.0, 1.0, -1.0])})
+    learn = jax.jit(lambda p: WEIGHTED.learn(jax.random.key(0), genome, p, POINT.spec))
+    evolved, metrics = learn(SMALL.init(jax.random.key(7), POINT.spec))
+    constant = registry.build(json.loads(json.dumps(registry.describe(WEIGHTED.constant(genome)))))
+    assert (constant.evolve, len(constant.pair_weights)) == ((), 3)
+    assert metrics["recipe/least_pair_weight"] == min(constant.pair_weights) < 1.0
+    assert metrics["recipe/largest_pair_weight"] == max(constant.pair_weights) > 1.0
+    written_in, _ = clone(constant, SCATTERED, POINT.spec)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), evolved, written_in)
+    unweighted, _ = clone(dataclasses.replace(constant, pair_weights=()), SCATTERED, POINT.spec)
+    assert not np.allclose(evolved["layers_0"]["kernel"], unweighted["layers_0"]["kernel"], atol=1e-3)
+
+
+@pytest.mark.parametrize("batch_size", [0, 1])
+def test_a_pair_of_weight_0_does_not_count_and_equal_weights_change_nothing(batch_size):
+    sgd = dataclasses.replace(CLONING, optimizer="sgd", loss=GaussianNLL(), num_updates=2, batch_size=batch_size)
+    others = SCATTERED.replace(targets=SCATTERED.targets.at[2].set(9.0))
+    without = dataclasses.replace(sgd, pair_weights=(1.0, 2.0, 0.0))
+    one, two = (clone(without, dataset, POINT.spec)[0] for dataset in (SCATTERED, others))
+    jax.tree.map(np.testing.assert_array_equal, one, two)
+    plain, equal = (
+        clone(x, SCATTERED, POINT.spec)[0] for x in (sgd, dataclasses.replace(sgd, pair_weights=(1.0,) * 3))
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), plain, equal)
 
 
 def test_genomes_start_at_zeros_or_gaussian(key):

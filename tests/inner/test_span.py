@@ -23,16 +23,23 @@ PLAIN = BehaviourCloning(
     optimizer="sgd", learning_rate=0.03,
 )  # fmt: skip
 MOMENTUM = {"momentum": 0.9, "nesterov": True}
+WEIGHTS = (0.0, 0.25, 0.5, 0.5, 0.75, 1.0)
 
 
 @pytest.mark.parametrize(
-    ("spec", "options", "batch_size"),
-    [(IMAGE_SPEC, {}, 0), (IMAGE_SPEC, MOMENTUM, 2), (BOX_SPEC, {}, 2), (BOX_SPEC, MOMENTUM, 0)],
-    ids=["image", "image, momentum, mini-batch", "box, mini-batch", "box, momentum"],
+    ("spec", "options", "batch_size", "weights"),
+    [
+        (IMAGE_SPEC, {}, 0, ()),
+        (IMAGE_SPEC, MOMENTUM, 2, WEIGHTS),
+        (BOX_SPEC, {}, 2, ()),
+        (BOX_SPEC, MOMENTUM, 0, WEIGHTS),
+    ],
+    ids=["image", "image, momentum, mini-batch, weights", "box, mini-batch", "box, momentum, weights"],
 )
-def test_the_span_trajectory_equals_sgd(spec, options, batch_size, key):
+def test_the_span_trajectory_equals_sgd(spec, options, batch_size, weights, key):
     loss = CrossEntropy() if spec.is_discrete else GaussianNLL()
     plain = dataclasses.replace(PLAIN, loss=loss, optimizer_options=options, batch_size=batch_size)
+    plain = dataclasses.replace(plain, pair_weights=weights)
     targets = jnp.eye(3)[jnp.arange(6) % 3] if spec.is_discrete else jnp.asarray(RNG.normal(size=(6, 2)), jnp.float32)
     dataset = Dataset(jnp.asarray(RNG.normal(size=(6, *spec.obs_shape)), jnp.float32), targets)
     start = plain.policy.init(key, spec)
