@@ -72,7 +72,7 @@ REFUSED = [
     (lambda: FixedInit(seed=-1), r"FixedInit.seed is -1; it must be at least 0 and below 2³²"),
     (lambda: Grid(widths=5), r"Grid.widths is 5; it must be a tuple"),
     (lambda: parse_grid({"learning_rates": ["1e999"]}), r"Grid.learning_rates\[0\] is inf"),
-    (lambda: parse_policy("MLP(activation={[]: 1})"), "is no policy: write one of CNN, MLP"),
+    (lambda: parse_policy("MLP(activation={[]: 1})"), "is no policy: write one of CNN, "),
     (lambda: parse_policy(f"MLP(width={'-' * 5000}1)"), "is no policy"),
     (lambda: parse_policy("MLP(width=99999999999999999999999)"), "MLP.width is 99999999999999999999999"),
     (lambda: split_flags("it's"), '--launcher_flags: "it\'s" is not quoted as in a shell'),

@@ -84,9 +84,10 @@ def recipe(
 
 @functools.cache
 def _shipped_tasks() -> dict[str, str]:
-    """The shipped configurations' word for an environment, such as "cartpole", by its name."""
-    files = sorted((config_root() / "env").glob("*.gin"))
-    return {match[1]: file.stem for file in files if (match := _NAMED.search(file.read_text()))}
+    """The shipped configurations' word for an environment, such as "cartpole", by its name, but for its pictures."""
+    texts = {file.stem: file.read_text() for file in sorted((config_root() / "env").glob("*.gin"))}
+    named = {stem: _NAMED.search(text) for stem, text in texts.items() if "@Rendered()" not in text}
+    return {match[1]: stem for stem, match in named.items() if match}
 
 
 def _config(tasks: tuple[str, ...], method: str) -> str | None:

@@ -1,7 +1,7 @@
 """Make an entry of the zoo from a finished run: its dataset file, and a card with the measurements.
 
 python -m hades.studies.zoo_card add runs/acrobot 'hades-train --config=acrobot_hades_r --workdir=runs/acrobot'
-python -m hades.studies.zoo_card add runs/… 'hades readable --dataset=cartpole-hades-r-d2 --workdir=…' cartpole-readable
+python -m hades.studies.zoo_card add runs/x 'hades readable --dataset=acrobot-hades-r-d3 …' acrobot-hades-r-readable
 python -m hades.studies.zoo_card measure acrobot-hades-r-d3
 
 The first two copy a run's dataset into the zoo of this checkout, under the name of its configuration or a title; all
@@ -40,7 +40,7 @@ def add(workdir: str, command: str, title: str = "") -> str:
     Args:
         workdir: of the run.
         command: what made it, `hades-train --config=…`.
-        title: of the entry, such as "cartpole-readable"; without one, the name of the configuration.
+        title: of the entry, such as "cartpole-hades-r-readable"; without one, the name of the configuration.
 
     Returns:
         The name.

@@ -1,5 +1,7 @@
 """The datasets that are kept in the repository, and their cards."""
 
+import re
+
 import pytest
 
 import hades
@@ -16,7 +18,8 @@ def test_a_dataset_has_its_card_and_config(name: str) -> None:
     built = dataset.environment.spec
     assert card["environment"] == dataset.spec.name == built.name
     assert (dataset.spec.obs_shape, dataset.spec.action_space) == (built.obs_shape, built.action_space)
-    assert card["command"].split("--config=")[1].split()[0] in config_names()
+    kind, source = re.search(r"--(config|dataset)=(\S+)", card["command"]).groups()  # type: ignore[union-attr]
+    assert source in (config_names() if kind == "config" else zoo.names())
     assert name.endswith(f"-d{len(dataset)}")
     method = card["method"].lower()
     assert f"-{method.replace('hades', 'gradient').split()[0] if 'gradient' in method else method}-" in name

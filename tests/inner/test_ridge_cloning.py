@@ -19,13 +19,13 @@ from hades.inner.losses import MSE
 from hades.inner.pairs import CloningGenome, StartPairs
 from hades.inner.ridge_cloning import RidgeCloning
 from hades.normalizers.base import identity_state
-from hades.policies.cnn import CNN
+from hades.policies.base import Policy
 from hades.policies.mlp import MLP
 from hades.policies.wide_mlp import WideMLP
 from hades.runs.result import distilled_dataset
 from hades.runs.stages import pairs_of
 from hades.types import Dataset
-from tests.support import BOX_SPEC, EVOLUTION, IMAGE_SPEC, POINT, POINT_DISCRETE
+from tests.support import BOX_SPEC, EVOLUTION, POINT, POINT_DISCRETE
 
 KEY = jax.random.key(0)
 MLP_16 = MLP(width=16, depth=2, activation="tanh")
@@ -104,9 +104,15 @@ def test_evolution_searches_with_it(mesh: jax.sharding.Mesh) -> None:
     assert np.isfinite(metrics["fitness/mean"])
 
 
+class Unnamed(MLP):
+    """A policy without features of its last layer."""
+
+    kernel = Policy.kernel
+
+
 def test_what_cannot_work_is_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match=r"RidgeCloning\.policy is CNN, which names no features"):
-        dataclasses.replace(RIDGE, policy=CNN()).check(IMAGE_SPEC)
+    with pytest.raises(ConfigError, match=r"RidgeCloning\.policy is Unnamed, which names no features"):
+        dataclasses.replace(RIDGE, policy=Unnamed()).check(BOX_SPEC)
     with pytest.raises(ConfigError, match=r'"log_std", but the actions of .* are discrete'):
         dataclasses.replace(RIDGE, evolve=("log_std",)).check(POINT_DISCRETE.spec)
     with pytest.raises(ConfigError, match=r'"log_std", which learn_log_std = False'):

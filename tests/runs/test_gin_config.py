@@ -156,7 +156,7 @@ def test_bindings_do_not_leak_into_the_next_config(config: str) -> None:
 
 
 def test_an_unknown_config_is_answered_with_the_five_nearest_and_where_the_list_is() -> None:
-    nearest = "cartpole_hades_r, cartpole_hades_f, cartpole_es, cartpole_acrobot_hades_r, ant_hades_r"
+    nearest = "cartpole_hades_r, cartpole_hades_f, cartpole_pixels_hades_r, cartpole_es, cartpole_acrobot_hades_r"
     with pytest.raises(ConfigError, match=f'"cartpol_hades_r". The nearest names: {nearest}. `hades list configs`'):
         find_config("cartpol_hades_r")
     with pytest.raises(ConfigError, match="There is no config"):

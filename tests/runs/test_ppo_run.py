@@ -75,7 +75,7 @@ def test_direct_es_leaves_a_policy_too(tmp_path: Path) -> None:
     assert policy.environment == algorithm.environments[0]  # type: ignore[attr-defined]
     assert np.isfinite(hades.evaluate(policy, num_episodes=4).mean)
     page = write_report(tmp_path).read_text()
-    assert "This is its first episode, not a chosen one" in page
+    assert "The policy played 15 episodes" in page
 
 
 def test_a_run_that_evolves_a_dataset_or_holds_nothing_is_refused(

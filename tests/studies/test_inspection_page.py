@@ -85,7 +85,7 @@ def test_what_was_measured_is_shown(run: RunRecord) -> None:
     assert len(page.ids) == len(set(page.ids))
     assert "hades-inspect" not in page.text
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
-    assert all(a.startswith(("data:image/", "#")) for a in page.addresses)
+    assert all(a.startswith(("data:image/", "#", "figures/")) for a in page.addresses)
 
 
 def test_nearest_states_say_how_far_and_what_is_far(run: RunRecord) -> None:
@@ -205,7 +205,7 @@ def test_the_field_is_held_at_a_visited_state_and_spans_the_features_asked_for(d
     low, high = field.extent[:2]
     assert low < -2.0  # what was visited
     assert high > 2.0
-    note = illustrations._reading_field(field, pairs_of(dataset))
+    note = illustrations._reading_field(field, pairs_of(dataset), "the policy")
     assert "the two features that were asked for" in note
     assert "Dots are visited states" in note
     without = measure_field(policy, dataset)
