@@ -1,7 +1,7 @@
 """An environment whose observations are pictures of those of another one, with earlier frames stacked behind.
 
 Rewards, actions and ends of episodes are the other environment's. Its observations of the last few steps are the state
-here, not their pictures, which are drawn anew in every step: a picture is cheap to draw and dear to carry through a
+here, not their pictures, which are drawn anew in every step: a picture is cheap to draw, and costly to carry through a
 loop of thousands of episodes.
 """
 
