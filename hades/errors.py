@@ -68,6 +68,12 @@ def shown(value: object, limit: int = 80) -> str:
     return text if len(text) <= limit else f"{text[:limit]}…"
 
 
+def one_of(field: str, value: str, known: Iterable[str]) -> None:
+    """Raise ConfigError for a word that a field does not know."""
+    if value not in known:
+        raise ConfigError(f'{field} is "{value}". {offer(value, known)}')
+
+
 def offer(name: str, choices: Iterable[str]) -> str:
     """Suggest a known name: `Did you mean "SNES"? Known: Evosax, OpenES, SNES.`"""
     choices = list(choices)

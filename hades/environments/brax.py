@@ -26,7 +26,7 @@ from hades.environments import physics
 from hades.environments.base import Environment, EnvState, NumSteps
 from hades.environments.physics import BODY_INFO, body_info, first_state, guarded_step, quiet
 from hades.environments.session_object import SessionObject
-from hades.errors import ConfigError, MissingPackageError, notice, offer
+from hades.errors import ConfigError, MissingPackageError, notice, offer, one_of
 from hades.fields import NonNegative
 from hades.native.function import compile_function
 from hades.native.machine import UnavailableError, check_machine
@@ -171,12 +171,9 @@ class Brax(Environment):
             raise ConfigError(
                 'Brax.env_name is not set: bind a name of Brax, such as "hopper", or give an object as env.'
             )
-        if self.backend not in BACKENDS:
-            raise ConfigError(f'Brax.backend is "{self.backend}". {offer(self.backend, BACKENDS)}')
-        if self.engine not in ENGINES:
-            raise ConfigError(f'Brax.engine is "{self.engine}". {offer(self.engine, ENGINES)}')
-        if self.implausible not in IMPLAUSIBLE:
-            raise ConfigError(f'Brax.implausible is "{self.implausible}". {offer(self.implausible, IMPLAUSIBLE)}')
+        one_of("Brax.backend", self.backend, BACKENDS)
+        one_of("Brax.engine", self.engine, ENGINES)
+        one_of("Brax.implausible", self.implausible, IMPLAUSIBLE)
         if self.implausible_reward and self.implausible == "keep":
             raise ConfigError(
                 f"Brax.implausible_reward is {self.implausible_reward}, which no step earns: bind Brax.implausible = "

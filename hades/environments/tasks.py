@@ -19,7 +19,7 @@ from flax import struct
 from jax import Array, lax
 
 from hades.environments.base import Environment, EnvState
-from hades.errors import ConfigError, offer
+from hades.errors import ConfigError, one_of
 from hades.fields import NonNegative, Positive
 from hades.registry import register
 from hades.types import Box, Discrete, EnvSpec, Key, TimeStep
@@ -75,8 +75,7 @@ class Tasks(Environment):
             )
         if not self.floors:
             object.__setattr__(self, "floors", (0.0,) * len(self.environments))
-        if self.layout not in LAYOUTS:
-            raise ConfigError(f'Tasks.layout is "{self.layout}". {offer(self.layout, LAYOUTS)}')
+        one_of("Tasks.layout", self.layout, LAYOUTS)
         self._check()
 
     @cached_property

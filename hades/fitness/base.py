@@ -8,7 +8,7 @@ from jax import Array
 from hades.environments.base import Environment
 from hades.environments.plausibility import implausible
 from hades.environments.rollout import Episodes
-from hades.errors import ConfigError, offer
+from hades.errors import ConfigError, one_of
 from hades.types import ActFn, Candidate, EnvSpec, Key, Metrics, Score
 
 
@@ -57,8 +57,7 @@ IMPLAUSIBLE = ("keep", "mask", "penalize")
 
 def check_implausible(name: str, choice: str, spec: EnvSpec | None = None) -> None:
     """Raise ConfigError for an unknown choice, or one that could do nothing in the environment."""
-    if choice not in IMPLAUSIBLE:
-        raise ConfigError(f'{name}.implausible is "{choice}". {offer(choice, IMPLAUSIBLE)}')
+    one_of(f"{name}.implausible", choice, IMPLAUSIBLE)
     if spec is not None and choice != "keep" and not spec.plausible:
         raise ConfigError(
             f'{name}.implausible is "{choice}", but {spec.name} states no bounds of plausibility: give the environment '

@@ -4,7 +4,7 @@ import dataclasses
 
 import jax
 
-from hades.errors import ConfigError, offer
+from hades.errors import one_of
 from hades.fields import Count, Seed
 from hades.inner.base import InitScheme
 from hades.policies.base import Policy
@@ -32,8 +32,7 @@ class FixedInit(InitScheme):
     is_fixed = True
 
     def __post_init__(self) -> None:
-        if self.key_impl not in KEY_IMPLS:
-            raise ConfigError(f'FixedInit.key_impl is "{self.key_impl}". {offer(self.key_impl, KEY_IMPLS)}')
+        one_of("FixedInit.key_impl", self.key_impl, KEY_IMPLS)
 
     def init(self, key: Key, policy: Policy, spec: EnvSpec) -> Params:
         del key

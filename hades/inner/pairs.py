@@ -18,7 +18,7 @@ from jax import Array
 
 from hades.environments.base import Environment
 from hades.environments.rollout import visited_observations
-from hades.errors import ConfigError, offer, require
+from hades.errors import ConfigError, offer, one_of, require
 from hades.inner.base import InitScheme, InnerLearner
 from hades.inner.codes import Code
 from hades.inner.init_scheme import RandomInit
@@ -326,9 +326,3 @@ def decode_scalar(bounds: tuple[float, float], base: float, code: Array) -> Arra
     if high < math.inf:
         return jax.nn.sigmoid(jnp.log(base / (1.0 - base)) + code)
     return low + (base - low) * jnp.exp(code)
-
-
-def one_of(field: str, value: str, known: tuple[str, ...]) -> None:
-    """Raise ConfigError for a word that a field does not know."""
-    if value not in known:
-        raise ConfigError(f'{field} is "{value}". {offer(value, known)}')

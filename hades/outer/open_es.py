@@ -13,7 +13,7 @@ import optax
 from flax import struct
 from jax import Array
 
-from hades.errors import ConfigError, offer
+from hades.errors import one_of
 from hades.fields import NonNegative, Positive, Range
 from hades.optimizers import check_optimizer, make_optimizer
 from hades.outer.base import OuterOptimizer, PopulationSize, check_population, sigma_metrics
@@ -63,8 +63,7 @@ class OpenES(OuterOptimizer):
     def __post_init__(self) -> None:
         check_population("OpenES", self.population_size, self.antithetic)
         check_optimizer("OpenES", self.optimizer, self.optimizer_options)
-        if self.shaping not in SHAPINGS:
-            raise ConfigError(f'OpenES.shaping is "{self.shaping}". {offer(self.shaping, SHAPINGS)}')
+        one_of("OpenES.shaping", self.shaping, SHAPINGS)
 
     def init(self, key: Key, mean: Array, unravel: Callable[[Array], Genome]) -> OpenESState:
         del key
