@@ -56,7 +56,7 @@ def as_dataset(images: np.ndarray, like: DistilledDataset, labels: np.ndarray | 
 
 
 def best_of_nearest(images: np.ndarray, labels: np.ndarray, like: DistilledDataset) -> np.ndarray:
-    """Of DRAWS random choices among the NEAREST images of each class, the one that does best on validation images."""
+    """The best on validation images of DRAWS random choices among the NEAREST images of each class."""
     near, generator = nearest_to_means(images, labels, NEAREST), np.random.default_rng(0)
     classes = np.arange(len(near))
     draws = [near[classes, generator.integers(0, NEAREST, len(near))] for _ in range(DRAWS)]
@@ -70,7 +70,7 @@ def best_of_nearest(images: np.ndarray, labels: np.ndarray, like: DistilledDatas
 
 
 def rows() -> Iterator[tuple[str, list[DistilledDataset]]]:
-    """What the networks are trained on; of random images ten draws, whose networks count together."""
+    """Images that the networks are trained on; of random ones ten draws, whose networks count together."""
     distilled = {title: zoo.load(name) for title, name in DISTILLED.items()}
     yield from ((title, [dataset]) for title, dataset in distilled.items())
     like = distilled["distilled, by evolution"]

@@ -166,7 +166,7 @@ def _hero_sheet(pairs: Pairs) -> Image.Image:
 
 
 def rendered() -> Image.Image:
-    """What a policy sees of every environment that `Rendered` draws: a moment of a random episode, and one later."""
+    """Draw two moments of a random episode of every environment that `Rendered` draws, as a policy sees them."""
     side, gap, columns = 2 * 84, 8, 4
     rows = -(-2 * len(DRAWN_TASKS) // columns)
     sheet = Image.new("RGB", (columns * (side + gap) + gap, rows * (side + 30) + gap), PAPER)

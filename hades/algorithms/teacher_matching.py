@@ -181,7 +181,7 @@ class TeacherMatching(ThroughCloning):
         return dataclasses.replace(state, envs=envs, last_returns=last_returns), (obs, right), episodes.sum()
 
     def _targets(self, obs: Array, right: Array | None) -> Array:
-        """What students are to answer, f32[..., A]: the teacher's answers, or the logarithms of one-hot labels."""
+        """Answers that students are to give, f32[..., A]: the teacher's, or the logarithms of one-hot labels."""
         if self.teacher is not None:
             return self.teacher.targets(obs, self.spec)
         return NEVER * (1.0 - jax.nn.one_hot(right, self.spec.action_space.size))

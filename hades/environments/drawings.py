@@ -26,7 +26,7 @@ _LEAST_CELL = 3  # pixels of a cell in which the shapes of sprites still differ
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """How observations of an environment are drawn.
+    """A way to draw observations of an environment.
 
     Attributes:
         channels: names of the picture's channels.

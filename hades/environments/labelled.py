@@ -21,7 +21,7 @@ from hades.registry import register
 from hades.types import Discrete, EnvSpec, Key, TimeStep
 
 RIGHT = 100.0
-"""What an episode earns in which every label is right."""
+"""Return of an episode in which every label is right."""
 
 
 class _Labels(Environment):
@@ -39,7 +39,7 @@ class _Labels(Environment):
     @property
     @abc.abstractmethod
     def name(self) -> str:
-        """Of the spec."""
+        """Name in the spec."""
 
     @cached_property
     def spec(self) -> EnvSpec:

@@ -156,7 +156,7 @@ class InnerLearner(abc.ABC):
         return {}
 
     def recipe_metrics(self, genome: Genome) -> Metrics:
-        """What is searched for with the dataset, as scalar metrics."""
+        """Numbers that are searched for with the dataset, as scalar metrics."""
         return {f"recipe/{name}": value for name, value in self.recipe(genome).items()}
 
     @classmethod

@@ -99,7 +99,7 @@ def _channels(run: RunRecord, pairs: Pairs) -> Markup:
 
 
 def policy(run: RunRecord, given: Actor | None) -> Markup:
-    """What a policy that was trained on the dataset does: episodes of several, and the actions of one."""
+    """Show episodes of several policies that were trained on the dataset, and the actions of one."""
     title = "A policy trained on it" if run.dataset is not None else "The policy"
     try:
         shown = shown_episodes(run, given)

@@ -121,7 +121,7 @@ def _steps(key: Key, env: Environment, act: ActFn) -> tuple[Any, ...]:
 
 
 def _episode(env: Environment, steps: Any, actions: np.ndarray, observations: np.ndarray, poses: Any) -> Episode:
-    """What was played until the episode ended."""
+    """The part that was played before the episode ended."""
     ended = np.flatnonzero(steps.terminated | steps.truncated)
     length = int(ended[0]) + 1 if len(ended) else len(steps.reward)
     return Episode(

@@ -1,1 +1,1 @@
-"""What return does it cost to have the pairs among states that policies really visit?"""
+"""The return that it costs to have the pairs among states that policies really visit."""
