@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hades.errors import ConfigError
+from hades.inner.codes import Cosines
 from hades.inner.region import NearStates
 from hades.types import Dataset
 from tests.support import BOX_SPEC, CLONING, POINT, RIDGE
@@ -63,6 +64,10 @@ def test_a_search_starts_and_stays_in_the_region(learner):
         (
             lambda: dataclasses.replace(RIDGE, num_pairs=4, region=REGION),
             r"RidgeCloning\.num_pairs is 4, but its region has 3 radii",
+        ),
+        (
+            lambda: dataclasses.replace(RIDGE, region=REGION, code=Cosines()),
+            r"RidgeCloning\.region keeps observations in place, but with RidgeCloning\.code a genome holds none",
         ),
         (
             lambda: dataclasses.replace(RIDGE, region=REGION).check(POINT.spec),
