@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 import hades
+from hades import registry
 from hades.data.files import write_bytes
 from hades.data.header import SPEC, check_header, check_recipe, component, named
 from hades.data.tensor_file import parse_tensors, tensor_bytes
 from hades.devices import check_devices
 from hades.displayed import Displayed
 from hades.environments.base import Environment
-from hades.errors import DatasetError, HadesError, printable, shown
+from hades.errors import DatasetError, HadesError, printable, require, shown
 from hades.fitness.base import Fitness
 from hades.inner.base import InnerLearner
 from hades.normalizers.base import Normalizer
@@ -170,6 +171,22 @@ class DistilledDataset(Described, Displayed):
     def plot(self) -> "Figure":
         """The pairs as a figure of matplotlib, which a notebook shows."""
         return hades.plot(self)
+
+    def first(self, count: int) -> "DistilledDataset":
+        """The dataset of the first `count` pairs, with no return measured.
+
+        Raises:
+            ConfigError: for a count that is not between 1 and the number of pairs.
+        """
+        require(1 <= count <= len(self), f"first({count}): the dataset has {len(self)} pairs; take 1 to {len(self)}.")
+        shorter = self.learner.sized(count)
+        return dataclasses.replace(
+            self,
+            observations=self.observations[:count],
+            targets=self.targets[:count],
+            codes=None if self.codes is None else self.codes[:count],
+            metadata={**self.metadata, "learner": registry.describe(shorter), "returns": {}},
+        )
 
     @property
     def method(self) -> str:

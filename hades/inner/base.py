@@ -74,6 +74,11 @@ class InnerLearner(abc.ABC):
         """Records of the teachers that the start of the search uses."""
         return ()
 
+    @property
+    def for_report(self) -> Self:
+        """The learner that reports measure: one that trains on all of the dataset, whatever the search does."""
+        return self
+
     @abc.abstractmethod
     def init_genome(self, key: Key, env: Environment, normalize: Callable[[Array], Array]) -> Genome:
         """Genome that the search starts from; may play a random policy.

@@ -43,6 +43,8 @@ class BehaviourCloning(PairsLearner):
         span_first_layer: train the first layer in the span of the observations, which is exact for plain and momentum
             SGD and much cheaper where N is far below the observation size.
         pair_weights: a factor for the loss of each pair; empty: all 1.
+        prefixes: for a nested dataset, whose first pairs train policies by themselves: numbers of pairs, of which each
+            training of the search draws one and sees that many. Reports train on all pairs. Empty: always all.
 
     Raises:
         ConfigError: at construction for what can never work, in `check` for what does not fit the environment.
@@ -69,6 +71,7 @@ class BehaviourCloning(PairsLearner):
     code: Code | None = None
     span_first_layer: bool = False
     pair_weights: tuple[NonNegative, ...] = ()
+    prefixes: tuple[Count, ...] = ()
 
     traceable = ("learning_rate", "num_updates")
     renamed: ClassVar[Mapping[str, str]] = {"num_points": "num_pairs"}
@@ -80,6 +83,7 @@ class BehaviourCloning(PairsLearner):
                 "use 0 for the full batch."
             )
         self._check_pair_weights()
+        self._check_prefixes()
         self.check_pairs()  # names what cannot evolve before the optimiser refuses its value
         check_optimizer("BehaviourCloning", self.optimizer, self.optimizer_options)
         if self.span_first_layer:
@@ -108,7 +112,12 @@ class BehaviourCloning(PairsLearner):
             learning_rate=recipe.get("learning_rate", self.learning_rate),
             max_grad_norm=recipe.get("max_grad_norm", self.max_grad_norm),
             pair_weights=weights,
+            prefixes=(),
         )
+
+    @property
+    def for_report(self) -> Self:
+        return dataclasses.replace(self, prefixes=()) if self.prefixes else self
 
     def changed(self, **fields: Any) -> Self:
         """As InnerLearner.changed; an optax transformation serves as the optimizer, a schedule as the learning rate."""
@@ -143,6 +152,8 @@ class BehaviourCloning(PairsLearner):
 
     def learn(self, key: Key, genome: CloningGenome, params: Params, spec: EnvSpec) -> tuple[Params, Metrics]:
         recipe = self.recipe(genome)
+        if self.prefixes:
+            recipe["pair_weights"] = self._prefix_weights(key)
         trained, metrics = self._train(key, self.dataset(genome, spec), params, spec, recipe)
         return self.with_log_std(trained, recipe), metrics | self.recipe_metrics(genome)
 
@@ -251,6 +262,22 @@ class BehaviourCloning(PairsLearner):
         per_epoch = self.num_pairs // self.batch_size
         order = jax.random.permutation(jax.random.fold_in(key, t // per_epoch), self.num_pairs)
         return lax.dynamic_slice(order, [(t % per_epoch) * self.batch_size], [self.batch_size])
+
+    def _prefix_weights(self, key: Key) -> Array:
+        """Weights f32[N] of one of the prefixes, drawn: 0 for the pairs behind it, a mean of 1 over all pairs."""
+        length = jax.random.choice(key, jnp.array(self.prefixes))
+        return jnp.where(jnp.arange(self.num_pairs) < length, self.num_pairs / length, 0.0)
+
+    def _check_prefixes(self) -> None:
+        require(
+            max(self.prefixes, default=0) <= self.num_pairs,
+            f"BehaviourCloning.prefixes is {self.prefixes}, but there are {self.num_pairs} pairs: none can be longer.",
+        )
+        weighted = self.pair_weights or "pair_weights" in self.evolve
+        require(
+            not self.prefixes or not (self.batch_size or weighted),
+            "BehaviourCloning.prefixes weighs whole batches: leave batch_size at 0 and pair_weights out.",
+        )
 
     def _check_pair_weights(self) -> None:
         count = len(self.pair_weights)

@@ -41,9 +41,7 @@ class OpenES(OuterOptimizer):
         sigma: initial step size.
         sigma_decay: factor of the step size a generation.
         sigma_min: least step size.
-        optimizer: name of any optax optimiser.
-        learning_rate: of that optimiser.
-        optimizer_options: further arguments of that optimiser.
+        optimizer, learning_rate, optimizer_options: any optax optimiser by its name, with its arguments.
         shaping: "centered_rank", "standardized" or "raw".
         antithetic: sample in pairs mean ± σz.
         noise: where z comes from and what a generation keeps of it.

@@ -11,9 +11,8 @@ import numpy as np
 from jax import Array, lax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from hades.algorithms.base import Algorithm, Evaluation, Solution, State, in_environment
+from hades.algorithms.base import Algorithm, Evaluation, Solution, State, for_report, in_environment
 from hades.algorithms.keys import Stream, stream_key
-from hades.environments.base import Environment
 from hades.runs.experiment import Experiment
 from hades.runs.mesh import make_mesh
 
@@ -22,7 +21,7 @@ BLOCK = 64
 MAX_FAILURES = 3
 """Generations in a row without any finite fitness before a run stops."""
 MAX_INT32 = 2**31 - 1
-_Protocol: TypeAlias = tuple[Environment, int, int]
+_Protocol: TypeAlias = tuple[Algorithm, int, int]
 
 
 class CompiledRun:
@@ -78,9 +77,8 @@ class CompiledRun:
     def compile_evaluation(self, solution: Solution, stream: Stream) -> float:
         """Compile the evaluation on a stream's keys, unless that is done; seconds it took."""
         began = time.monotonic()
-        protocol = environment, inits, episodes = self._protocol(stream)
+        protocol = algorithm, inits, episodes = self._protocol(stream)
         if protocol not in self._evaluations:
-            algorithm = in_environment(self.algorithm, environment)
             evaluate = jax.jit(
                 lambda key, s: algorithm.evaluate(key, s, inits, episodes), out_shardings=self._replicated
             )
@@ -94,11 +92,12 @@ class CompiledRun:
         return jax.block_until_ready(evaluate(self._stream_key(stream), solution))
 
     def _protocol(self, stream: Stream) -> _Protocol:
-        """Environment, inits and episodes of a stream; streams with equal ones share a compilation."""
-        experiment, environment = self._experiment, self.algorithm.environments[0]
+        """Algorithm, inits and episodes of a stream; streams with equal ones share a compilation."""
+        experiment, algorithm = self._experiment, self.algorithm
         if stream == Stream.REPORT:
-            return environment.for_report, experiment.report_inits, experiment.report_episodes
-        return environment.for_selection, experiment.eval_inits, experiment.eval_episodes
+            return for_report(algorithm), experiment.report_inits, experiment.report_episodes
+        selecting = in_environment(algorithm, algorithm.environments[0].for_selection)
+        return selecting, experiment.eval_inits, experiment.eval_episodes
 
     def _stream_key(self, stream: Stream) -> Array:
         key = jax.jit(lambda: stream_key(jax.random.key(self._experiment.seed), stream), out_shardings=self._replicated)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hades.algorithms.base import for_report
 from hades.algorithms.keys import Purpose, Stream, indexed_keys, purpose_key, stream_key
 from hades.environments.point import Point
 from hades.errors import ConfigError
@@ -70,6 +71,11 @@ def test_a_generation_counts_and_reports(whole):
     assert (metrics["fitness/mean"] < metrics["fitness/max"]).all()
     np.testing.assert_allclose(metrics["population/return"], metrics["fitness/mean"], rtol=1e-5)
     chex.assert_tree_all_finite(metrics)
+
+
+def test_a_report_measures_all_pairs_of_a_nested_dataset():
+    nested = dataclasses.replace(EVOLUTION, learner=dataclasses.replace(EVOLUTION.learner, prefixes=(1, 3)))
+    assert for_report(nested) == for_report(EVOLUTION) == EVOLUTION != nested
 
 
 def test_runs_are_deterministic_in_the_key(whole):

@@ -15,7 +15,7 @@ from hades.data.sources import load_dataset
 from hades.data.tensor_file import FORMAT_VERSION
 from hades.environments.base import Environment
 from hades.environments.gymnax import Gymnax
-from hades.errors import DatasetError
+from hades.errors import ConfigError, DatasetError
 from hades.fitness.windowed_return import WindowedReturn
 from hades.normalizers.constant import ConstantNormalizer
 from tests.support import CLASSIFYING, CLONING, POINT, POINT_DISCRETE
@@ -52,6 +52,16 @@ def dataset() -> DistilledDataset:
 @pytest.fixture
 def path(dataset, tmp_path) -> Path:
     return dataset.save(tmp_path / "point.safetensors")
+
+
+def test_the_first_pairs_are_a_dataset_without_a_measured_return(dataset):
+    shorter = dataset.first(2)
+    np.testing.assert_array_equal(shorter.observations, dataset.observations[:2])
+    np.testing.assert_array_equal(shorter.targets, dataset.targets[:2])
+    assert (len(shorter), shorter.learner.num_pairs, shorter.returns) == (2, 2, {})
+    for count in (0, 4):
+        with pytest.raises(ConfigError, match="3 pairs"):
+            dataset.first(count)
 
 
 def assert_same(a: DistilledDataset, b: DistilledDataset) -> None:

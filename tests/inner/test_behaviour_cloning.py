@@ -246,6 +246,36 @@ def test_a_pair_of_weight_0_does_not_count_and_equal_weights_change_nothing(batc
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), plain, equal)
 
 
+def test_a_training_over_prefixes_sees_the_pairs_of_one_of_them():
+    nested = dataclasses.replace(CLONING, loss=MSE(), num_updates=4, learning_rate=0.02, prefixes=(1, 3))
+    genome = CloningGenome(SCATTERED.observations, SCATTERED.targets, {})
+    start = SMALL.init(jax.random.key(7), POINT.spec)
+    learn = jax.jit(lambda key: nested.learn(key, genome, start, POINT.spec)[0])
+    drawn = [learn(jax.random.key(seed)) for seed in range(8)]
+    sizes = set()
+    for trained in drawn:
+        for n in (1, 3):
+            few = Dataset(SCATTERED.observations[:n], SCATTERED.targets[:n])
+            alone = clone(nested.for_report.sized(n), few, POINT.spec)[0]
+            close = jax.tree.map(lambda a, b: np.allclose(a, b, atol=1e-6), alone, trained)
+            sizes |= {n} if all(jax.tree.leaves(close)) else set()
+    assert sizes == {1, 3}
+    assert nested.for_report == nested.constant(genome) == dataclasses.replace(nested, prefixes=())
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"prefixes": (2, 9)}, "9"),
+        ({"prefixes": (2,), "batch_size": 1}, "batch_size"),
+        ({"prefixes": (2,), "pair_weights": (1.0, 2.0, 0.0)}, "pair_weights"),
+    ],
+)
+def test_prefixes_that_cannot_be_drawn_are_refused(fields, named):
+    with pytest.raises(ConfigError, match=named):
+        dataclasses.replace(CLONING, **fields)
+
+
 def test_genomes_start_at_zeros_or_gaussian(key):
     zeros = CLONING.init_genome(key, POINT, lambda obs: obs)
     np.testing.assert_array_equal(zeros.observations, 0.0)

@@ -32,7 +32,7 @@ WRONG = {
     "SNES.sigma = -1": r"^SNES\.sigma is -1; it must be above 0\.$",
     "SNES.lr = 1": 'Did you mean "learning_rate"',
     "MLP.widht = 3": 'MLP has no field "widht". Did you mean "width"',
-    "BehaviourCloning.lr = 1": "pair_weights.$",
+    "BehaviourCloning.lr = 1": "prefixes.$",
     "Evolution.outer = @CMAES()": r"Evosax\.strategy = 'CMA_ES' and .*outer = @Evosax.* Known: Evosax, OpenES, SNES\.$",
     "Evolution.environment = @CartPole-v1()": r"Did you mean Gymnax\.env_id = 'CartPole-v1' and Evol.*ment = @Gymnax",
     "a/Evolution.normalizer = @Norm()": "Known: ConstantNormalizer, NoNormalizer, .*, normalizer_from_file.$",
@@ -156,7 +156,7 @@ def test_bindings_do_not_leak_into_the_next_config(config: str) -> None:
 
 
 def test_an_unknown_config_is_answered_with_the_five_nearest_and_where_the_list_is() -> None:
-    nearest = "cartpole_hades_r, cartpole_hades_f, cartpole_pixels_hades_r, cartpole_es, cartpole_acrobot_hades_r"
+    nearest = "cartpole_hades_r, cartpole_hades_f, cartpole_pixels_hades_r, cartpole_nested_hades_r, cartpole_es"
     with pytest.raises(ConfigError, match=f'"cartpol_hades_r". The nearest names: {nearest}. `hades list configs`'):
         find_config("cartpol_hades_r")
     with pytest.raises(ConfigError, match="There is no config"):
