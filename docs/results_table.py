@@ -30,7 +30,8 @@ SUITES = {
 EVOLVED, GRADIENT = ("HaDES-F", "HaDES-R"), ("HaDES-F by gradient", "HaDES-R by gradient")
 FIXED, FRESH = zip(EVOLVED, GRADIENT, strict=True)
 TITLE = f"| task | published F / R | {' | '.join((*EVOLVED, *GRADIENT))} | other networks keep |"
-SHORT_TITLE = "| task | random | paper: F / R | hades: F | hades: R | PPO |"
+SPACE = "\N{NO-BREAK SPACE}"
+SHORT_TITLE = "| task | random | paper: F / R | hades: F (pairs, steps) | hades: R (pairs, steps) | PPO |"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Entry:
     @property
     def cell(self) -> str:
         digits = 1 if abs(self.mean) < 1000 else 0
-        return f"**{minus(f'{self.mean:,.{digits}f}')}** ({self.num_pairs} pairs, {steps(self.env_steps)})"
+        return f"**{minus(f'{self.mean:,.{digits}f}')}** ({self.num_pairs},{SPACE}{steps(self.env_steps)})"
 
 
 def entries(environment: str, method: str) -> list[Entry]:
@@ -79,7 +80,7 @@ def table(suites: tuple[str, ...] = tuple(SUITES)) -> str:
         best = {method: entries(environment, method)[:1] for method in (*EVOLVED, *GRADIENT)}
         cells = [entry[0].cell if entry else "–" for entry in best.values()]
         kept = [entry.retention for method in FRESH for entry in best[method] if entry.retention is not None]
-        shares = " / ".join(f"{minus(f'{share:.0%}').replace('%', ' %')}" for share in kept) or "–"
+        shares = " / ".join(f"{minus(f'{share:.0%}').replace('%', f'{SPACE}%')}" for share in kept) or "–"
         lines.append(f"| {environment.removesuffix('-MinAtar')} | {paper} | {' | '.join(cells)} | {shares} |")
     return "\n".join(lines)
 
@@ -113,7 +114,7 @@ def minus(text: str) -> str:
 
 
 def steps(count: int) -> str:
-    return f"{count / 1e6:.0f} M steps"
+    return f"{count / 1e6:.0f}{SPACE}M"
 
 
 def draw(suite: str, columns: int = 4) -> bytes:

@@ -41,7 +41,7 @@ ELSEWHERE = ("cartpole-acrobot-hades-r-d5", "digits-hades-r-d10", "digits-gradie
 def test_numbers_as_text() -> None:
     assert results_table.number(-168.2) == "−168"
     assert results_table.number(7.75) == "7.8"
-    assert results_table.steps(34_200_000) == "34 M steps"
+    assert results_table.steps(34_200_000) == "34\N{NO-BREAK SPACE}M"
 
 
 def test_the_figures_draw() -> None:
