@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-from results_table import minus, replaced
+from results_table import SPACE, minus, replaced
 
 from hades.data import zoo
 from hades.environments.references import RANDOM, RELEASED
@@ -16,9 +16,7 @@ from hades.runs.result import all_stages
 from hades.text import return_text
 
 DOCS = Path(__file__).parent
-TITLE = (
-    "| name | environment | return (95 %) | worst policy | retention: IQM (worst decile) | steps of the search | file |"
-)
+TITLE = "| name | return (95 %) | worst policy | retention: IQM (worst decile) | steps | file |"
 SHOWN = re.compile(
     r"^\| `(?P<name>[\w-]+)` \| (?P<random>[^|]*) \| (?P<own>[^|]*) \| (?P<paper>[^|]*) \|", re.MULTILINE
 )
@@ -33,12 +31,11 @@ def row(name: str) -> str:
     low, high = (return_text(end) for end in report["ci95"])
     return " | ".join(
         [
-            card["environment"],
             f"{return_text(report['mean'])} ({low} to {high})",
             return_text(report["worst_init"]),
-            minus(f"{100 * retention['iqm']:.0f} % ({100 * retention['worst_decile']:.0f} %)"),
-            f"{all_stages(card, 'env_steps', 'search') / 1e6:.1f} M",
-            f"{zoo.path(name).stat().st_size / 1024:.1f} kB",
+            minus(f"{100 * retention['iqm']:.0f}{SPACE}% ({100 * retention['worst_decile']:.0f}{SPACE}%)"),
+            f"{all_stages(card, 'env_steps', 'search') / 1e6:.1f}{SPACE}M",
+            f"{zoo.path(name).stat().st_size / 1024:.1f}{SPACE}kB",
         ]
     )
 
