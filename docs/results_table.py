@@ -81,7 +81,7 @@ def table(suites: tuple[str, ...] = tuple(SUITES)) -> str:
         cells = [entry[0].cell if entry else "–" for entry in best.values()]
         kept = [entry.retention for method in FRESH for entry in best[method] if entry.retention is not None]
         shares = " / ".join(f"{minus(f'{share:.0%}').replace('%', f'{SPACE}%')}" for share in kept) or "–"
-        lines.append(f"| {environment.removesuffix('-MinAtar')} | {paper} | {' | '.join(cells)} | {shares} |")
+        lines.append(f"| {shown(environment)} | {paper} | {' | '.join(cells)} | {shares} |")
     return "\n".join(lines)
 
 
@@ -96,9 +96,13 @@ def short_table() -> str:
         ppo = [number(x) for name, x in references.HERE.get(environment, {}).items() if name.startswith("PPO")]
         random = number(references.RANDOM[environment])
         cells = [entry.cell if entry else "–" for entry in best]
-        name = environment.removesuffix("-MinAtar")
-        lines.append(f"| {name} | {random} | {paper} | {' | '.join(cells)} | {', '.join(ppo) or '–'} |")
+        lines.append(f"| {shown(environment)} | {random} | {paper} | {' | '.join(cells)} | {', '.join(ppo) or '–'} |")
     return "\n".join(lines)
+
+
+def shown(environment: str) -> str:
+    """A task's name in words."""
+    return environment.removesuffix("-MinAtar").replace("_", " ")
 
 
 def rule(title: str) -> str:
@@ -146,7 +150,7 @@ def draw(suite: str, columns: int = 4) -> bytes:
             axes.set_xlim(1e6, 2e11)
             axes.set_xticks([1e6, 1e8, 1e10])
             axes.minorticks_off()
-            axes.set_title(environment.removesuffix("-MinAtar").replace("_", " "), fontsize=9.0, loc="left")
+            axes.set_title(shown(environment), fontsize=9.0, loc="left")
             if i // columns == rows - 1:
                 axes.set_xlabel("environment steps", fontsize=8.5, color=MUTED)
         handles = [
