@@ -204,8 +204,8 @@ CARTPOLE = [name for name in config_names() if name.startswith("cart")]
         ("hades train --config=cart", [f"--config={name}" for name in CARTPOLE]),  # as zsh does
         ("hades train --config cart", CARTPOLE),
         ("/usr/bin/hades-train --config = cart", CARTPOLE),
-        ("hades evaluate --dataset = hopper-h", ["hopper-hades-r-d4"]),
-        ("hades show hopper-h", ["hopper-hades-r-d4"]),
+        ("hades evaluate --dataset = mountain-car-hades-r", ["mountain-car-hades-r-d3"]),
+        ("hades show mountain-car-hades-r", ["mountain-car-hades-r-d3"]),
         ("hades show SN", ["SNES"]),
         ("hades-export-dataset --o", ["--output="]),
         ("hades train --workdir = runs", []),  # files, by the shell
