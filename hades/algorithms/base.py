@@ -113,12 +113,3 @@ def in_environment(algorithm: Algorithm, environment: Environment) -> Algorithm:
     if environment == algorithm.environments[0]:
         return algorithm
     return dataclasses.replace(algorithm, environment=environment)  # type: ignore[type-var]  # algorithms are dataclasses
-
-
-def for_report(algorithm: Algorithm) -> Algorithm:
-    """The algorithm as a report measures it, with its environment and its learner, where it has one, for that."""
-    measured = in_environment(algorithm, algorithm.environments[0].for_report)
-    learner: InnerLearner | None = getattr(algorithm, "learner", None)
-    if learner is None or learner.for_report == learner:
-        return measured
-    return dataclasses.replace(measured, learner=learner.for_report)  # type: ignore[type-var]  # as above

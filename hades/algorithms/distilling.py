@@ -1,12 +1,13 @@
 """From a genome to trained policies: what every algorithm that searches through an inner learner shares."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import ClassVar
 
 from jax import Array
 
-from hades.algorithms.base import Distilled, Evaluation, Solution
+from hades.algorithms.base import Algorithm, Distilled, Evaluation, Solution, in_environment
 from hades.algorithms.keys import Purpose, indexed_keys, purpose_key
 from hades.algorithms.playing import map_chunks, play_tasks, sequential
 from hades.environments.base import Environment
@@ -90,3 +91,11 @@ class Distilling:
 
     def policy(self, key: Key, solution: Solution) -> ActFn:
         return self.act_for(solution.normalizer, self.environment.spec)(self.network(key, solution)[1])
+
+
+def for_report(algorithm: Algorithm) -> Algorithm:
+    """The algorithm as a report measures it, with the environment and the learner that are for reports."""
+    measured = in_environment(algorithm, algorithm.environments[0].for_report)
+    if not isinstance(measured, Distilling):
+        return measured
+    return dataclasses.replace(measured, learner=measured.learner.for_report)  # type: ignore[type-var]  # a dataclass

@@ -5,7 +5,8 @@ from functools import cached_property
 
 import jax
 
-from hades.algorithms.base import Algorithm, Evaluation, Solution, in_environment
+from hades.algorithms.base import Algorithm, Evaluation, Solution
+from hades.algorithms.distilling import for_report
 from hades.algorithms.keys import Stream, stream_key
 from hades.contracts import single_precision
 from hades.displayed import Displayed
@@ -47,7 +48,7 @@ class RunPolicy(Acting, Displayed):
     @single_precision
     def play(self, key: Key, num_episodes: int) -> Evaluation:
         """Whole episodes, each in a row of its own: [num_episodes, 1]."""
-        algorithm = in_environment(self.algorithm, self.environment.for_report)
+        algorithm = for_report(self.algorithm)
         evaluate = jax.jit(lambda key, solution: algorithm.evaluate(key, solution, num_episodes, 1))
         return evaluate(key, self.solution)
 

@@ -11,7 +11,8 @@ import numpy as np
 from jax import Array, lax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from hades.algorithms.base import Algorithm, Evaluation, Solution, State, for_report, in_environment
+from hades.algorithms.base import Algorithm, Evaluation, Solution, State, in_environment
+from hades.algorithms.distilling import for_report
 from hades.algorithms.keys import Stream, stream_key
 from hades.runs.experiment import Experiment
 from hades.runs.mesh import make_mesh

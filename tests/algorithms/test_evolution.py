@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hades.algorithms.base import for_report
+from hades.algorithms.distilling import for_report
 from hades.algorithms.keys import Purpose, Stream, indexed_keys, purpose_key, stream_key
 from hades.environments.point import Point
 from hades.errors import ConfigError

@@ -54,6 +54,21 @@ def test_the_best_solution_is_the_one_with_the_best_selection_return(finished: P
     assert [row["generation"] for row in rows if row["best"]][-1] == best["generation"]
 
 
+def test_selection_sees_the_sizes_of_a_nested_dataset_and_the_report_all_pairs() -> None:
+    plain = tiny_experiment()
+    learner = dataclasses.replace(plain.algorithm.learner, prefixes=(1,))
+    nested = dataclasses.replace(plain, algorithm=dataclasses.replace(plain.algorithm, learner=learner))
+    runs = [CompiledRun(experiment) for experiment in (plain, nested)]
+    solution = plain.algorithm.solution(runs[0].init())
+    solution = jax.tree.map(lambda x: x + jnp.arange(x.size).reshape(x.shape), solution)
+    reported, selected = (
+        [np.asarray(each.evaluate(solution, stream).returns) for each in runs]
+        for stream in (Stream.REPORT, Stream.SELECTION)
+    )
+    np.testing.assert_array_equal(*reported)
+    assert not np.array_equal(*selected)
+
+
 def test_block_length_and_checkpoint_interval_change_nothing(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
