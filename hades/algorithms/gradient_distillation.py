@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from hades.algorithms.actor_critic import ActorCritic, ActorCriticState, Networks
+from hades.algorithms.actor_critic import ActorCritic, ActorCriticState, Batch, Networks
 from hades.algorithms.through_cloning import ThroughCloning
 from hades.fields import NonNegative, Positive
+from hades.fitness.regularizers import visited_distance
 from hades.normalizers.base import NormalizerState
 from hades.optimizers import make_optimizer
 from hades.policies.base import Policy
@@ -43,11 +44,16 @@ class GradientDistillation(ThroughCloning, ActorCritic):
         kl_target: divergence of an iteration's last epoch to which the dataset's rate is adapted, by a factor of 1.2
             an iteration where it is more than 1.5 times off, within 0.01 to 4 times the rate; 0: never.
         kl_limit: updates of a minibatch whose divergence is above this are dropped; 0: none.
+        visited_weight: of the mean distance of the pairs from the states of a minibatch, which is added to the loss and
+            pulls the pairs to where this dataset's own policies are (`VisitedDistance` is the same for evolution).
+        sparsity_weight: of their mean absolute difference from the mean state, in the same unit.
     """
 
     critic_learning_rate: Positive = 1e-3
     kl_target: NonNegative = 0.0
     kl_limit: NonNegative = 0.0
+    visited_weight: NonNegative = 0.0
+    sparsity_weight: NonNegative = 0.0
 
     how = " by gradient"
 
@@ -85,6 +91,17 @@ class GradientDistillation(ThroughCloning, ActorCritic):
             return Networks(actor=actor, critic=critic), state
 
         return optax.GradientTransformation(init, update)
+
+    def loss(self, networks: Networks, batch: Batch, draws: PyTree = ()) -> tuple[Array, Metrics]:
+        loss, metrics = super().loss(networks, batch, draws)
+        if not (self.visited_weight or self.sparsity_weight):
+            return loss, metrics
+        pairs = self.learner.dataset(networks.actor, self.spec)
+        assert pairs is not None
+        states = batch.obs.reshape(-1, self.spec.obs_size)
+        distance, deviation = visited_distance(pairs.observations, states, jnp.ones(len(states), bool))
+        loss += self.visited_weight * distance + self.sparsity_weight * deviation
+        return loss, metrics | {"dataset/visited_distance": distance, "dataset/mean_deviation": deviation}
 
     def accepted(self, new: PyTree, old: PyTree, metrics: Metrics) -> tuple[PyTree, Metrics]:
         """Keep the dataset where its update is not finite, or follows a policy that has already moved too far."""

@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from hades.environments.base import Environment
@@ -16,6 +17,8 @@ from hades.types import ActFn, Candidate, EnvSpec, Key, Moments, Score
 
 LEAST_STD = 1e-4
 """Standard deviation of a raw feature from which it counts as one that varies."""
+LEAST_SQUARE = 1e-12
+"""Square of a distance below which it has no gradient: that of a square root at 0 is infinite."""
 
 
 @register("Fitness", "DatasetL2")
@@ -81,18 +84,7 @@ class VisitedDistance(Fitness):
         assert played.kept is not None
         met = played.kept.steps.reshape(-1) >= 0
         states = played.kept.observations.reshape(met.size, -1)
-        moments = Moments.of(states, met)
-        std = jnp.sqrt(moments.variance)
-        varies = std > LEAST_STD
-        unit = jnp.where(varies, std, 1.0)
-        count = jnp.maximum(varies.sum(), 1)
-        pairs = jnp.where(varies, (candidate.observations.reshape(-1, states.shape[1]) - moments.mean) / unit, 0.0)
-        places = jnp.where(varies, (states - moments.mean) / unit, 0.0)
-        # |a - b|² = |a|² + |b|² - 2ab, so that no array of pairs × states × features is made.
-        squares = jnp.square(pairs).sum(1)[:, None] + jnp.square(places).sum(1) - 2.0 * pairs @ places.T
-        nearest = jnp.where(met, jnp.maximum(squares, 0.0), jnp.inf).min(1)
-        distance = jnp.sqrt(nearest / count).mean()
-        deviation = (jnp.abs(pairs).sum(1) / count).mean()
+        distance, deviation = visited_distance(candidate.observations, states, met)
         return Score(
             value=-(distance + self.sparsity * deviation),
             episodes=jnp.full((), self.num_episodes, jnp.int32),
@@ -107,6 +99,31 @@ class VisitedDistance(Fitness):
     def parallel_episodes(self, spec: EnvSpec) -> int:
         del spec
         return self.num_episodes
+
+
+def visited_distance(pairs: Array, states: Array, met: Array) -> tuple[Array, Array]:
+    """How far pairs are from visited states, in standard deviations of each feature over these; differentiable.
+
+    Args:
+        pairs: observations f32[N, *obs_shape].
+        states: f32[M, O].
+        met: bool[M], which of them count.
+
+    Returns:
+        f32[] each: the mean over pairs of the distance to the nearest state, which is a root mean square over features,
+        and the mean absolute difference from the mean state.
+    """
+    moments = Moments.of(states, met)
+    std = jnp.sqrt(moments.variance)
+    varies = std > LEAST_STD
+    unit = jnp.where(varies, std, 1.0)
+    count = jnp.maximum(varies.sum(), 1)
+    places = jnp.where(varies, (states - moments.mean) / unit, 0.0)
+    pairs = jnp.where(varies, (pairs.reshape(-1, states.shape[1]) - moments.mean) / unit, 0.0)
+    # |a - b|² = |a|² + |b|² - 2ab, so that no array of pairs × states × features is made.
+    squares = jnp.square(pairs).sum(1)[:, None] + jnp.square(places).sum(1) - 2.0 * pairs @ places.T
+    nearest = jnp.where(met, jnp.maximum(squares, LEAST_SQUARE), jnp.inf).min(1)
+    return jnp.sqrt(nearest / count).mean(), (jnp.abs(pairs).sum(1) / count).mean()
 
 
 def _score(value: jax.Array, name: str) -> Score:

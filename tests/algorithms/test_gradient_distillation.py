@@ -16,6 +16,7 @@ from hades.algorithms.actor_critic import Batch
 from hades.algorithms.gradient_distillation import GradientDistillation
 from hades.environments.point import Point
 from hades.errors import ConfigError
+from hades.fitness.regularizers import visited_distance
 from hades.inner.base import InnerLearner
 from hades.inner.behaviour_cloning import BehaviourCloning
 from hades.inner.identity import Identity
@@ -60,14 +61,16 @@ LEARNERS: dict[str, InnerLearner] = {
 
 
 @pytest.mark.parametrize("discrete", [False, True])
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", [*LEARNERS, "near visited states"])
 def test_the_gradient_is_that_of_finite_differences(name: str, discrete: bool) -> None:
-    learner = LEARNERS[name]
+    learner = LEARNERS.get(name, RIDGE)
     if discrete and hasattr(learner, "loss"):
         learner = dataclasses.replace(learner, loss=LogitMSE())
     algorithm = dataclasses.replace(
         SEARCH, environment=Point(discrete=discrete, max_episode_steps=4), learner=learner, entropy_weight=0.01
     )
+    if name not in LEARNERS:
+        algorithm = dataclasses.replace(algorithm, visited_weight=1.0, sparsity_weight=0.5)
     with jax.enable_x64(True):
         key = jax.random.key(0)
         to_double = lambda x: x.astype(jnp.float64) if jnp.issubdtype(x.dtype, jnp.floating) else x  # noqa: E731
@@ -158,6 +161,20 @@ def test_the_rate_follows_the_divergence_within_bounds(mesh: Any) -> None:
     np.testing.assert_allclose(too_far[:2], [1 / 1.2, 1 / 1.2**2], rtol=1e-5)
     np.testing.assert_allclose(too_little[:2], [1.2, 1.2**2], rtol=1e-5)
     assert float(too_little[-1]) == 4.0
+
+
+def test_a_weight_pulls_the_pairs_to_states_that_their_policies_visit(mesh: Any) -> None:
+    far = dataclasses.replace(SEARCH, learner=dataclasses.replace(RIDGE, start_scale=4.0), learning_rate=0.1)
+    near = dataclasses.replace(far, visited_weight=1.0)
+    distance = searched(near, 40, mesh)[1]["dataset/visited_distance"]
+    assert float(distance[-1]) < 0.5 * float(distance[0])
+    assert "dataset/visited_distance" not in searched(far, 1, mesh)[1]
+
+
+def test_a_pair_on_a_visited_state_has_a_finite_gradient() -> None:
+    states = jax.random.normal(jax.random.key(0), (8, 2))
+    gradient = jax.grad(lambda pairs: visited_distance(pairs, states, jnp.ones(8, bool))[0])(states[:2])
+    assert np.isfinite(gradient).all()
 
 
 def experiment(generations: int = 6) -> Experiment:
