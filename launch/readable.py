@@ -1,14 +1,17 @@
 """Readable pairs: move the pairs of a dataset to states that policies visit, and measure what that costs.
 
 hades readable --dataset=cartpole-hades-r-d2 --workdir=runs/readable
-hades readable --dataset=runs/demo/dataset.safetensors --workdir=runs/readable --strengths=0.5,1
+hades readable --workdir=runs/demo --strengths=0.5,1
 
-Writes a dataset file for each strength, and the front of return against readability as a table, a figure and a page.
-Searches that are finished are reused and interrupted ones continue: after a stop, run the same command again.
+Without --dataset, the dataset is that of the run in --workdir: the study goes into its folder `readable`, and the
+report of the run begins with the pairs of the best readable dataset. Writes a dataset file for each strength, and the
+front of return against readability as a table, a figure and a page. Searches that are finished are reused and
+interrupted ones continue: after a stop, run the same command again.
 """
 
 import json
 import time
+from pathlib import Path
 
 from absl import app, flags
 
@@ -16,16 +19,17 @@ from hades.commands.command_line import give_result, import_modules, print_files
 from hades.commands.path_flags import define_path, define_source
 from hades.errors import ConfigError
 from hades.policy.published import load_any_dataset
+from hades.report.report import write_report
 from hades.runs.signals import INTERRUPTED
 from hades.studies.plan_runs import parse_pair
-from hades.studies.readable.numbers import check_strengths, measure_front
+from hades.studies.readable.numbers import FOLDER, check_strengths, measure_front
 from hades.studies.readable.page import write_front
 from hades.studies.readable.project import Protocol, Search, check_projectable
 
 DATASET = define_source(
     "dataset", "A dataset: name of the zoo, file, work directory, https:// or hf://; or a released file."
 )
-WORKDIR = define_path("workdir", None, "Gets the searches, a dataset file for each point, the table, figure and page.")
+WORKDIR = define_path("workdir", None, "Gets the study; without --dataset, that of the run to study.")
 STRENGTHS = flags.DEFINE_list("strengths", ["0.5", "0.9", "1"], "How far to move the pairs: above 0, up to 1.")
 WITHIN = flags.DEFINE_float("within", 0.0, "Radius at strength 1 as a multiple of the band; 0: onto visited states.")
 ROUNDS = flags.DEFINE_integer("rounds", 4, "Most searches at strength 1.", lower_bound=1)
@@ -43,8 +47,8 @@ IMPORTS = flags.DEFINE_multi_string("import_module", [], "A module that register
 
 
 def main() -> int:
-    if DATASET.value is None or WORKDIR.value is None:
-        raise app.UsageError("give --dataset and --workdir")
+    if WORKDIR.value is None:
+        raise app.UsageError("give --workdir (and --dataset, unless it is the folder of a run)")
     import_modules(IMPORTS.value)
     began = time.monotonic()
 
@@ -67,17 +71,21 @@ def main() -> int:
         selection=parse_pair(SELECTION.value, "selection"),
         report=parse_pair(REPORT.value, "report"),
     )
-    dataset = load_any_dataset(DATASET.value)
-    check_projectable(dataset, str(DATASET.value))
+    source = WORKDIR.value if DATASET.value is None else DATASET.value
+    folder = WORKDIR.value if DATASET.value is not None else WORKDIR.value / FOLDER
+    dataset = load_any_dataset(source)
+    check_projectable(dataset, str(source))
     print(f"{len(dataset)} pairs for {dataset.environment.spec.name}", flush=True)
     if DRY_RUN.value:
         print("\n".join(f"strength {s:g}: {search_text(settings, s, ROUNDS.value)}" for s in strengths))
         return 0
     given = (WITHIN.value, ROUNDS.value, say)
-    front = measure_front(dataset, str(DATASET.value), WORKDIR.value, strengths, settings, protocol, *given)
+    front = measure_front(dataset, str(source), folder, strengths, settings, protocol, *given)
     if front is None:
         return INTERRUPTED
-    files = write_front(front, WORKDIR.value)
+    files: dict[str, Path] = write_front(front, folder)
+    if DATASET.value is None:
+        files["report"] = write_report(WORKDIR.value)
     print(f"\n{files['markdown'].read_text()}")
     give_result(json.loads(files["numbers"].read_text()))
     print_files(files)

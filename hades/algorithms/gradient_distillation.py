@@ -46,6 +46,7 @@ class GradientDistillation(ThroughCloning, ActorCritic):
         kl_limit: updates of a minibatch whose divergence is above this are dropped; 0: none.
         visited_weight: of the mean distance of the pairs from the states of a minibatch, which is added to the loss and
             pulls the pairs to where this dataset's own policies are (`VisitedDistance` is the same for evolution).
+        visited_radius: what of each distance is free, so that pairs need not crowd at the states that are met most.
         sparsity_weight: of their mean absolute difference from the mean state, in the same unit.
     """
 
@@ -53,6 +54,7 @@ class GradientDistillation(ThroughCloning, ActorCritic):
     kl_target: NonNegative = 0.0
     kl_limit: NonNegative = 0.0
     visited_weight: NonNegative = 0.0
+    visited_radius: NonNegative = 0.0
     sparsity_weight: NonNegative = 0.0
 
     how = " by gradient"
@@ -99,7 +101,8 @@ class GradientDistillation(ThroughCloning, ActorCritic):
         pairs = self.learner.dataset(networks.actor, self.spec)
         assert pairs is not None
         states = batch.obs.reshape(-1, self.spec.obs_size)
-        distance, deviation = visited_distance(pairs.observations, states, jnp.ones(len(states), bool))
+        met = jnp.ones(len(states), bool)
+        distance, deviation = visited_distance(pairs.observations, states, met, self.visited_radius)
         loss += self.visited_weight * distance + self.sparsity_weight * deviation
         return loss, metrics | {"dataset/visited_distance": distance, "dataset/mean_deviation": deviation}
 

@@ -67,12 +67,15 @@ class VisitedDistance(Fitness):
     Attributes:
         num_episodes: E, whole episodes that the policy plays for this term alone.
         states_each: states kept of each episode, evenly drawn.
+        radius: how far a pair may be from its nearest state without a cost, so that pairs need not crowd at the states
+            that are met most.
         sparsity: weight of the mean absolute difference from the mean state, in the same unit, which is subtracted
             too: it leaves few features of a pair different from the usual.
     """
 
     num_episodes: Count = 2
     states_each: Count = 64
+    radius: NonNegative = 0.0
     sparsity: NonNegative = 0.0
 
     def __call__(
@@ -84,7 +87,7 @@ class VisitedDistance(Fitness):
         assert played.kept is not None
         met = played.kept.steps.reshape(-1) >= 0
         states = played.kept.observations.reshape(met.size, -1)
-        distance, deviation = visited_distance(candidate.observations, states, met)
+        distance, deviation = visited_distance(candidate.observations, states, met, self.radius)
         return Score(
             value=-(distance + self.sparsity * deviation),
             episodes=jnp.full((), self.num_episodes, jnp.int32),
@@ -101,17 +104,18 @@ class VisitedDistance(Fitness):
         return self.num_episodes
 
 
-def visited_distance(pairs: Array, states: Array, met: Array) -> tuple[Array, Array]:
+def visited_distance(pairs: Array, states: Array, met: Array, radius: float = 0.0) -> tuple[Array, Array]:
     """How far pairs are from visited states, in standard deviations of each feature over these; differentiable.
 
     Args:
         pairs: observations f32[N, *obs_shape].
         states: f32[M, O].
         met: bool[M], which of them count.
+        radius: what of a distance is free.
 
     Returns:
-        f32[] each: the mean over pairs of the distance to the nearest state, which is a root mean square over features,
-        and the mean absolute difference from the mean state.
+        f32[] each: the mean over pairs of what the distance to the nearest state, a root mean square over features,
+        exceeds the radius by, and the mean absolute difference from the mean state.
     """
     moments = Moments.of(states, met)
     std = jnp.sqrt(moments.variance)
@@ -123,7 +127,8 @@ def visited_distance(pairs: Array, states: Array, met: Array) -> tuple[Array, Ar
     # |a - b|² = |a|² + |b|² - 2ab, so that no array of pairs × states × features is made.
     squares = jnp.square(pairs).sum(1)[:, None] + jnp.square(places).sum(1) - 2.0 * pairs @ places.T
     nearest = jnp.where(met, jnp.maximum(squares, LEAST_SQUARE), jnp.inf).min(1)
-    return jnp.sqrt(nearest / count).mean(), (jnp.abs(pairs).sum(1) / count).mean()
+    distance = jax.nn.relu(jnp.sqrt(nearest / count) - radius).mean()
+    return distance, (jnp.abs(pairs).sum(1) / count).mean()
 
 
 def _score(value: jax.Array, name: str) -> Score:

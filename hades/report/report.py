@@ -9,6 +9,7 @@ from hades.report import illustrations, sections
 from hades.report.dataset_only import stated_by
 from hades.runs.record import read_run
 from hades.studies.inspection.page import in_words, influence, nearest_states
+from hades.studies.readable.page import readable_pairs
 
 
 def write_report(workdir: str | Path, policy: Actor | None = None) -> Path:
@@ -24,6 +25,7 @@ def write_report(workdir: str | Path, policy: Actor | None = None) -> Path:
     run = stated_by(read_run(workdir))
     parts = [
         sections.tasks(run),
+        readable_pairs(run),
         illustrations.dataset(run),
         illustrations.states(run),
         illustrations.policy(run, policy),

@@ -54,6 +54,8 @@ def test_visited_distance_is_that_to_the_nearest_state_of_the_policy():
     deviation = np.abs((corner - states.mean(0)) / std).mean()
     sparse = VisitedDistance(2, 64, sparsity=0.5)(KEY, POINT, ACT, off)
     np.testing.assert_allclose(sparse.value, -nearest - 0.5 * deviation, rtol=1e-4)
+    free = VisitedDistance(2, 64, radius=0.5)(KEY, POINT, ACT, off)
+    np.testing.assert_allclose(free.value, 0.5 - nearest, rtol=1e-4)
     assert (score.episodes, score.env_steps) == (2, played.lengths.sum())
     with pytest.raises(ConfigError, match="VisitedDistance needs a learner whose genome is a dataset"):
         term(KEY, POINT, ACT, CANDIDATE)

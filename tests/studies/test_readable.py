@@ -8,9 +8,11 @@ import pytest
 
 from hades.algorithms.keys import Stream
 from hades.data.sources import load_dataset
-from hades.errors import ConfigError
+from hades.errors import ConfigError, DatasetError
 from hades.inner.identity import Identity
-from hades.studies.readable.numbers import Front, FrontPoint, check_strengths, measure_front
+from hades.report.report import write_report
+from hades.studies.inspection.numbers import dataset_fingerprint
+from hades.studies.readable.numbers import Front, FrontPoint, check_strengths, measure_front, read_front
 from hades.studies.readable.page import draw_front, page, write_front
 from hades.studies.readable.project import (
     Protocol,
@@ -51,6 +53,7 @@ def front() -> Front:
 
     return Front(
         name="mine",
+        dataset=dataset_fingerprint(make_dataset()),
         environment="point",
         method="HaDES-R",
         num_pairs=3,
@@ -135,6 +138,32 @@ def test_files_and_page(front, tmp_path):
     none = dataclasses.replace(front, points=front.points[:2])
     assert page(none).title == "mine: no dataset has all pairs within the band and keeps 90 % of the return"
     assert draw_front(none, narrow=True) != draw_front(none)
+
+
+def test_the_numbers_are_read_as_they_were_written(front, tmp_path):
+    assert read_front(tmp_path) is None
+    front.save(tmp_path)
+    assert read_front(tmp_path) == front
+    (tmp_path / "readable.json").write_text('{"points": 1}')
+    with pytest.raises(DatasetError, match=r"readable\.json cannot be read .* Run hades readable again"):
+        read_front(tmp_path)
+
+
+def test_the_report_of_a_run_begins_with_its_readable_pairs(front, tmp_path):
+    dataset, folder = make_dataset(), tmp_path / "readable"
+    dataset.save(tmp_path / "dataset.safetensors")
+    assert "Readable pairs" not in write_report(tmp_path).read_text()
+    dataset.save(folder / "points/mine.safetensors")
+    front.save(folder)
+    report = write_report(tmp_path).read_text()
+    assert report.index("Readable pairs") < report.index(">The dataset<")
+    assert "position low, goal high → " in report
+    dataclasses.replace(front, points=front.points[:2]).save(folder)
+    assert "no dataset has all pairs within the band" in write_report(tmp_path).read_text()
+    dataclasses.replace(front, dataset="of another").save(folder)
+    assert "about another dataset" in write_report(tmp_path).read_text()
+    (folder / "readable.json").write_text("{")
+    assert "Run hades readable again" in write_report(tmp_path).read_text()
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def read_inspection(workdir: str | Path) -> Inspection | None:
     if not path.is_file():
         return None
     try:
-        values = _with_tuples(read_json(path, "Run hades-inspect again."))
+        values = with_tuples(read_json(path, "Run hades-inspect again."))
         if values.pop("format_version") != FORMAT_VERSION:
             raise ValueError("another format version")
         parts = {
@@ -113,11 +113,11 @@ def read_inspection(workdir: str | Path) -> Inspection | None:
         raise DatasetError(f"{path} cannot be read ({error}): run hades-inspect again.") from error
 
 
-def _with_tuples(value: Any) -> Any:
+def with_tuples(value: Any) -> Any:
     """A JSON value with tuples in the place of lists."""
     if isinstance(value, dict):
-        return {name: _with_tuples(part) for name, part in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+        return {name: with_tuples(part) for name, part in value.items()}
+    return tuple(map(with_tuples, value)) if isinstance(value, list) else value
 
 
 def check_features(features: Sequence[str], spec: EnvSpec) -> tuple[str, ...]:

@@ -14,12 +14,14 @@ import numpy as np
 
 from hades.algorithms.keys import Stream
 from hades.data.dataset import DistilledDataset
-from hades.data.files import write_bytes
-from hades.errors import ConfigError, require, shown
+from hades.data.files import read_json, write_bytes
+from hades.errors import ConfigError, DatasetError, require, shown
 from hades.fitness.episodic_return import EpisodicReturn
+from hades.inner.region import NearStates
 from hades.policy.trained_policy import evaluate_dataset
 from hades.runs.loop import run
 from hades.studies.inspection.nearest import ROUNDING, Nearest, measure_nearest
+from hades.studies.inspection.numbers import dataset_fingerprint, with_tuples
 from hades.studies.inspection.visited import Visited
 from hades.studies.readable.project import (
     Protocol,
@@ -35,6 +37,8 @@ from hades.studies.readable.project import (
 from hades.studies.retention import Reference, reference
 from hades.text import json_text
 
+FOLDER = "readable"
+"""Where the study of a run's own dataset lies in its work directory."""
 NUMBERS = "readable.json"
 KEEPS = 0.9
 """Share of the given dataset's return that a readable dataset is to keep."""
@@ -98,6 +102,7 @@ class Front:
 
     Attributes:
         name: of the dataset.
+        dataset: its fingerprint, from `dataset_fingerprint`.
         environment, method, num_pairs: its own.
         reference: the returns that count as 100 % and 0 %.
         points: the given dataset first.
@@ -106,6 +111,7 @@ class Front:
     """
 
     name: str
+    dataset: str
     environment: str
     method: str
     num_pairs: int
@@ -140,6 +146,31 @@ class Front:
     def save(self, folder: Path) -> Path:
         """Write the numbers."""
         return write_bytes(folder / NUMBERS, (json_text(self.describe(), indent=1) + "\n").encode())
+
+
+def read_front(folder: Path) -> Front | None:
+    """The front of a study in a folder; None where there is none.
+
+    Raises:
+        HadesError: where the file is damaged or of another version.
+    """
+    path = folder / NUMBERS
+    if not path.is_file():
+        return None
+    remedy = "Run hades readable again."
+    try:
+        values = with_tuples(read_json(path, remedy))
+        known = {field.name for field in dataclasses.fields(FrontPoint)}
+        points = tuple(
+            FrontPoint(
+                **{k: v for k, v in point.items() if k in known} | {"nearest": Nearest.from_json(point["nearest"])}
+            )
+            for point in values["points"]
+        )
+        parts = {"reference": Reference, "search": Search, "protocol": Protocol}
+        return Front(**values | {name: kind(**values[name]) for name, kind in parts.items()} | {"points": points})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DatasetError(f"{path} cannot be read ({error}). {remedy}") from error
 
 
 def check_strengths(strengths: Sequence[float]) -> tuple[float, ...]:
@@ -193,43 +224,26 @@ def measure_front(
     )
     check_projectable(dataset, name)
     given = with_constant_statistics(dataset, protocol.seed)
+    study = _Study(name, folder, settings, protocol, within, rounds, say)
     say("states that the given dataset's policies visit")
-    at_first = visited_states(given, protocol, Stream.SEARCH)
-    before = distances(given, at_first)[0]
-    study = _Study(folder, protocol, say)
+    visited = visited_states(given, protocol, Stream.SEARCH)
+    before = distances(given, visited)[0]
     points = [study.point(given, 0.0, "given", Reference(1.0))]
     scale = reference(given.environment, points[0].returns)
     points[0] = dataclasses.replace(points[0], retention=1.0)
-    floor = scale.floor
-    asked = floor + KEEPS * (study.selected(given)[1] - floor)
-    base, visited = given, at_first
+    asked = scale.floor + KEEPS * (study.selected(given)[1] - scale.floor)
+    base = given
     for strength in strengths:
-        region = region_of(base, visited, _radius(strength, before, within, base, visited))
+        region = region_of(base, visited, study.radius(strength, before, base, visited))
         points.append(study.point(projected(given, region), strength, "projected", scale))
-        tried: list[tuple[tuple[bool, float, float], DistilledDataset]] = []
-        start, cost = base, (0, 0.0)
-        for number in range(1, (rounds if strength == 1.0 else 1) + 1):
-            say(f"search at strength {strength:g}, round {number}")
-            experiment = search(start, region, settings, protocol, name)
-            made = run(experiment, folder / f"searches/{strength:g}-{number}", progress=False)
-            if made.interrupted:
-                return None
-            assert made.dataset is not None  # the learner searches for pairs
-            cost = cost[0] + made.details["env_steps"]["search"], cost[1] + made.details["seconds"]["search"]
-            start = _from(made.dataset, name)
-            inside, returns = study.selected(start)
-            tried.append(((returns >= asked, inside, returns), start))
-            if strength < 1.0 or (returns >= asked and inside == 1.0):
-                break
-            if returns >= asked:
-                met = visited_states(start, protocol, Stream.SEARCH)
-                region = region_of(start, met, _radius(strength, before, within, start, met))
-        (kept, _, _), best = max(tried, key=lambda entry: entry[0])
-        points.append(study.point(best, strength, "searched", scale, cost))
-        if kept:
-            base, visited = best, visited_states(best, protocol, Stream.SEARCH)
+        if (found := study.searched(base, region, strength, before, asked)) is None:
+            return None
+        points.append(study.point(found.dataset, strength, "searched", scale, found.cost))
+        if found.keeps:
+            base, visited = found.dataset, visited_states(found.dataset, protocol, Stream.SEARCH)
     return Front(
         name=name,
+        dataset=dataset_fingerprint(dataset),
         environment=given.environment.spec.name,
         method=dataset.method,
         num_pairs=len(dataset),
@@ -239,17 +253,62 @@ def measure_front(
         protocol=protocol,
         within=within,
         rounds=rounds,
-        versions=dict(start.metadata["versions"]),
+        versions=dict(found.dataset.metadata["versions"]),
     )
 
 
 @dataclasses.dataclass(frozen=True)
-class _Study:
-    """Measurements of one study."""
+class _Found:
+    """The best dataset of the searches at one strength, whether it keeps the return, and their steps and seconds."""
 
+    dataset: DistilledDataset
+    keeps: bool
+    cost: tuple[int, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Study:
+    """Searches and measurements of one study, by the arguments of `measure_front`."""
+
+    name: str
     folder: Path
+    settings: Search
     protocol: Protocol
+    within: float
+    rounds: int
     say: Callable[[str], None]
+
+    def radius(self, strength: float, before: np.ndarray, dataset: DistilledDataset, visited: Visited) -> np.ndarray:
+        """Radius f64[N] at a strength, from the distances of the given pairs and the band of visited states."""
+        asked = np.minimum(before, self.within * distances(dataset, visited)[1])
+        return (1.0 - strength) * before + strength * asked
+
+    def searched(
+        self, base: DistilledDataset, region: NearStates, strength: float, before: np.ndarray, asked: float
+    ) -> _Found | None:
+        """What searches in a region find that start from a dataset; None where a signal has ended one."""
+        tried: list[tuple[tuple[bool, float, float], DistilledDataset]] = []
+        start, steps, seconds = base, 0, 0.0
+        for number in range(1, (self.rounds if strength == 1.0 else 1) + 1):
+            self.say(f"search at strength {strength:g}, round {number}")
+            experiment = search(start, region, self.settings, self.protocol, self.name)
+            made = run(experiment, self.folder / f"searches/{strength:g}-{number}", progress=False)
+            if made.interrupted:
+                return None
+            assert made.dataset is not None  # the learner searches for pairs
+            steps += made.details["env_steps"]["search"]
+            seconds += made.details["seconds"]["search"]
+            start = _from(made.dataset, self.name)
+            inside, returns = self.selected(start)
+            keeps = returns >= asked
+            tried.append(((keeps, inside, returns), start))
+            if strength < 1.0 or (keeps and inside == 1.0):
+                break
+            if keeps:
+                met = visited_states(start, self.protocol, Stream.SEARCH)
+                region = region_of(start, met, self.radius(strength, before, start, met))
+        (keeps, _, _), best = max(tried, key=lambda entry: entry[0])
+        return _Found(best, keeps, (steps, seconds))
 
     def selected(self, dataset: DistilledDataset) -> tuple[float, float]:
         """Share of the pairs inside the band, and the mean return, on selection keys."""
@@ -286,14 +345,6 @@ class _Study:
             env_steps=cost[0],
             seconds=cost[1],
         )
-
-
-def _radius(
-    strength: float, before: np.ndarray, within: float, dataset: DistilledDataset, visited: Visited
-) -> np.ndarray:
-    """Radius f64[N] at a strength, from the distances of the given pairs and the band of visited states."""
-    asked = np.minimum(before, within * distances(dataset, visited)[1])
-    return (1.0 - strength) * before + strength * asked
 
 
 def _from(dataset: DistilledDataset, name: str) -> DistilledDataset:

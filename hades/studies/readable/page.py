@@ -4,19 +4,26 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from markupsafe import Markup
+
 from hades.data.sources import load_dataset
+from hades.errors import HadesError
 from hades.pictures.figures import NARROW, WIDE, figure, render
+from hades.pictures.markup import html
 from hades.pictures.pairs import pairs_of
 from hades.pictures.palette import BLUE, GREEN, INK, MUTED, VERMILION, mix
+from hades.runs.record import RunRecord
+from hades.studies.inspection.numbers import dataset_fingerprint
 from hades.studies.inspection.words import HOW_WORDS_ARE_READ, pairs_in_words
 from hades.studies.page import Figure, Section, StudyPage, Table
-from hades.studies.readable.numbers import KEEPS, Front, FrontPoint
+from hades.studies.readable.numbers import FOLDER, KEEPS, Front, FrontPoint, read_front
 from hades.text import csv_text, duration, integer, interval, number, percent, return_text, versions_text
 
 HEAD = (
     *("strength", "search", "return", "95 % interval", "kept", "pairs inside", "furthest / band", "mean / usual"),
     *("steps", "seconds", "file"),
 )
+WORDS_HEAD = ("pair", "state → action")
 BAND = mix(GREEN, "#ffffff", 0.75)
 """Colour of the half of the figure in which all pairs lie within the band."""
 
@@ -41,6 +48,32 @@ def words_of(front: Front, folder: Path) -> tuple[str, ...]:
     return pairs_in_words(pairs_of(load_dataset(folder / front.best.file)), front.best.nearest)
 
 
+def readable_pairs(run: RunRecord) -> Markup:
+    """The pairs of the best readable dataset of a run in words; empty where no study of it lies in its folder."""
+    folder = run.workdir / FOLDER
+    try:
+        front = read_front(folder)
+        if run.dataset is None or front is None:
+            return Markup()
+        if front.dataset != dataset_fingerprint(run.dataset):
+            again = f"hades readable --workdir={run.workdir}"
+            return html.hint(f"The study in {FOLDER}/ is about another dataset; {again} makes one of this.")
+        words = words_of(front, folder)
+    except HadesError as error:
+        return html.hint(str(error))
+    best, more = front.best, f"{FOLDER}/readable.html has the front of return against readability."
+    if best is None:
+        return html.section("Readable pairs", html.note(f"{title(front)}. {more}"))
+    kept = f"{percent(best.retention)} of what the pairs below earn"
+    return html.section(
+        "Readable pairs",
+        f"The {front.num_pairs} pairs of {FOLDER}/{best.file} all lie among states that their own policies visit, and "
+        f"earn {return_text(best.returns)}, {kept}.",
+        html.table([(str(i), text) for i, text in enumerate(words, 1)], WORDS_HEAD, "words") if words else "",
+        html.note(f"{HOW_WORDS_ARE_READ} {more}" if words else more),
+    )
+
+
 def page(front: Front, words: Sequence[str] = ()) -> StudyPage:
     """The page of a front, with the pairs of its best point in words."""
     picture = Figure(
@@ -50,7 +83,7 @@ def page(front: Front, words: Sequence[str] = ()) -> StudyPage:
         f"other beats in both. Green: all pairs within the band. Dotted: {percent(KEEPS)} of the given return.",
     )
     table = Table(HEAD, [_cells(point) for point in front.points])
-    named = Table(("pair", "state → action"), [(str(i), text) for i, text in enumerate(words, 1)])
+    named = Table(WORDS_HEAD, [(str(i), text) for i, text in enumerate(words, 1)])
     return StudyPage(
         eyebrow="Readable pairs",
         title=title(front),
