@@ -43,8 +43,6 @@ class BehaviourCloning(PairsLearner):
         span_first_layer: train the first layer in the span of the observations, which is exact for plain and momentum
             SGD and much cheaper where N is far below the observation size.
         pair_weights: a factor for the loss of each pair; empty: all 1.
-        prefixes: for a nested dataset, whose first pairs train policies by themselves: numbers of pairs, of which each
-            training of the search draws one and sees that many. Reports train on all pairs. Empty: always all.
 
     Raises:
         ConfigError: at construction for what can never work, in `check` for what does not fit the environment.
@@ -112,12 +110,7 @@ class BehaviourCloning(PairsLearner):
             learning_rate=recipe.get("learning_rate", self.learning_rate),
             max_grad_norm=recipe.get("max_grad_norm", self.max_grad_norm),
             pair_weights=weights,
-            prefixes=(),
         )
-
-    @property
-    def for_report(self) -> Self:
-        return dataclasses.replace(self, prefixes=()) if self.prefixes else self
 
     def changed(self, **fields: Any) -> Self:
         """As InnerLearner.changed; an optax transformation serves as the optimizer, a schedule as the learning rate."""
@@ -265,14 +258,10 @@ class BehaviourCloning(PairsLearner):
 
     def _prefix_weights(self, key: Key) -> Array:
         """Weights f32[N] of one of the prefixes, drawn: 0 for the pairs behind it, a mean of 1 over all pairs."""
-        length = jax.random.choice(key, jnp.array(self.prefixes))
-        return jnp.where(jnp.arange(self.num_pairs) < length, self.num_pairs / length, 0.0)
+        seen, length = self.drawn_prefix(key)
+        return jnp.where(seen, self.num_pairs / length, 0.0)
 
     def _check_prefixes(self) -> None:
-        require(
-            max(self.prefixes, default=0) <= self.num_pairs,
-            f"BehaviourCloning.prefixes is {self.prefixes}, but there are {self.num_pairs} pairs: none can be longer.",
-        )
         weighted = self.pair_weights or "pair_weights" in self.evolve
         require(
             not self.prefixes or not (self.batch_size or weighted),

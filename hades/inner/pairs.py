@@ -122,6 +122,8 @@ class PairsLearner(InnerLearner):
         target_scale: a factor of the evolved targets, which `evolve` may name: the step size of a search then fits
             targets of any size.
         evolve: scalars in the genome: "target_scale", "log_std" (of the policy's actions), and those of the recipe.
+        prefixes: for a nested dataset, whose first pairs train policies by themselves: numbers of pairs, of which each
+            training of the search draws one and sees that many. Reports train on all pairs. Empty: always all.
         code: what the genome holds in the place of observations, such as the state that a picture is drawn of. The
             start is then of what is coded, and the run has no normaliser.
     """
@@ -136,6 +138,7 @@ class PairsLearner(InnerLearner):
     region: Region | None
     target_scale: float
     evolve: tuple[str, ...]
+    prefixes: tuple[int, ...]
     code: Code | None
 
     def check_pairs(self) -> None:
@@ -156,6 +159,10 @@ class PairsLearner(InnerLearner):
                 f"{name}.region keeps observations in place, but with {name}.code a genome holds none: leave one out.",
             )
             self.region.check_count(name, self.num_pairs)
+        require(
+            max(self.prefixes, default=0) <= self.num_pairs,
+            f"{name}.prefixes is {self.prefixes}, but there are {self.num_pairs} pairs: none can be longer.",
+        )
         for scalar in self.evolve:
             self._check_evolved(scalar)
 
@@ -178,6 +185,10 @@ class PairsLearner(InnerLearner):
     @property
     def teachers(self) -> tuple[TeacherRecord, ...]:
         return self.start_pairs.teachers if self.start_pairs is not None else ()
+
+    @property
+    def for_report(self) -> Self:
+        return self.changed(prefixes=()) if self.prefixes else self
 
     def check(self, spec: EnvSpec) -> None:
         name = type(self).__name__
@@ -282,7 +293,8 @@ class PairsLearner(InnerLearner):
     def constant(self, genome: CloningGenome) -> Self:
         log_std = self.recipe(genome).get("log_std")
         policy = self.policy if log_std is None else dataclasses.replace(self.policy, log_std=float(log_std))
-        return self.changed(policy=policy, evolve=(), target_scale=1.0, start_pairs=None, region=None, code=None)
+        plain = {"target_scale": 1.0, "start_pairs": None, "region": None, "code": None}
+        return self.changed(policy=policy, evolve=(), prefixes=(), **plain)
 
     def sized(self, num_pairs: int, **fields: Any) -> Self:
         return self.adapted(**{"num_pairs": num_pairs, **fields})
@@ -295,6 +307,11 @@ class PairsLearner(InnerLearner):
         if "log_std" not in recipe:
             return params
         return {**params, "log_std": jnp.full_like(params["log_std"], recipe["log_std"])}
+
+    def drawn_prefix(self, key: Key) -> tuple[Array, Array]:
+        """Which pairs a training of a nested search sees, bool[N], and how many they are, i32[]."""
+        length = jax.random.choice(key, jnp.array(self.prefixes))
+        return jnp.arange(self.num_pairs) < length, length
 
     def _labels(self, size: int) -> Array:
         """Label i mod A of each pair as a one-hot row: f32[N, A]."""

@@ -48,6 +48,7 @@ class RidgeCloning(PairsLearner):
     region: Region | None = None
     target_scale: Positive = 1.0
     evolve: tuple[str, ...] = ()
+    prefixes: tuple[Count, ...] = ()
     code: Code | None = None
 
     traceable: ClassVar[tuple[str, ...]] = ("ridge",)  # type: ignore[misc]  # a constant in the base class too
@@ -64,8 +65,9 @@ class RidgeCloning(PairsLearner):
             )
 
     def learn(self, key: Key, genome: CloningGenome, params: Params, spec: EnvSpec) -> tuple[Params, Metrics]:
-        recipe = self.recipe(genome)
-        trained, metrics = self.clone(key, self.dataset(genome, spec), params, spec)
+        recipe, dataset = self.recipe(genome), self.dataset(genome, spec)
+        seen = self.drawn_prefix(key)[0] if self.prefixes else jnp.ones(self.num_pairs, bool)
+        trained, metrics = self._fit(dataset, seen, params, spec, self.ridge)
         return self.with_log_std(trained, recipe), metrics | self.recipe_metrics(genome)
 
     def clone(
@@ -73,12 +75,23 @@ class RidgeCloning(PairsLearner):
     ) -> tuple[Params, Metrics]:
         """See InnerLearner.clone. The metrics are mean squared errors on the pairs; before training the output is 0."""
         del key
-        x, ridge = dataset.observations, scalars.get("ridge", self.ridge)
+        every = jnp.ones(len(dataset.observations), bool)
+        return self._fit(dataset, every, params, spec, scalars.get("ridge", self.ridge))
+
+    def _fit(
+        self, dataset: Dataset, seen: Array, params: Params, spec: EnvSpec, ridge: Array | float
+    ) -> tuple[Params, Metrics]:
+        """The policy of the pairs that are seen, bool[N]; the others get the coefficient 0."""
+        x = dataset.observations
         y = centred_log(dataset.targets) if spec.is_discrete else dataset.targets
-        gram = self.policy.kernel(params, x, spec)
-        penalty = ridge * jnp.trace(gram) / len(gram)
+        y = jnp.where(seen[:, None], y, 0.0)
+        gram = jnp.where(seen[:, None] & seen, self.policy.kernel(params, x, spec), 0.0)
+        penalty = ridge * jnp.trace(gram) / seen.sum()
         factor = linalg.cho_factor(gram + penalty * jnp.eye(len(gram)))
         coefficients = linalg.cho_solve(factor, y)
         error = penalty * coefficients  # what the solve leaves of the targets
-        metrics = {"loss/first": jnp.square(y).mean(), "loss/final": jnp.square(error).mean()}
+        metrics = {
+            name: jnp.square(z).sum() / (seen.sum() * y.shape[1])
+            for name, z in (("loss/first", y), ("loss/final", error))
+        }
         return self.policy.fitted(params, x, coefficients, spec), metrics

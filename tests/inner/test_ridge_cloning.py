@@ -55,6 +55,28 @@ def test_its_outputs_are_those_of_ridge_regression_by_numpy() -> None:
     np.testing.assert_array_equal(trained["layers_0"]["kernel"], start["layers_0"]["kernel"])
 
 
+def test_a_training_over_prefixes_is_that_of_one_of_them_alone() -> None:
+    genome = CloningGenome(jax.random.normal(KEY, (4, 2)), 0.3 * jax.random.normal(KEY, (4, 2)), {})
+    start = MLP_16.init(KEY, POINT.spec)
+    nested = dataclasses.replace(RIDGE, prefixes=(1, 3))
+    alone = [
+        dataclasses.replace(RIDGE, num_pairs=n).clone(
+            KEY, Dataset(genome.observations[:n], genome.targets[:n]), start, POINT.spec
+        )
+        for n in (1, 3)
+    ]
+    sizes = set()
+    for seed in range(8):
+        trained, metrics = nested.learn(jax.random.key(seed), genome, start, POINT.spec)
+        for n, (expected, losses) in zip((1, 3), alone, strict=True):
+            close = jax.tree.map(lambda a, b: np.allclose(a, b, atol=1e-5), (expected, losses), (trained, metrics))
+            sizes |= {n} if all(jax.tree.leaves(close)) else set()
+    assert sizes == {1, 3}
+    assert nested.for_report == nested.constant(genome) == RIDGE
+    with pytest.raises(ConfigError, match=r"RidgeCloning\.prefixes is \(2, 9\), but there are 4 pairs"):
+        dataclasses.replace(RIDGE, prefixes=(2, 9))
+
+
 def test_discrete_targets_are_the_logits_of_their_probabilities() -> None:
     logits = 10.0 * jax.random.normal(KEY, (4, POINT_DISCRETE.spec.action_space.size))
     learner = dataclasses.replace(RIDGE, ridge=1e-6, policy=WideMLP())

@@ -232,15 +232,16 @@ def measure_front(
     scale = reference(given.environment, points[0].returns)
     points[0] = dataclasses.replace(points[0], retention=1.0)
     asked = scale.floor + KEEPS * (study.selected(given)[1] - scale.floor)
-    base = given
+    base = made = given
     for strength in strengths:
         region = region_of(base, visited, study.radius(strength, before, base, visited))
         points.append(study.point(projected(given, region), strength, "projected", scale))
         if (found := study.searched(base, region, strength, before, asked)) is None:
             return None
-        points.append(study.point(found.dataset, strength, "searched", scale, found.cost))
+        made = found.dataset
+        points.append(study.point(made, strength, "searched", scale, found.cost))
         if found.keeps:
-            base, visited = found.dataset, visited_states(found.dataset, protocol, Stream.SEARCH)
+            base, visited = made, visited_states(made, protocol, Stream.SEARCH)
     return Front(
         name=name,
         dataset=dataset_fingerprint(dataset),
@@ -253,7 +254,7 @@ def measure_front(
         protocol=protocol,
         within=within,
         rounds=rounds,
-        versions=dict(found.dataset.metadata["versions"]),
+        versions=dict(made.metadata["versions"]),
     )
 
 
