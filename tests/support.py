@@ -41,6 +41,7 @@ from hades.inner.losses import MSE, CrossEntropy
 from hades.inner.pairs import StartPairs
 from hades.inner.region import NearStates
 from hades.inner.ridge_cloning import RidgeCloning
+from hades.inner.stage_record import StageRecord
 from hades.inner.teacher import Teacher, TeacherRecord
 from hades.inner.teacher_states import TeacherStates
 from hades.normalizers.base import identity_state
@@ -116,6 +117,7 @@ EXAMPLES: dict[str, Any] = {
     "SessionObject": SessionObject.of(Point(), "a test"),
     "StartPairs": StartPairs(num_pairs=1, observations=(0.5, -0.5), targets=(1.0, -1.0), source="a test"),
     "NearStates": NearStates(2, states=(0.0, 0.0, 1.0, 1.0), unit=(1.0, 0.5), radius=(0.0, 0.1, 9.0)),
+    "StageRecord": StageRecord("HaDES-R", "BehaviourCloning of MLP", (), 1, 640, 64, 1.0),
     "TeacherRecord": TeacherRecord("a test", "PPO", 640),
     "Teacher": to_the_goal(POINT),
     "TeacherStates": TeacherStates(to_the_goal(POINT), num_episodes=2, states_each=3),

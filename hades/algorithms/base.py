@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 
 from hades.environments.base import Environment
 from hades.inner.base import InnerLearner
+from hades.inner.stage_record import StageRecord
 from hades.inner.teacher import TeacherRecord
 from hades.normalizers.base import Normalizer, NormalizerState
 from hades.policies.base import Policy
@@ -68,6 +69,11 @@ class Algorithm(Protocol):
     @property
     def teachers(self) -> tuple[TeacherRecord, ...]:
         """Records of the teachers that the search uses; empty where it begins from nothing."""
+        ...
+
+    @property
+    def stages(self) -> tuple[StageRecord, ...]:
+        """Records of the searches that the start comes from, where it is a finished dataset."""
         ...
 
     @property

@@ -13,6 +13,7 @@ from hades.algorithms.playing import map_chunks, play_tasks, sequential
 from hades.environments.base import Environment
 from hades.errors import require
 from hades.inner.base import InnerLearner
+from hades.inner.stage_record import StageRecord
 from hades.inner.teacher import TeacherRecord
 from hades.normalizers.base import Normalizer, NormalizerState
 from hades.policies.base import Policy
@@ -37,6 +38,10 @@ class Distilling:
     @property
     def teachers(self) -> tuple[TeacherRecord, ...]:
         return self.learner.teachers
+
+    @property
+    def stages(self) -> tuple[StageRecord, ...]:
+        return self.learner.stages
 
     def check_normalizer(self) -> None:
         """Raise ConfigError where the learner makes raw observations, but policies see others."""

@@ -38,6 +38,7 @@ class PPO(ActorCritic):
     label = "PPO"
     evolves_dataset = False
     teachers = ()
+    stages = ()
 
     @cached_property
     def value_network(self) -> Policy:

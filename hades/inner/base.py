@@ -9,6 +9,7 @@ from jax import Array
 
 from hades.environments.base import Environment
 from hades.errors import ConfigError, offer
+from hades.inner.stage_record import StageRecord
 from hades.inner.teacher import TeacherRecord
 from hades.policies.base import Policy
 from hades.types import Dataset, EnvSpec, Genome, Key, Metrics, Params, PyTree
@@ -72,6 +73,11 @@ class InnerLearner(abc.ABC):
     @property
     def teachers(self) -> tuple[TeacherRecord, ...]:
         """Records of the teachers that the start of the search uses."""
+        return ()
+
+    @property
+    def stages(self) -> tuple[StageRecord, ...]:
+        """Records of the searches that the start of the search comes from."""
         return ()
 
     @property

@@ -24,6 +24,7 @@ from hades.inner.codes import Code
 from hades.inner.init_scheme import RandomInit
 from hades.inner.losses import centred_log
 from hades.inner.region import Region
+from hades.inner.stage_record import StageRecord
 from hades.inner.teacher import TeacherRecord
 from hades.registry import register
 from hades.types import Dataset, EnvSpec, Key, Params
@@ -45,6 +46,11 @@ class Start(abc.ABC):
     @abc.abstractmethod
     def teachers(self) -> tuple[TeacherRecord, ...]:
         """Records of the teachers that the pairs come from."""
+
+    @property
+    def stages(self) -> tuple[StageRecord, ...]:
+        """Records of the searches that the pairs come from."""
+        return ()
 
     @abc.abstractmethod
     def check_count(self, learner: str, num_pairs: int) -> None:
@@ -72,6 +78,7 @@ class StartPairs(Start):
         targets: f32[N, A] in a row, class probabilities or actions.
         source: where they come from, for readers.
         teachers: those that the pairs come from.
+        stages: the searches that the pairs come from, whose steps a run from there owes too.
     """
 
     num_pairs: int
@@ -79,6 +86,7 @@ class StartPairs(Start):
     targets: tuple[float, ...]
     source: str = ""
     teachers: tuple[TeacherRecord, ...] = ()
+    stages: tuple[StageRecord, ...] = ()
 
     def check_count(self, learner: str, num_pairs: int) -> None:
         require(
@@ -189,6 +197,10 @@ class PairsLearner(InnerLearner):
     @property
     def for_report(self) -> Self:
         return self.changed(prefixes=()) if self.prefixes else self
+
+    @property
+    def stages(self) -> tuple[StageRecord, ...]:
+        return self.start_pairs.stages if self.start_pairs is not None else ()
 
     def check(self, spec: EnvSpec) -> None:
         name = type(self).__name__

@@ -15,6 +15,7 @@ from hades.algorithms.base import Algorithm, Solution
 from hades.data.dataset import DistilledDataset, describe_spec
 from hades.data.files import write_bytes
 from hades.displayed import Displayed
+from hades.inner.stage_record import StageRecord
 from hades.policy.fingerprint import initial_weights
 from hades.policy.run_policy import RunPolicy
 from hades.policy.statistics import ReturnSummary
@@ -95,8 +96,11 @@ def finished(
     """Collect the result of a run that is done, and of the stage `before` it."""
     algorithm = experiment.algorithm
     details = _details(algorithm, experiment.seed, host, best, returns) | _teachers(algorithm)
+    earlier = [_recorded(stage) for stage in algorithm.stages]
     if before is not None:
-        details["stages"] = [*before.details.get("stages", ()), _stage(before)]
+        earlier = [*before.details.get("stages", ()), _stage(before)]
+    if earlier:
+        details["stages"] = earlier
     training = {name: details[name] for name in _TRAINING if name in details}
     if "stages" in training:  # without their seconds: equal runs write equal files
         training["stages"] = [{k: v for k, v in stage.items() if k != "seconds"} for stage in training["stages"]]
@@ -129,6 +133,18 @@ def _stage(result: RunResult) -> dict[str, Any]:
     networks = [registry.describe(network) for network in learner.policy.networks]
     made = {"recipe": recipe, "networks": networks, "return": details["report"]["mean"]}
     return {name: details[name] for name in names} | made
+
+
+def _recorded(stage: StageRecord) -> dict[str, Any]:
+    """The same of a search whose dataset the run started from; nothing states its seconds."""
+    return {
+        "method": stage.method,
+        "recipe": stage.recipe,
+        "networks": [registry.describe(network) for network in stage.networks],
+        "generations": stage.generations,
+        "env_steps": {"search": stage.search_steps, "selection": stage.selection_steps},
+        "return": stage.returns,
+    }
 
 
 BUDGETED = ("search", "selection")

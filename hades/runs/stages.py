@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from hades import registry
 from hades.data.dataset import DistilledDataset
 from hades.environments.base import Environment
 from hades.errors import ConfigError, DatasetError, require
 from hades.inner.pairs import PairsLearner, StartPairs
+from hades.inner.stage_record import StageRecord
 from hades.inner.teacher import TeacherRecord
 from hades.normalizers.base import Normalizer
 from hades.runs.experiment import Experiment
@@ -55,6 +57,30 @@ def pairs_of(dataset: DistilledDataset, source: str, *, coded: bool = False) -> 
 def teachers_of(details: Mapping[str, Any]) -> tuple[TeacherRecord, ...]:
     """Records of teachers in a result, or in the `training` of a dataset's header."""
     return tuple(TeacherRecord(t["source"], t["method"], t.get("env_steps")) for t in details.get("teachers", ()))
+
+
+def stages_of(dataset: DistilledDataset) -> tuple[StageRecord, ...]:
+    """Records of the searches that made a dataset, as far as its header states them."""
+    training = dataset.metadata.get("training") or {}
+    own = {
+        **training,
+        "recipe": f"{type(dataset.learner).__name__} of {type(dataset.learner.policy).__name__}",
+        "networks": [registry.describe(network) for network in dataset.learner.policy.networks],
+        "return": dataset.returns.get("mean"),
+    }
+    return tuple(
+        StageRecord(
+            method=stage["method"],
+            recipe=stage["recipe"],
+            networks=tuple(registry.build(network) for network in stage.get("networks", ())),
+            generations=stage["generations"],
+            search_steps=stage["env_steps"].get("search", 0),
+            selection_steps=stage["env_steps"].get("selection", 0),
+            returns=stage["return"],
+        )
+        for stage in [*training.get("stages", ()), own]
+        if {"method", "generations", "env_steps"} <= stage.keys()
+    )
 
 
 def check_stages(experiment: Experiment) -> None:

@@ -131,8 +131,23 @@ def test_pairs_of_a_file_are_those_of_the_file(staged: Path) -> None:
     np.testing.assert_allclose((raw - dataset.obs_mean) / dataset.obs_std, dataset.observations, atol=1e-5)
     np.testing.assert_array_equal(np.reshape(pairs.targets, dataset.targets.shape), dataset.targets)
     assert pairs_from_dataset("cartpole-hades-r-d2").num_pairs == 2
+    assert [stage.recipe for stage in pairs.stages] == ["RidgeCloning of WideMLP", "RidgeCloning of MLP"]
+    assert [stage.search_steps for stage in pairs.stages] == [128, 128], "4 iterations × 8 environments × 4 steps"
     with pytest.raises(ConfigError, match=r"pairs_from_dataset\.path: .*nowhere\.safetensors"):
         pairs_from_dataset("nowhere.safetensors")
+
+
+def test_a_run_from_a_file_owes_the_steps_of_its_searches(staged: Path, tmp_path: Path) -> None:
+    start = pairs_from_dataset(str(staged / "first" / "dataset.safetensors"))
+    learner = dataclasses.replace(RIDGE, start_pairs=start)
+    first = dataclasses.replace(FEATURES, first=None, algorithm=dataclasses.replace(SEARCH_ON, learner=learner))
+    result = run(first, tmp_path / "run", progress=False)
+    assert all_stages(result.details, "env_steps", "search") == 3 * 128
+    assert [stage["return"] for stage in result.details["stages"]] == [stage.returns for stage in start.stages]
+    assert result.dataset is not None
+    again = pairs_from_dataset(str(tmp_path / "run"))
+    assert [stage.search_steps for stage in again.stages] == [128] * 3
+    assert "RidgeCloning of WideMLP" in write_report(tmp_path / "run").read_text()
 
 
 def with_learner(**changes: object) -> Experiment:
