@@ -33,7 +33,12 @@ WORKDIR = define_path("workdir", None, "Gets the study; without --dataset, that 
 STRENGTHS = flags.DEFINE_list("strengths", ["0.5", "0.9", "1"], "How far to move the pairs: above 0, up to 1.")
 WITHIN = flags.DEFINE_float("within", 0.0, "Radius at strength 1 as a multiple of the band; 0: onto visited states.")
 ROUNDS = flags.DEFINE_integer("rounds", 4, "Most searches at strength 1.", lower_bound=1)
-GENERATIONS = flags.DEFINE_integer("generations", 60, "Generations of a search.", lower_bound=1)
+BY = flags.DEFINE_enum("by", "evolution", ["evolution", "gradient"], "How to search.")
+LEARNING_RATE = flags.DEFINE_float("learning_rate", 1e-3, "By gradient: rate at the beginning; it falls to 0.")
+VISITED_WEIGHT = flags.DEFINE_float("visited_weight", 1.0, "By gradient: pull of the visited states on the pairs.")
+GENERATIONS = flags.DEFINE_integer(
+    "generations", 60, "Generations of a search; by gradient, of 8192 steps.", lower_bound=1
+)
 POPULATION = flags.DEFINE_integer("population_size", 64, "Candidates of a generation; even.", lower_bound=2)
 SIGMA = flags.DEFINE_float("sigma", 0.3, "Initial step size in standard deviations of a visited feature.")
 SECONDS = flags.DEFINE_float("max_seconds", None, "Seconds after which a search ends; default: none.")
@@ -58,6 +63,9 @@ def main() -> int:
     strengths = check_strengths(list(map(_number, STRENGTHS.value)))
     num_inits, num_episodes = parse_pair(SEARCH.value, "search")
     settings = Search(
+        by=BY.value,
+        learning_rate=LEARNING_RATE.value,
+        visited_weight=VISITED_WEIGHT.value,
         generations=GENERATIONS.value,
         population_size=POPULATION.value,
         sigma=SIGMA.value,
@@ -96,6 +104,8 @@ def search_text(settings: Search, strength: float, rounds: int) -> str:
     """The searches at one strength in words."""
     limit = "" if settings.max_seconds is None else f", at most {settings.max_seconds:g} s"
     count = f"up to {rounds} searches of" if strength == 1.0 and rounds > 1 else "a search of"
+    if settings.by == "gradient":
+        return f"{count} {settings.generations} iterations by gradient{limit}"
     return f"{count} {settings.generations} generations × {settings.population_size} candidates{limit}"
 
 

@@ -3,9 +3,11 @@
 import dataclasses
 import json
 
+import jax
 import numpy as np
 import pytest
 
+from hades.algorithms.gradient_distillation import GradientDistillation
 from hades.algorithms.keys import Stream
 from hades.data.sources import load_dataset
 from hades.errors import ConfigError, DatasetError
@@ -21,6 +23,7 @@ from hades.studies.readable.project import (
     distances,
     projected,
     region_of,
+    search,
     visited_states,
 )
 from hades.studies.retention import Reference
@@ -97,6 +100,28 @@ def test_every_point_is_a_file_that_was_measured(tmp_path):
     assert front.points[-1].furthest < front.points[0].furthest
     assert front.points[-1].env_steps > 0
     assert {"page", "markdown", "numbers", "table", "figures"} == set(write_front(front, tmp_path))
+
+
+def test_a_search_by_gradient_starts_from_the_moved_pairs_in_their_region():
+    """Adam without eps_root has no gradient through its first update."""
+    settings = dataclasses.replace(SEARCH, by="gradient", num_inits=4, visited_weight=0.5)
+    by_sgd = expert_pairs(optimizer="sgd")
+    region = region_of(by_sgd, visited_states(by_sgd, PROTOCOL, Stream.SEARCH), np.full(16, 0.1))
+    algorithm = search(by_sgd, region, settings, PROTOCOL, "mine").algorithm
+    assert isinstance(algorithm, GradientDistillation)
+    assert (algorithm.num_groups, algorithm.visited_weight) == (4, 0.5)
+    genome = algorithm.start_genome(
+        jax.random.key(0), algorithm.normalizer.init(jax.random.key(0), algorithm.environment)
+    )
+    np.testing.assert_allclose(
+        algorithm.learner.dataset(genome, algorithm.spec).observations,
+        projected(by_sgd, region).observations,
+        atol=1e-5,
+    )
+    with pytest.raises(ConfigError, match="derivative at 0 is infinite"):
+        search(DATASET, region, settings, PROTOCOL, "mine")
+    with pytest.raises(ConfigError, match='--by is "backprop"'):
+        Search(by="backprop")
 
 
 def test_a_point_knows_its_share_inside_and_its_furthest_pair(front):

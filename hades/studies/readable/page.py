@@ -17,6 +17,7 @@ from hades.studies.inspection.numbers import dataset_fingerprint
 from hades.studies.inspection.words import HOW_WORDS_ARE_READ, pairs_in_words
 from hades.studies.page import Figure, Section, StudyPage, Table
 from hades.studies.readable.numbers import FOLDER, KEEPS, Front, FrontPoint, read_front
+from hades.studies.readable.project import Search
 from hades.text import csv_text, duration, integer, interval, number, percent, return_text, versions_text
 
 HEAD = (
@@ -150,10 +151,16 @@ def conditions(front: Front) -> list[str]:
         f"{front.environment}, {front.method}, {front.num_pairs} pairs. {front.reference.describe()}",
         f"Returns: {inits} policies × {whole} whole episodes on report keys of seed {front.protocol.seed}. Distances: "
         f"to the states of {visits} policies × {episodes} episodes, trained from the same dataset, on report keys.",
-        f"A search: {search.generations} generations of {search.population_size} candidates{limit}, "
-        f"{search.num_inits} policies × {search.num_episodes} episodes each; up to {front.rounds} at strength 1. "
+        f"A search: {_search_in_words(search)}{limit}; up to {front.rounds} at strength 1. "
         f"Radius at strength 1: {_within(front)}. {versions_text(front.versions)}.",
     ]
+
+
+def _search_in_words(search: Search) -> str:
+    if search.by == "gradient":
+        return f"{search.generations} iterations by policy gradient, {search.num_inits} policies each"
+    each = f"{search.num_inits} policies × {search.num_episodes} episodes each"
+    return f"{search.generations} generations of {search.population_size} candidates, {each}"
 
 
 def _drawn(point: FrontPoint) -> float:
@@ -169,8 +176,9 @@ NOTES = (
     "Strength s: a pair is moved towards the nearest visited state until its distance, in standard deviations of the "
     "visited states, is within a radius that falls from its distance in the given dataset (0) to the radius that is "
     "asked for (1).",
-    "Search: evolution that starts from the moved pairs, moves observations and targets, and keeps the observations "
-    "within that distance. It sees search keys, selection keys choose, and report keys measure each dataset once.",
+    "Search: evolution, or policy gradient, that starts from the moved pairs, moves observations and targets, and "
+    "keeps the observations within that distance. It sees search keys, selection keys choose, and report keys measure "
+    "each dataset once.",
     "Band: 95 % of the visited states are at most so far from the nearest one of another episode; usual: the median "
     "of that distance. Both are those of the dataset's own policies, and so differ from point to point.",
 )

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from hades.algorithms.evolution import Evolution
+from hades.algorithms.gradient_distillation import GradientDistillation
 from hades.algorithms.keys import Purpose, Stream, purpose_key, root_key, stream_key
 from hades.data.dataset import DistilledDataset
-from hades.errors import ConfigError
+from hades.errors import ConfigError, one_of
 from hades.fitness.episodic_return import EpisodicReturn
 from hades.inner.init_scheme import RandomInit
 from hades.inner.pairs import PairsLearner
@@ -29,6 +30,8 @@ from hades.studies.inspection.visited import Visited, visit
 USUAL = 0.75
 """Share of the visited states that a pair may move to: those with the nearest neighbours in other episodes. A state
 that a single episode met would not be met again by other policies."""
+NEAR_ENOUGH = 0.05
+"""Standard deviations from a visited state that a search by gradient takes for none."""
 MOST_NUMBERS = 2**17
 """Numbers in the states of a region; it has as many states as fit, 2048 at most."""
 SOFTENED = 0.04
@@ -41,22 +44,34 @@ class Search:
     """Settings of the search that follows a projection.
 
     Attributes:
-        generations: of each search.
-        population_size: P.
-        sigma: initial step size, in standard deviations of a visited feature.
-        num_inits: k, policies that every candidate trains; a HaDES-F dataset has one.
-        num_episodes: whole episodes of each.
+        by: "evolution", or "gradient" for policy gradient through cloning.
+        generations: of each search; by gradient, iterations of 8192 steps.
+        population_size: P, of evolution.
+        sigma: initial step size of evolution, in standard deviations of a visited feature.
+        learning_rate: by gradient, of the first iteration; it falls to 0.
+        visited_weight: by gradient, see GradientDistillation.
+        num_inits: k, policies that every candidate (by gradient, every iteration) trains; a HaDES-F dataset has one.
+        num_episodes: whole episodes of each candidate.
         eval_every: generations between evaluations on selection keys.
         max_seconds: after which a search ends; None: never.
+
+    Raises:
+        ConfigError: for another way to search.
     """
 
+    by: str = "evolution"
     generations: int = 60
     population_size: int = 64
     sigma: float = 0.3
+    learning_rate: float = 1e-3
+    visited_weight: float = 1.0
     num_inits: int = 4
     num_episodes: int = 2
     eval_every: int = 5
     max_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        one_of("--by", self.by, ("evolution", "gradient"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,8 +168,11 @@ def search(
 ) -> Experiment:
     """The search for other pairs in the region, that starts from the projected ones.
 
-    It moves observations and targets, and the rate of the cloning updates (or the scale of the targets, where a formula
-    takes the place of updates).
+    It moves observations and targets; evolution also the rate of the cloning updates, or the scale of the targets where
+    a formula takes the place of updates.
+
+    Raises:
+        ConfigError: by gradient, where the learner has none.
     """
     learner = dataset.learner
     assert isinstance(learner, PairsLearner)  # check_projectable
@@ -163,29 +181,53 @@ def search(
         targets = (1.0 - SOFTENED) * dataset.targets + SOFTENED / dataset.targets.shape[1]
         softened = dataclasses.replace(dataset, targets=targets.astype(np.float32))
     scalar = next(name for name in ("learning_rate", "target_scale") if name in learner.evolvable())
+    is_evolution = settings.by == "evolution"
     changed = learner.sized(
         len(dataset),
         targets="evolved",
         start_pairs=pairs_of(softened, source),
         region=region,
-        evolve=(scalar,),
+        evolve=(scalar,) if is_evolution else (),
         **({} if learner.is_fixed else {"init_scheme": RandomInit(settings.num_inits)}),
     )
     mean, std, clip = dataset.normalizer.affine(normalizer_state(dataset))
+    normalizer = ConstantNormalizer(
+        mean=tuple(map(float, np.ravel(mean))),
+        std=tuple(map(float, np.ravel(std))),
+        floor=float(np.min(std)),
+        clip=float(clip),
+    )
     inits, episodes = protocol.selection
-    return Experiment(
-        algorithm=Evolution(
+    algorithm = (
+        Evolution(
             environment=dataset.environment,
             learner=changed,
             outer=SNES(population_size=settings.population_size, sigma=settings.sigma, antithetic=True),
             fitness=EpisodicReturn(settings.num_episodes),
-            normalizer=ConstantNormalizer(
-                mean=tuple(map(float, np.ravel(mean))),
-                std=tuple(map(float, np.ravel(std))),
-                floor=float(np.min(std)),
-                clip=float(clip),
-            ),
-        ),
+            normalizer=normalizer,
+        )
+        if is_evolution
+        else GradientDistillation(
+            environment=dataset.environment,
+            learner=changed,
+            normalizer=normalizer,
+            num_envs=64,
+            num_steps=128,
+            num_epochs=4,
+            num_minibatches=16,
+            learning_rate=settings.learning_rate,
+            anneal_steps=8192 * settings.generations,
+            optimizer_options=(("eps", 1e-5),),
+            entropy_weight=0.0,
+            normalize_rewards=True,
+            kl_target=0.01,
+            kl_limit=0.1,
+            visited_weight=settings.visited_weight,
+            visited_radius=NEAR_ENOUGH,
+        )
+    )
+    return Experiment(
+        algorithm=algorithm,
         generations=settings.generations,
         seed=protocol.seed,
         eval_every=min(settings.eval_every, settings.generations),
