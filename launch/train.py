@@ -27,6 +27,7 @@ from hades.runs.result import RunResult, all_stages
 from hades.runs.signals import FINISHED, INTERRUPTED, end_at_once
 from hades.runs.stages import FIRST, stages
 from hades.runs.workdir import WorkDir
+from hades.text import return_text
 
 RUN = RunFlags()
 WORKDIR = define_path("workdir", None, "Folder of the run; an unfinished or finished run in it is continued.")
@@ -111,7 +112,7 @@ def time_line(seconds: dict[str, float]) -> str:
 
 def stages_line(details: dict[str, Any]) -> str:
     """Describe the stages of a run, and what all of them took together."""
-    returns = ", ".join(f"{stage['return']:.1f}" for stage in details["stages"])
+    returns = ", ".join(return_text(stage["return"]) for stage in details["stages"])
     steps = sum(all_stages(details, "env_steps", kind) for kind in ("search", "selection"))
     seconds = sum(all_stages(details, "seconds", phase) for phase in ("search", "selection"))
     return f"{returns} before this one; {steps / 1e6:.1f} M environment steps and {seconds:.0f} s of search in all"
