@@ -33,6 +33,11 @@ def test_every_dataset_of_one_task_counts() -> None:
     assert sorted(shown) == sorted(n for n in zoo.names() if n not in ELSEWHERE)
 
 
+def test_evolution_from_a_dataset_by_gradient_counts_as_by_gradient() -> None:
+    alone, after = {"method": "HaDES-F"}, {"method": "HaDES-F", "stages": [{"method": "HaDES-F by gradient"}]}
+    assert [results_table.method_of(card) for card in (alone, after)] == ["HaDES-F", "HaDES-F by gradient"]
+
+
 METHODS = (*results_table.EVOLVED, *results_table.GRADIENT)
 ELSEWHERE = ("cartpole-acrobot-hades-r-d5", "digits-hades-r-d10", "digits-gradient-r-d10")
 """Datasets of several tasks or of a supervised one, on pages of their own."""

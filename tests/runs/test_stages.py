@@ -24,6 +24,7 @@ from hades.runs.experiment import Experiment
 from hades.runs.log import read_json_lines
 from hades.runs.loop import run
 from hades.runs.result import all_stages
+from hades.runs.stages import stages_of
 from hades.runs.start_pairs import pairs_from_dataset
 from tests.algorithms.test_gradient_distillation import NETWORK, RIDGE, SEARCH, experiment
 from tests.runs.tiny import SAME_BYTES, tiny_experiment
@@ -145,6 +146,8 @@ def test_a_run_from_a_file_owes_the_steps_of_its_searches(staged: Path, tmp_path
     assert all_stages(result.details, "env_steps", "search") == 3 * 128
     assert [stage["return"] for stage in result.details["stages"]] == [stage.returns for stage in start.stages]
     assert result.dataset is not None
+    unmeasured = dataclasses.replace(result.dataset, metadata={**result.dataset.metadata, "returns": {}})
+    assert [stage.returns for stage in stages_of(unmeasured)][-1] is None
     again = pairs_from_dataset(str(tmp_path / "run"))
     assert [stage.search_steps for stage in again.stages] == [128] * 3
     assert "RidgeCloning of WideMLP" in write_report(tmp_path / "run").read_text()

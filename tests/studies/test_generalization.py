@@ -15,8 +15,10 @@ from hades.errors import ConfigError, DatasetError, HadesError
 from hades.fitness.episodic_return import EpisodicReturn
 from hades.inner.base import InnerLearner
 from hades.inner.init_scheme import FixedInit, RandomInit
+from hades.inner.ridge_cloning import RidgeCloning
 from hades.policies.cnn import CNN
 from hades.policies.mlp import MLP
+from hades.policies.wide_mlp import WideMLP
 from hades.policy.trained_policy import evaluate_dataset
 from hades.studies.generalization import many_datasets
 from hades.studies.generalization.grid import Grid, parse_grid, policy_text, value_text
@@ -81,6 +83,15 @@ def test_the_original_recipe_keeps_everything() -> None:
     assert result.reference.floor < result.reference.original < 0  # of `point`: counted from random play
     assert done == [(32, 32)]
     assert result.seconds["total"] >= result.seconds["run"] >= 0
+
+
+def test_a_kernel_keeps_the_gain_that_it_acts_by() -> None:
+    learner = RidgeCloning(policy=WideMLP(acting="greedy"), init_scheme=RandomInit(1), num_pairs=16)
+    pairs = expert_pairs()
+    dataset = dataclasses.replace(pairs, metadata={**pairs.metadata, "learner": registry.describe(learner)})
+    grid = dataclasses.replace(ONE, activations=("relu",))
+    result = generalize(dataset, grid, num_inits=2, num_episodes=2)
+    np.testing.assert_allclose(result.returns[0], result.original[:2], atol=2e-3)
 
 
 def test_a_fixed_init_dataset_is_trained_from_fresh_inits() -> None:

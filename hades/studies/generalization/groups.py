@@ -119,8 +119,13 @@ def _operands(learner: InnerLearner, same_updates: bool) -> tuple[str, ...]:
 
 
 def _program(learner: InnerLearner, same_updates: bool) -> InnerLearner:
-    """The recipe that stands for all that share one compilation; numbers that are operands are 1 in it."""
-    policy = dataclasses.replace(learner.policy, hidden_scale=1.0)
+    """The recipe that stands for all that share one compilation; numbers that are operands are 1 in it.
+
+    So is the gain of initial weights, which are operands too; a policy that draws none, as a kernel, acts by its gain.
+    """
+    policy = learner.policy
+    if policy.draws_weights:
+        policy = dataclasses.replace(policy, hidden_scale=1.0)
     return learner.changed(policy=policy, **dict.fromkeys(_operands(learner, same_updates), 1))
 
 

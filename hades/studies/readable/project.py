@@ -221,7 +221,6 @@ def search(
             entropy_weight=0.0,
             normalize_rewards=True,
             kl_target=0.01,
-            kl_limit=0.1,
             visited_weight=settings.visited_weight,
             visited_radius=NEAR_ENOUGH,
         )
