@@ -23,7 +23,7 @@ from hades.normalizers.constant import ConstantNormalizer
 from hades.outer.snes import SNES
 from hades.policy.trained_policy import draw_policies, freeze_statistics, normalizer_state
 from hades.runs.experiment import Experiment
-from hades.runs.stages import pairs_of
+from hades.runs.stages import pairs_of, stages_of
 from hades.studies.inspection.nearest import band, nearest_places, neighbour_distances, raw_observations, scale_of
 from hades.studies.inspection.visited import Visited, visit
 
@@ -185,7 +185,7 @@ def search(
     changed = learner.sized(
         len(dataset),
         targets="evolved",
-        start_pairs=pairs_of(softened, source),
+        start_pairs=dataclasses.replace(pairs_of(softened, source), stages=stages_of(dataset)),
         region=region,
         evolve=(scalar,) if is_evolution else (),
         **({} if learner.is_fixed else {"init_scheme": RandomInit(settings.num_inits)}),
