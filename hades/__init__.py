@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from hades.inner.region import NearStates as NearStates
     from hades.inner.region import Region as Region
     from hades.inner.ridge_cloning import RidgeCloning as RidgeCloning
+    from hades.inner.stage_record import StageRecord as StageRecord
     from hades.inner.teacher import Teacher as Teacher
     from hades.inner.teacher import TeacherRecord as TeacherRecord
     from hades.inner.teacher_states import TeacherStates as TeacherStates
