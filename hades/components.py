@@ -63,9 +63,9 @@ COMPONENTS: Mapping[str, Mapping[str, str]] = {
     },
     "Region": {"NearStates": "hades.inner.region"},
     "SessionObject": {"SessionObject": "hades.environments.session_object"},
+    "StageRecord": {"StageRecord": "hades.inner.stage_record"},
     "StartPairs": {"StartPairs": "hades.inner.pairs", "TeacherStates": "hades.inner.teacher_states"},
     "Teacher": {"Teacher": "hades.inner.teacher"},
-    "StageRecord": {"StageRecord": "hades.inner.stage_record"},
     "TeacherRecord": {"TeacherRecord": "hades.inner.teacher"},
 }
 """Module by interface and name. The class has the component's name."""

@@ -16,7 +16,7 @@ from hades.registry import register
 from hades.types import ActFn, Candidate, EnvSpec, Key, Moments, Score
 
 LEAST_STD = 1e-4
-"""Standard deviation of a raw feature from which it counts as one that varies."""
+"""Standard deviation of a feature from which it counts as one that varies."""
 LEAST_SQUARE = 1e-12
 """Square of a distance below which it has no gradient: that of a square root at 0 is infinite."""
 

@@ -23,6 +23,7 @@ from hades.policy.trained_policy import TrainedPolicy, train_policy
 from hades.policy.versions import library_versions
 from hades.runs.experiment import Experiment
 from hades.runs.log import read_json_lines
+from hades.runs.stages import recipe_text
 from hades.runs.state import Progress
 from hades.runs.workdir import WorkDir
 from hades.text import json_text
@@ -127,10 +128,10 @@ _TRAINING = ("generations", "best_generation", "env_steps", "seed", "method", "s
 def _stage(result: RunResult) -> dict[str, Any]:
     """The fields of an earlier stage's result that later stages keep."""
     assert result.dataset is not None  # stages.check_stages
-    learner, details = result.dataset.learner, result.details
+    details = result.details
     names = ("method", "generations", "best_generation", "env_steps", "seconds", "seed")
-    recipe = f"{type(learner).__name__} of {type(learner.policy).__name__}"
-    networks = [registry.describe(network) for network in learner.policy.networks]
+    recipe = recipe_text(result.dataset.metadata["learner"])
+    networks = [registry.describe(network) for network in result.dataset.learner.policy.networks]
     made = {"recipe": recipe, "networks": networks, "return": details["report"]["mean"]}
     return {name: details[name] for name in names} | made
 

@@ -30,9 +30,8 @@ def described_stages(described: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [*(described_stages(described["first"]) if described.get("first") else []), described]
 
 
-def recipe_text(described: Mapping[str, Any]) -> str:
-    """The learner and the policy of a described stage, such as "RidgeCloning of WideMLP"."""
-    learner = described["algorithm"]["learner"]
+def recipe_text(learner: Mapping[str, Any]) -> str:
+    """A described learner and its policy, such as "RidgeCloning of WideMLP"."""
     return f"{learner['name']} of {learner['policy']['name']}"
 
 
@@ -62,12 +61,8 @@ def teachers_of(details: Mapping[str, Any]) -> tuple[TeacherRecord, ...]:
 def stages_of(dataset: DistilledDataset) -> tuple[StageRecord, ...]:
     """Records of the searches that made a dataset, as far as its header states them."""
     training = dataset.metadata.get("training") or {}
-    own = {
-        **training,
-        "recipe": f"{type(dataset.learner).__name__} of {type(dataset.learner.policy).__name__}",
-        "networks": [registry.describe(network) for network in dataset.learner.policy.networks],
-        "return": dataset.returns.get("mean"),
-    }
+    own = {**training, "recipe": recipe_text(dataset.metadata["learner"]), "return": dataset.returns.get("mean")}
+    own["networks"] = [registry.describe(network) for network in dataset.learner.policy.networks]
     return tuple(
         StageRecord(
             method=stage["method"],

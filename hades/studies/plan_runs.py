@@ -97,7 +97,8 @@ def _stages_text(one: PlannedRun) -> str:
     if len(stages) == 1:
         return ""
     parts = [
-        f"{i} ({recipe_text(stage)}) " + (f"until {budget_text(stage)}" if stage["generations"] else "searches no more")
+        f"{i} ({recipe_text(stage['algorithm']['learner'])}) "
+        + (f"until {budget_text(stage)}" if stage["generations"] else "searches no more")
         for i, stage in enumerate(stages, 1)
     ]
     return f" for all stages: {', '.join(parts)}"

@@ -122,6 +122,9 @@ def test_a_search_by_gradient_starts_from_the_moved_pairs_in_their_region():
         search(DATASET, region, settings, PROTOCOL, "mine")
     with pytest.raises(ConfigError, match='--by is "backprop"'):
         Search(by="backprop")
+    with pytest.raises(ConfigError, match="--search names 5 policies, which cannot share the 64 environments"):
+        Search(by="gradient", num_inits=5)
+    assert Search(num_inits=5).num_inits == 5
 
 
 def test_a_point_knows_its_share_inside_and_its_furthest_pair(front):

@@ -14,7 +14,8 @@ from hades.algorithms.evolution import Evolution
 from hades.algorithms.gradient_distillation import GradientDistillation
 from hades.algorithms.keys import Purpose, Stream, purpose_key, root_key, stream_key
 from hades.data.dataset import DistilledDataset
-from hades.errors import ConfigError, one_of
+from hades.environments.base import Environment
+from hades.errors import ConfigError, one_of, require
 from hades.fitness.episodic_return import EpisodicReturn
 from hades.inner.init_scheme import RandomInit
 from hades.inner.pairs import PairsLearner
@@ -32,6 +33,8 @@ USUAL = 0.75
 that a single episode met would not be met again by other policies."""
 NEAR_ENOUGH = 0.05
 """Standard deviations from a visited state that a search by gradient takes for none."""
+NUM_ENVS, NUM_STEPS = 64, 128
+"""Of an iteration by gradient."""
 MOST_NUMBERS = 2**17
 """Numbers in the states of a region; it has as many states as fit, 2048 at most."""
 SOFTENED = 0.04
@@ -56,7 +59,7 @@ class Search:
         max_seconds: after which a search ends; None: never.
 
     Raises:
-        ConfigError: for another way to search.
+        ConfigError: for another way to search, and by gradient for policies that cannot share its environments.
     """
 
     by: str = "evolution"
@@ -72,6 +75,11 @@ class Search:
 
     def __post_init__(self) -> None:
         one_of("--by", self.by, ("evolution", "gradient"))
+        require(
+            self.by == "evolution" or NUM_ENVS % self.num_inits == 0,
+            f"--search names {self.num_inits} policies, which cannot share the {NUM_ENVS} environments of a search by "
+            "gradient equally: use a power of 2.",
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,34 +205,8 @@ def search(
         floor=float(np.min(std)),
         clip=float(clip),
     )
+    algorithm = (_by_evolution if is_evolution else _by_gradient)(dataset.environment, changed, normalizer, settings)
     inits, episodes = protocol.selection
-    algorithm = (
-        Evolution(
-            environment=dataset.environment,
-            learner=changed,
-            outer=SNES(population_size=settings.population_size, sigma=settings.sigma, antithetic=True),
-            fitness=EpisodicReturn(settings.num_episodes),
-            normalizer=normalizer,
-        )
-        if is_evolution
-        else GradientDistillation(
-            environment=dataset.environment,
-            learner=changed,
-            normalizer=normalizer,
-            num_envs=64,
-            num_steps=128,
-            num_epochs=4,
-            num_minibatches=16,
-            learning_rate=settings.learning_rate,
-            anneal_steps=8192 * settings.generations,
-            optimizer_options=(("eps", 1e-5),),
-            entropy_weight=0.0,
-            normalize_rewards=True,
-            kl_target=0.01,
-            visited_weight=settings.visited_weight,
-            visited_radius=NEAR_ENOUGH,
-        )
-    )
     return Experiment(
         algorithm=algorithm,
         generations=settings.generations,
@@ -235,4 +217,39 @@ def search(
         report_inits=protocol.report[0],
         report_episodes=protocol.report[1],
         max_seconds=settings.max_seconds,
+    )
+
+
+def _by_evolution(
+    environment: Environment, learner: PairsLearner, normalizer: ConstantNormalizer, settings: Search
+) -> Evolution:
+    return Evolution(
+        environment=environment,
+        learner=learner,
+        outer=SNES(population_size=settings.population_size, sigma=settings.sigma, antithetic=True),
+        fitness=EpisodicReturn(settings.num_episodes),
+        normalizer=normalizer,
+    )
+
+
+def _by_gradient(
+    environment: Environment, learner: PairsLearner, normalizer: ConstantNormalizer, settings: Search
+) -> GradientDistillation:
+    """Without a limit of the divergence: a pair between two states may move to another one in another compilation."""
+    return GradientDistillation(
+        environment=environment,
+        learner=learner,
+        normalizer=normalizer,
+        num_envs=NUM_ENVS,
+        num_steps=NUM_STEPS,
+        num_epochs=4,
+        num_minibatches=16,
+        learning_rate=settings.learning_rate,
+        anneal_steps=NUM_ENVS * NUM_STEPS * settings.generations,
+        optimizer_options=(("eps", 1e-5),),
+        entropy_weight=0.0,
+        normalize_rewards=True,
+        kl_target=0.01,
+        visited_weight=settings.visited_weight,
+        visited_radius=NEAR_ENOUGH,
     )
