@@ -70,6 +70,7 @@ class BehaviourCloning(PairsLearner):
     span_first_layer: bool = False
     pair_weights: tuple[NonNegative, ...] = ()
     prefixes: tuple[Count, ...] = ()
+    mirrored: bool = False
 
     traceable = ("learning_rate", "num_updates")
     renamed: ClassVar[Mapping[str, str]] = {"num_points": "num_pairs"}

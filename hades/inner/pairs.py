@@ -34,8 +34,8 @@ from hades.types import Dataset, EnvSpec, Key, Params
 class CloningGenome:
     """Variables of the search. `targets` are logits (Discrete) or actions (Box), None where the targets are fixed."""
 
-    observations: Array  # f32[N, *obs_shape], normalised; or f32[N, ...], their codes
-    targets: Array | None  # f32[N, A]
+    observations: Array  # f32[N, *obs_shape], normalised; or f32[N, ...], their codes; N // 2 where pairs are mirrored
+    targets: Array | None  # f32[N, A]; (N + 1) // 2 where pairs are mirrored
     recipe: dict[str, Array]  # f32[] each, or f32[N] with one entry a pair; coded
 
 
@@ -132,6 +132,9 @@ class PairsLearner(InnerLearner):
         evolve: scalars in the genome: "target_scale", "log_std" (of the policy's actions), and those of the recipe.
         prefixes: for a nested dataset, whose first pairs train policies by themselves: numbers of pairs, of which each
             training of the search draws one and sees that many. Reports train on all pairs. Empty: always all.
+        mirrored: every second pair is the mirror image of the one before, in normalised observations and in targets (or
+            their logits). An odd number of pairs ends with the mirror: the observation 0 and its target; with an even
+            number the mirror is 0 in both. Networks trained on such pairs become nearly the same affine policy.
         code: what the genome holds in the place of observations, such as the state that a picture is drawn of. The
             start is then of what is coded, and the run has no normaliser.
     """
@@ -147,6 +150,7 @@ class PairsLearner(InnerLearner):
     target_scale: float
     evolve: tuple[str, ...]
     prefixes: tuple[int, ...]
+    mirrored: bool
     code: Code | None
 
     def check_pairs(self) -> None:
@@ -167,6 +171,8 @@ class PairsLearner(InnerLearner):
                 f"{name}.region keeps observations in place, but with {name}.code a genome holds none: leave one out.",
             )
             self.region.check_count(name, self.num_pairs)
+        if self.mirrored:
+            self._check_mirrored(name)
         require(
             max(self.prefixes, default=0) <= self.num_pairs,
             f"{name}.prefixes is {self.prefixes}, but there are {self.num_pairs} pairs: none can be longer.",
@@ -233,6 +239,8 @@ class PairsLearner(InnerLearner):
 
     def init_genome(self, key: Key, env: Environment, normalize: Callable[[Array], Array]) -> CloningGenome:
         start = self._start(key, env, normalize)
+        if self.mirrored:
+            return _unmirrored(start)
         if self.region is None:
             return start
         inside = self.region.observations(self.region.code(start.observations))
@@ -275,6 +283,8 @@ class PairsLearner(InnerLearner):
             return Dataset(observations=observations, targets=self._labels(spec.action_space.size))
         assert genome.targets is not None
         targets = self.recipe(genome).get("target_scale", self.target_scale) * genome.targets
+        if self.mirrored:
+            observations, targets = _mirrored(observations, targets)
         if self.targets == "hard":
             targets = jax.nn.one_hot(jnp.argmax(targets, -1), spec.action_space.size)
         elif spec.is_discrete:
@@ -305,7 +315,7 @@ class PairsLearner(InnerLearner):
     def constant(self, genome: CloningGenome) -> Self:
         log_std = self.recipe(genome).get("log_std")
         policy = self.policy if log_std is None else dataclasses.replace(self.policy, log_std=float(log_std))
-        plain = {"target_scale": 1.0, "start_pairs": None, "region": None, "code": None}
+        plain = {"target_scale": 1.0, "start_pairs": None, "region": None, "mirrored": False, "code": None}
         return self.changed(policy=policy, evolve=(), prefixes=(), **plain)
 
     def sized(self, num_pairs: int, **fields: Any) -> Self:
@@ -329,6 +339,21 @@ class PairsLearner(InnerLearner):
         """Label i mod A of each pair as a one-hot row: f32[N, A]."""
         return jax.nn.one_hot(jnp.arange(self.num_pairs) % size, size)
 
+    def _check_mirrored(self, name: str) -> None:
+        require(
+            self.targets == "evolved",
+            f'{name}.targets is "{self.targets}", but a label has no mirror image: with mirrored pairs use "evolved".',
+        )
+        require(
+            self.region is None and self.code is None,
+            f"{name}.mirrored puts pairs where {name}.region and {name}.code need not reach: leave one out.",
+        )
+        require(
+            self.num_pairs > 1 and not any(count % 2 for count in self.prefixes),
+            f"{name}.mirrored needs two pairs at least and prefixes of even length, but num_pairs is {self.num_pairs} "
+            f"and prefixes is {self.prefixes}.",
+        )
+
     def _check_evolved(self, name: str) -> None:
         known, owner = self.evolvable(), type(self).__name__
         configured = dict(getattr(self, "optimizer_options", ())) | known
@@ -345,6 +370,26 @@ class PairsLearner(InnerLearner):
                 f'{owner}.evolve names "log_std", which learn_log_std = False of its policy holds fixed: change '
                 "one of them."
             )
+
+
+def _mirrored(offsets: Array, targets: Array) -> tuple[Array, Array]:
+    """N pairs of the N // 2 offsets from the mirror, whose target follows those of the offsets where N is odd."""
+    mirror = targets[len(offsets) :]
+    middle = mirror.sum(0)
+
+    def both_sides(x: Array) -> Array:
+        return jnp.stack([x, -x], 1).reshape(-1, *x.shape[1:])
+
+    observations = jnp.concatenate([both_sides(offsets), jnp.zeros((len(mirror), *offsets.shape[1:]))])
+    return observations, jnp.concatenate([middle + both_sides(targets[: len(offsets)]), mirror])
+
+
+def _unmirrored(start: CloningGenome) -> CloningGenome:
+    """The genome of N mirrored pairs; of pairs that are not, it takes half the difference of each two."""
+    assert start.targets is not None
+    paired = len(start.targets) // 2 * 2
+    observations, targets = ((x[:paired:2] - x[1:paired:2]) / 2.0 for x in (start.observations, start.targets))
+    return CloningGenome(observations, jnp.concatenate([targets, start.targets[paired:]]), start.recipe)
 
 
 def decode_scalar(bounds: tuple[float, float], base: float, code: Array) -> Array:

@@ -49,6 +49,7 @@ class RidgeCloning(PairsLearner):
     target_scale: Positive = 1.0
     evolve: tuple[str, ...] = ()
     prefixes: tuple[Count, ...] = ()
+    mirrored: bool = False
     code: Code | None = None
 
     traceable: ClassVar[tuple[str, ...]] = ("ridge",)  # type: ignore[misc]  # a constant in the base class too
