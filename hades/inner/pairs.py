@@ -35,7 +35,7 @@ class CloningGenome:
     """Variables of the search. `targets` are logits (Discrete) or actions (Box), None where the targets are fixed."""
 
     observations: Array  # f32[N, *obs_shape], normalised; or f32[N, ...], their codes; N // 2 where pairs are mirrored
-    targets: Array | None  # f32[N, A]; (N + 1) // 2 where pairs are mirrored
+    targets: Array | None  # f32[N, A]; N // 2 + 1 where pairs are mirrored, the last one the mirror's
     recipe: dict[str, Array]  # f32[] each, or f32[N] with one entry a pair; coded
 
 
@@ -132,9 +132,9 @@ class PairsLearner(InnerLearner):
         evolve: scalars in the genome: "target_scale", "log_std" (of the policy's actions), and those of the recipe.
         prefixes: for a nested dataset, whose first pairs train policies by themselves: numbers of pairs, of which each
             training of the search draws one and sees that many. Reports train on all pairs. Empty: always all.
-        mirrored: every second pair is the mirror image of the one before, in normalised observations and in targets (or
-            their logits). An odd number of pairs ends with the mirror: the observation 0 and its target; with an even
-            number the mirror is 0 in both. Networks trained on such pairs become nearly the same affine policy.
+        mirrored: every second pair is the mirror image of the one before. In normalised observations the mirror is 0;
+            in targets (or their logits) it is searched for too. An odd number of pairs ends with the mirror itself.
+            Networks trained on such pairs become nearly the same affine policy.
         code: what the genome holds in the place of observations, such as the state that a picture is drawn of. The
             start is then of what is coded, and the run has no normaliser.
     """
@@ -284,7 +284,7 @@ class PairsLearner(InnerLearner):
         assert genome.targets is not None
         targets = self.recipe(genome).get("target_scale", self.target_scale) * genome.targets
         if self.mirrored:
-            observations, targets = _mirrored(observations, targets)
+            observations, targets = _mirrored(observations, targets, self.num_pairs)
         if self.targets == "hard":
             targets = jax.nn.one_hot(jnp.argmax(targets, -1), spec.action_space.size)
         elif spec.is_discrete:
@@ -372,16 +372,15 @@ class PairsLearner(InnerLearner):
             )
 
 
-def _mirrored(offsets: Array, targets: Array) -> tuple[Array, Array]:
-    """N pairs of the N // 2 offsets from the mirror, whose target follows those of the offsets where N is odd."""
-    mirror = targets[len(offsets) :]
-    middle = mirror.sum(0)
+def _mirrored(offsets: Array, targets: Array, num_pairs: int) -> tuple[Array, Array]:
+    """N pairs of the N // 2 offsets from the mirror, whose target follows those of the offsets."""
 
     def both_sides(x: Array) -> Array:
         return jnp.stack([x, -x], 1).reshape(-1, *x.shape[1:])
 
-    observations = jnp.concatenate([both_sides(offsets), jnp.zeros((len(mirror), *offsets.shape[1:]))])
-    return observations, jnp.concatenate([middle + both_sides(targets[: len(offsets)]), mirror])
+    observations = jnp.concatenate([both_sides(offsets), jnp.zeros((1, *offsets.shape[1:]))])
+    mirror = targets[-1:]
+    return observations[:num_pairs], jnp.concatenate([mirror + both_sides(targets[:-1]), mirror])[:num_pairs]
 
 
 def _unmirrored(start: CloningGenome) -> CloningGenome:
@@ -389,7 +388,8 @@ def _unmirrored(start: CloningGenome) -> CloningGenome:
     assert start.targets is not None
     paired = len(start.targets) // 2 * 2
     observations, targets = ((x[:paired:2] - x[1:paired:2]) / 2.0 for x in (start.observations, start.targets))
-    return CloningGenome(observations, jnp.concatenate([targets, start.targets[paired:]]), start.recipe)
+    mirror = start.targets[paired:] if paired < len(start.targets) else start.targets.mean(0, keepdims=True)
+    return CloningGenome(observations, jnp.concatenate([targets, mirror]), start.recipe)
 
 
 def decode_scalar(bounds: tuple[float, float], base: float, code: Array) -> Array:
