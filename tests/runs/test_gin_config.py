@@ -32,7 +32,7 @@ WRONG = {
     "SNES.sigma = -1": r"^SNES\.sigma is -1; it must be above 0\.$",
     "SNES.lr = 1": 'Did you mean "learning_rate"',
     "MLP.widht = 3": 'MLP has no field "widht". Did you mean "width"',
-    "BehaviourCloning.lr = 1": "prefixes.$",
+    "BehaviourCloning.lr = 1": "mirrored.$",
     "Evolution.outer = @CMAES()": r"Evosax\.strategy = 'CMA_ES' and .*outer = @Evosax.* Known: Evosax, OpenES, SNES\.$",
     "Evolution.environment = @CartPole-v1()": r"Did you mean Gymnax\.env_id = 'CartPole-v1' and Evol.*ment = @Gymnax",
     "a/Evolution.normalizer = @Norm()": "Known: ConstantNormalizer, NoNormalizer, .*, normalizer_from_file.$",
