@@ -291,6 +291,11 @@ class PairsLearner(InnerLearner):
             targets = jax.nn.softmax(targets)
         return Dataset(observations=observations, targets=targets)
 
+    def handed_over(self, dataset: Dataset, spec: EnvSpec) -> Dataset:
+        """The pairs that a stage after this one starts from."""
+        del spec
+        return dataset
+
     def codes(self, genome: CloningGenome) -> Array | None:
         return None if self.code is None else genome.observations
 

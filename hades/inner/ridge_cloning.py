@@ -3,11 +3,12 @@
 import dataclasses
 from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
 import jax.scipy.linalg as linalg
 from jax import Array
 
-from hades.errors import ConfigError
+from hades.errors import ConfigError, one_of, require
 from hades.fields import Count, NonNegative, Positive
 from hades.inner.base import InitScheme
 from hades.inner.codes import Code
@@ -15,6 +16,7 @@ from hades.inner.losses import centred_log
 from hades.inner.pairs import CloningGenome, PairsLearner, Start
 from hades.inner.region import Region
 from hades.policies.base import Policy
+from hades.policies.distributions import Categorical
 from hades.registry import register
 from hades.types import Dataset, EnvSpec, Key, Metrics, Params
 
@@ -34,6 +36,9 @@ class RidgeCloning(PairsLearner):
 
     Attributes:
         ridge: λ, the regularisation as a share of the mean of K's diagonal.
+        hand_over: what the next stage takes for targets: these "targets", or the "outputs" that the solve makes of
+            them. A large λ leaves outputs that are far from the targets; networks that are trained to convergence, or
+            with a small λ, get the same policy from the outputs. For policies that draw no weights.
     """
 
     policy: Policy
@@ -50,12 +55,19 @@ class RidgeCloning(PairsLearner):
     evolve: tuple[str, ...] = ()
     prefixes: tuple[Count, ...] = ()
     mirrored: bool = False
+    hand_over: str = "targets"
     code: Code | None = None
 
     traceable: ClassVar[tuple[str, ...]] = ("ridge",)  # type: ignore[misc]  # a constant in the base class too
 
     def __post_init__(self) -> None:
         self.check_pairs()
+        one_of("RidgeCloning.hand_over", self.hand_over, ("targets", "outputs"))
+        require(
+            self.hand_over == "targets" or not self.policy.draws_weights,
+            f'RidgeCloning.hand_over is "outputs", but those of {type(self.policy).__name__} differ from draw to draw: '
+            "use WideMLP, or hand over the targets.",
+        )
 
     def check(self, spec: EnvSpec) -> None:
         super().check(spec)
@@ -78,6 +90,15 @@ class RidgeCloning(PairsLearner):
         del key
         every = jnp.ones(len(dataset.observations), bool)
         return self._fit(dataset, every, params, spec, scalars.get("ridge", self.ridge))
+
+    def handed_over(self, dataset: Dataset, spec: EnvSpec) -> Dataset:
+        if self.hand_over == "targets":
+            return dataset
+        key = jax.random.key(0)  # has no effect: the policy draws no weights, and all pairs are seen
+        trained, _ = self.clone(key, dataset, self.policy.init(key, spec), spec)
+        found = self.policy.distribution(trained, dataset.observations, spec)
+        outputs = jax.nn.softmax(found.logits) if isinstance(found, Categorical) else found.mode()
+        return Dataset(observations=dataset.observations, targets=outputs)
 
     def _fit(
         self, dataset: Dataset, seen: Array, params: Params, spec: EnvSpec, ridge: Array | float

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from hades import registry
@@ -15,6 +16,7 @@ from hades.inner.stage_record import StageRecord
 from hades.inner.teacher import TeacherRecord
 from hades.normalizers.base import Normalizer
 from hades.runs.experiment import Experiment
+from hades.types import Dataset
 
 FIRST = "first"
 """Folder of the stage before, inside a run's work directory."""
@@ -114,12 +116,20 @@ def started_from(experiment: Experiment, dataset: DistilledDataset) -> Experimen
     learner = _learner(experiment)
     is_coded = learner.code is not None
     by_code = learner.code is not None and learner.code.is_observation and dataset.codes is not None
-    start = pairs_of(dataset, "the stage before", coded=by_code)
+    start = pairs_of(_handed_over(dataset), "the stage before", coded=by_code)
     parts: dict[str, Any] = {"learner": learner.changed(start_pairs=start)}
     if not is_coded:  # codes are raw
         mean, std = (tuple(map(float, np.ravel(x))) for x in (dataset.obs_mean, dataset.obs_std))
         parts["normalizer"] = _normalizer(experiment).holding(mean, std)
     return dataclasses.replace(experiment, algorithm=dataclasses.replace(experiment.algorithm, **parts))  # type: ignore[type-var]  # algorithms are dataclasses
+
+
+def _handed_over(dataset: DistilledDataset) -> DistilledDataset:
+    """The dataset with the targets that its learner hands over."""
+    assert isinstance(dataset.learner, PairsLearner)
+    pairs = Dataset(jnp.asarray(dataset.observations), jnp.asarray(dataset.targets))
+    found = dataset.learner.handed_over(pairs, dataset.spec)
+    return dataclasses.replace(dataset, targets=np.asarray(found.targets))
 
 
 def _learner(experiment: Experiment) -> PairsLearner:

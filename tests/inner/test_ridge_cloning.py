@@ -20,11 +20,12 @@ from hades.inner.pairs import CloningGenome, StartPairs
 from hades.inner.ridge_cloning import RidgeCloning
 from hades.normalizers.base import identity_state
 from hades.policies.base import Policy
+from hades.policies.distributions import Categorical, DiagonalGaussian
 from hades.policies.mlp import MLP
 from hades.policies.wide_mlp import WideMLP
 from hades.runs.result import distilled_dataset
 from hades.runs.stages import pairs_of
-from hades.types import Dataset
+from hades.types import Dataset, EnvSpec
 from tests.support import BOX_SPEC, EVOLUTION, POINT, POINT_DISCRETE
 
 KEY = jax.random.key(0)
@@ -53,6 +54,34 @@ def test_its_outputs_are_those_of_ridge_regression_by_numpy() -> None:
     np.testing.assert_allclose(metrics["loss/first"], np.square(y).mean(), rtol=1e-5)
     assert jax.tree.structure(trained) == jax.tree.structure(start)
     np.testing.assert_array_equal(trained["layers_0"]["kernel"], start["layers_0"]["kernel"])
+
+
+@pytest.mark.parametrize("spec", [POINT.spec, POINT_DISCRETE.spec])
+def test_outputs_that_are_handed_over_give_a_small_ridge_the_policy_of_a_large_one(spec: EnvSpec) -> None:
+    wide = RidgeCloning(WideMLP(), RandomInit(1), num_pairs=4, ridge=10.0, hand_over="outputs")
+    x, y = jax.random.normal(KEY, (4, spec.obs_size)), jax.random.normal(jax.random.key(1), (4, spec.action_space.size))
+    pairs = Dataset(x, jax.nn.softmax(y) if spec.is_discrete else y)
+
+    def outputs(learner: RidgeCloning, pairs: Dataset) -> np.ndarray:
+        trained, _ = learner.clone(KEY, pairs, learner.policy.init(KEY, spec), spec)
+        found = learner.policy.distribution(trained, x, spec)
+        assert isinstance(found, (Categorical, DiagonalGaussian))
+        return np.asarray(found.logits if isinstance(found, Categorical) else found.mode())
+
+    small = dataclasses.replace(wide, ridge=1e-4)
+    handed = wide.handed_over(pairs, spec)
+    large = outputs(wide, pairs)
+    np.testing.assert_allclose(outputs(small, handed), large, rtol=0.05, atol=0.02 * np.abs(large).max())
+    assert np.abs(outputs(small, pairs) - large).max() > np.abs(large).max()
+    unchanged = dataclasses.replace(wide, hand_over="targets").handed_over(pairs, spec)
+    np.testing.assert_array_equal(unchanged.targets, pairs.targets)
+
+
+def test_outputs_of_networks_that_draw_weights_are_not_handed_over() -> None:
+    with pytest.raises(ConfigError, match=r"RidgeCloning\.hand_over"):
+        dataclasses.replace(RIDGE, hand_over="outputs")
+    with pytest.raises(ConfigError, match="output"):
+        dataclasses.replace(RIDGE, hand_over="output")
 
 
 def test_a_training_over_prefixes_is_that_of_one_of_them_alone() -> None:
