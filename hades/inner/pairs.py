@@ -134,7 +134,8 @@ class PairsLearner(InnerLearner):
             training of the search draws one and sees that many. Reports train on all pairs. Empty: always all.
         mirrored: every second pair is the mirror image of the one before. In normalised observations the mirror is 0;
             in targets (or their logits) it is searched for too. An odd number of pairs ends with the mirror itself.
-            Networks trained on such pairs become nearly the same affine policy.
+            Networks trained on such pairs become nearly the same affine policy. Of a start whose pairs are no mirror
+            images, half the differences of each two are taken.
         code: what the genome holds in the place of observations, such as the state that a picture is drawn of. The
             start is then of what is coded, and the run has no normaliser.
     """
