@@ -80,7 +80,7 @@ def test_outputs_that_are_handed_over_give_a_small_ridge_the_policy_of_a_large_o
 def test_outputs_of_networks_that_draw_weights_are_not_handed_over() -> None:
     with pytest.raises(ConfigError, match=r"RidgeCloning\.hand_over"):
         dataclasses.replace(RIDGE, hand_over="outputs")
-    with pytest.raises(ConfigError, match="output"):
+    with pytest.raises(ConfigError, match="Known: targets, outputs"):
         dataclasses.replace(RIDGE, hand_over="output")
 
 

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 import hades
+from hades import registry
+from hades.algorithms.gradient_distillation import GradientDistillation
 from hades.environments.point import Point
 from hades.errors import CheckpointError, ConfigError
 from hades.inner.behaviour_cloning import BehaviourCloning
 from hades.inner.identity import Identity
 from hades.inner.init_scheme import RandomInit
 from hades.inner.losses import MSE
+from hades.inner.pairs import PairsLearner, StartPairs
 from hades.normalizers.constant import ConstantNormalizer
 from hades.normalizers.running import RunningNormalizer
 from hades.policies.wide_mlp import WideMLP
@@ -24,7 +27,7 @@ from hades.runs.experiment import Experiment
 from hades.runs.log import read_json_lines
 from hades.runs.loop import run
 from hades.runs.result import all_stages
-from hades.runs.stages import stages_of
+from hades.runs.stages import stages_of, started_from
 from hades.runs.start_pairs import pairs_from_dataset
 from tests.algorithms.test_gradient_distillation import NETWORK, RIDGE, SEARCH, experiment
 from tests.runs.tiny import SAME_BYTES, tiny_experiment
@@ -82,6 +85,18 @@ def test_a_stage_begins_with_what_the_one_before_has_made(staged: Path) -> None:
     result = json.loads((staged / "first" / "result.json").read_text())
     best = max(row["return_mean"] for row in rows)
     assert result["selection_return"] == pytest.approx(best)
+
+
+def test_a_stage_may_hand_over_the_outputs_of_its_ridge(staged: Path) -> None:
+    dataset = hades.load_dataset(staged / "first" / "first" / "dataset.safetensors")
+    learner = dataclasses.replace(dataset.learner, ridge=10.0, hand_over="outputs")
+    shrunk = dataclasses.replace(dataset, metadata={**dataset.metadata, "learner": registry.describe(learner)})
+    started = started_from(FEATURES, shrunk).algorithm
+    assert isinstance(started, GradientDistillation)
+    assert isinstance(started.learner, PairsLearner)
+    assert isinstance(started.learner.start_pairs, StartPairs)
+    found = np.reshape(started.learner.start_pairs.targets, dataset.targets.shape)
+    assert np.abs(found).max() < 0.5 * np.abs(dataset.targets).max()
 
 
 def test_a_run_that_stopped_inside_a_stage_goes_on_there(staged: Path, tmp_path: Path) -> None:
