@@ -52,7 +52,7 @@ class Teacher:
         environment: name of the task that it plays.
         obs_shape: of that task.
         actions: the action space of that task, in words.
-        records: what made it, and what taught it.
+        records: what made it, and what taught it; none of the stage before, whose steps are its run's own.
     """
 
     policy: Policy
@@ -80,7 +80,7 @@ class Teacher:
         """
         require(
             not normalizer.has_memory,
-            f"The teacher from {records[0].source} gathers statistics while it plays ({type(normalizer).__name__}), so "
+            f"The teacher from {_source(records)} gathers statistics while it plays ({type(normalizer).__name__}), so "
             "that it does not act on one observation alone: freeze them first "
             "(hades.policy.trained_policy.freeze_statistics).",
         )
@@ -105,7 +105,7 @@ class Teacher:
         ):
             require(
                 one == other,
-                f"The {what} of the teacher from {self.records[0].source} is {one}, but that of the search is {other}: "
+                f"The {what} of the teacher from {_source(self.records)} is {one}, but that of the search is {other}: "
                 "take a teacher of the same task.",
             )
 
@@ -129,3 +129,7 @@ class Teacher:
     def _arrays(self) -> dict[str, Any]:
         tree: dict[str, Any] = serialization.msgpack_restore(base64.b64decode("".join(self.arrays)))
         return tree
+
+
+def _source(records: tuple[TeacherRecord, ...]) -> str:
+    return records[0].source if records else "the stage before"

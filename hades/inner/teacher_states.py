@@ -1,4 +1,4 @@
-"""Pairs to start a search from: the most central states that a teacher visits, with what it does there."""
+"""Pairs to start a search from: the most central states that a policy visits, with what it does there."""
 
 import dataclasses
 from collections.abc import Callable
@@ -24,18 +24,19 @@ class TeacherStates(Start):
     The episodes are played where the search begins, and count nowhere, as those of a normaliser's estimate.
 
     Attributes:
-        teacher: whose.
+        teacher: whose. None: the policy that the dataset of the stage before trains with seed 0. That stage may then
+            have another number of pairs.
         num_episodes: whole episodes that it plays.
         states_each: states that are kept of each, evenly; distances of all to all are held at once.
     """
 
-    teacher: Teacher
+    teacher: Teacher | None = None
     num_episodes: Count = 16
     states_each: Count = 64
 
     @property
     def teachers(self) -> tuple[TeacherRecord, ...]:
-        return self.teacher.records
+        return () if self.teacher is None else self.teacher.records
 
     def check_count(self, learner: str, num_pairs: int) -> None:
         most = self.num_episodes * self.states_each
@@ -46,22 +47,24 @@ class TeacherStates(Start):
         )
 
     def check(self, spec: EnvSpec) -> None:
-        self.teacher.check(spec)
+        if self.teacher is not None:
+            self.teacher.check(spec)
 
     def pairs(
         self, key: Key, env: Environment, num_pairs: int, normalize: Callable[[Array], Array]
     ) -> tuple[Array, Array]:
-        spec = env.spec
+        spec, teacher = env.spec, self.teacher
+        assert teacher is not None  # hades.runs.stages.check_stages
 
         def act(key: Key, obs: Array) -> Array:
-            return self.teacher.act(key, obs, spec)
+            return teacher.act(key, obs, spec)
 
         kept = rollout(key, env, act, self.num_episodes, keep=self.states_each).kept
         assert kept is not None
         raw = kept.observations.reshape(-1, *spec.obs_shape)
         observations = normalize(raw)
         chosen = medoids(observations.reshape(len(raw), -1), kept.steps.reshape(-1) >= 0, num_pairs)
-        targets = self.teacher.targets(raw[chosen], spec)
+        targets = teacher.targets(raw[chosen], spec)
         return observations[chosen], jnp.exp(targets) if spec.is_discrete else targets
 
 

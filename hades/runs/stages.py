@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,10 +11,12 @@ from hades import registry
 from hades.data.dataset import DistilledDataset
 from hades.environments.base import Environment
 from hades.errors import ConfigError, DatasetError, require
-from hades.inner.pairs import PairsLearner, StartPairs
+from hades.inner.pairs import PairsLearner, Start, StartPairs
 from hades.inner.stage_record import StageRecord
-from hades.inner.teacher import TeacherRecord
+from hades.inner.teacher import Teacher, TeacherRecord
+from hades.inner.teacher_states import TeacherStates
 from hades.normalizers.base import Normalizer
+from hades.policy.trained_policy import train_policy
 from hades.runs.experiment import Experiment
 from hades.types import Dataset
 
@@ -83,6 +85,11 @@ def stages_of(dataset: DistilledDataset) -> tuple[StageRecord, ...]:
 def check_stages(experiment: Experiment) -> None:
     """Raise ConfigError where a stage cannot start from what the one before makes, before anything runs."""
     if (first := experiment.first) is None:
+        require(
+            not _starts_from_visited(experiment),
+            "TeacherStates.teacher is None, which stands for the policy of the stage before, but no stage runs before: "
+            "bind TeacherStates.teacher = @teacher_from(), or Experiment.first.",
+        )
         return
     check_stages(first)
     before, after = first.algorithm, experiment.algorithm
@@ -95,17 +102,18 @@ def check_stages(experiment: Experiment) -> None:
     names = [_environment(stage, is_coded).spec.name for stage in (first, experiment)]
     require(names[0] == names[1], f"Experiment.first is on {names[0]}, but the stage after it is on {names[1]}.")
     learner = _learner(experiment)
-    pairs = [_learner(stage).num_pairs for stage in (first, experiment)]
-    require(
-        pairs[0] == pairs[1],
-        f"Experiment.first makes {pairs[0]} pairs, but {type(learner).__name__}.num_pairs of the stage after it is "
-        f"{pairs[1]}: use the same number.",
-    )
-    require(
-        learner.start_pairs is None,
-        f"{type(learner).__name__}.start_pairs is given, but a stage that follows another starts from its pairs: leave "
-        "it out.",
-    )
+    if not _starts_from_visited(experiment):
+        pairs = [_learner(stage).num_pairs for stage in (first, experiment)]
+        require(
+            pairs[0] == pairs[1],
+            f"Experiment.first makes {pairs[0]} pairs, but {type(learner).__name__}.num_pairs of the stage after it is "
+            f"{pairs[1]}: use the same number.",
+        )
+        require(
+            learner.start_pairs is None,
+            f"{type(learner).__name__}.start_pairs is given, but a stage that follows another starts from its pairs: "
+            "leave it out, or use TeacherStates without a teacher.",
+        )
     if not is_coded:
         size = after.environments[0].spec.obs_size
         _normalizer(experiment).holding((0.0,) * size, (1.0,) * size)
@@ -115,13 +123,30 @@ def started_from(experiment: Experiment, dataset: DistilledDataset) -> Experimen
     """The experiment with the pairs and the statistics of the stage before."""
     learner = _learner(experiment)
     is_coded = learner.code is not None
-    by_code = learner.code is not None and learner.code.is_observation and dataset.codes is not None
-    start = pairs_of(_handed_over(dataset), "the stage before", coded=by_code)
+    start: Start
+    if _starts_from_visited(experiment):
+        start = dataclasses.replace(cast(TeacherStates, learner.start_pairs), teacher=dataset_teacher(dataset))
+    else:
+        by_code = learner.code is not None and learner.code.is_observation and dataset.codes is not None
+        start = pairs_of(_handed_over(dataset), "the stage before", coded=by_code)
     parts: dict[str, Any] = {"learner": learner.changed(start_pairs=start)}
     if not is_coded:  # codes are raw
         mean, std = (tuple(map(float, np.ravel(x))) for x in (dataset.obs_mean, dataset.obs_std))
         parts["normalizer"] = _normalizer(experiment).holding(mean, std)
     return dataclasses.replace(experiment, algorithm=dataclasses.replace(experiment.algorithm, **parts))  # type: ignore[type-var]  # algorithms are dataclasses
+
+
+def dataset_teacher(dataset: DistilledDataset, seed: int = 0, records: tuple[TeacherRecord, ...] = ()) -> Teacher:
+    """The policy that a dataset trains, as a teacher."""
+    trained = train_policy(dataset, seed)
+    parts = trained.learner.policy, trained.params, trained.normalizer, trained.normalizer_state
+    return Teacher.of(*parts, dataset.environment.spec, records)
+
+
+def _starts_from_visited(experiment: Experiment) -> bool:
+    """Whether its pairs are states that the policy of the stage before visits."""
+    start = getattr(getattr(experiment.algorithm, "learner", None), "start_pairs", None)
+    return isinstance(start, TeacherStates) and start.teacher is None
 
 
 def _handed_over(dataset: DistilledDataset) -> DistilledDataset:

@@ -15,11 +15,10 @@ from hades.data.sources import is_address, load_dataset
 from hades.errors import CheckpointError, ConfigError, HadesError
 from hades.fields import Seed, checked
 from hades.inner.teacher import Teacher, TeacherRecord
-from hades.policy.trained_policy import train_policy
 from hades.runs.record import read_run
 from hades.runs.restore import load_policy
 from hades.runs.result import all_stages
-from hades.runs.stages import teachers_of
+from hades.runs.stages import dataset_teacher, teachers_of
 from hades.runs.workdir import WorkDir
 
 
@@ -46,10 +45,7 @@ def teacher_from(path: str, seed: int = 0) -> Teacher:
 
 def _of_dataset(path: str, seed: int) -> Teacher:
     dataset = load_dataset(path)
-    trained = train_policy(dataset, seed)
-    parts = trained.learner.policy, trained.params, trained.normalizer, trained.normalizer_state
-    training = dataset.metadata.get("training") or {}
-    return Teacher.of(*parts, dataset.environment.spec, _records(path, dataset.method, training))
+    return dataset_teacher(dataset, seed, _records(path, dataset.method, dataset.metadata.get("training") or {}))
 
 
 def _of_run(folder: Path, path: str) -> Teacher:

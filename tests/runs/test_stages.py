@@ -18,6 +18,7 @@ from hades.inner.identity import Identity
 from hades.inner.init_scheme import RandomInit
 from hades.inner.losses import MSE
 from hades.inner.pairs import PairsLearner, StartPairs
+from hades.inner.teacher_states import TeacherStates
 from hades.normalizers.constant import ConstantNormalizer
 from hades.normalizers.running import RunningNormalizer
 from hades.policies.wide_mlp import WideMLP
@@ -97,6 +98,35 @@ def test_a_stage_may_hand_over_the_outputs_of_its_ridge(staged: Path) -> None:
     assert isinstance(started.learner.start_pairs, StartPairs)
     found = np.reshape(started.learner.start_pairs.targets, dataset.targets.shape)
     assert np.abs(found).max() < 0.5 * np.abs(dataset.targets).max()
+
+
+def test_a_stage_may_start_from_states_that_the_policy_of_the_one_before_visits(staged: Path, tmp_path: Path) -> None:
+    """It may have another number of pairs. The teacher is the run's own, so the label does not name one."""
+    folder = Path(shutil.copytree(staged / "first", tmp_path / "run" / "first")).parent
+    states = TeacherStates(num_episodes=4, states_each=4)
+    learner = dataclasses.replace(CLONING, num_pairs=5, start_pairs=states)
+    follower = dataclasses.replace(CLONED, algorithm=dataclasses.replace(CLONED.algorithm, learner=learner))
+    result = run(follower, folder, progress=False)
+    assert result.dataset is not None
+    before = hades.load_dataset(folder / "first" / "dataset.safetensors")
+    teacher = hades.train_policy(before, seed=0)
+    raw = result.dataset.observations * before.obs_std + before.obs_mean
+    expected = np.clip([teacher.predict(row)[0] for row in raw], -1.0, 1.0)
+    np.testing.assert_allclose(result.dataset.targets[:, 0], expected, atol=1e-4)
+    assert (len(result.dataset), result.details["method"], result.details.get("teachers", [])) == (
+        5,
+        "HaDES-R by gradient",
+        [],
+    )
+    assert all_stages(result.details, "env_steps", "search") == 2 * 4 * 8 * 4
+    assert run(follower, folder, progress=False).details["report"] == result.details["report"]
+    other = dataclasses.replace(learner, start_pairs=dataclasses.replace(states, states_each=8))
+    with pytest.raises(CheckpointError, match=r"start_pairs\.states_each is 4 there and 8 now"):
+        run(
+            dataclasses.replace(CLONED, algorithm=dataclasses.replace(CLONED.algorithm, learner=other)),
+            folder,
+            progress=False,
+        )
 
 
 def test_a_run_that_stopped_inside_a_stage_goes_on_there(staged: Path, tmp_path: Path) -> None:
@@ -181,6 +211,13 @@ REFUSED = {
         EVOLVING, algorithm=dataclasses.replace(EVOLVING.algorithm, learner=Identity(policy=NETWORK)), first=WIDE
     ),
     "its normalizer must be ConstantNormalizer, not RunningNormalizer": dataclasses.replace(WIDE, first=WIDE),
+    r"TeacherStates\.teacher is None, .* no stage runs before: bind": dataclasses.replace(
+        WIDE,
+        algorithm=dataclasses.replace(SEARCH, learner=dataclasses.replace(RIDGE, start_pairs=TeacherStates())),
+    ),
+    "start_pairs is given, .* or use TeacherStates without a teacher": with_learner(
+        start_pairs=StartPairs(3, (0.0,) * 6, (0.0,) * 3)
+    ),
     "mean and .std are given": dataclasses.replace(
         FEATURES,
         algorithm=dataclasses.replace(SEARCH, normalizer=ConstantNormalizer(mean=(0.0, 0.0), std=(1.0, 1.0))),
