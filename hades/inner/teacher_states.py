@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from hades.environments.base import Environment
-from hades.environments.rollout import rollout
+from hades.environments.rollout import rollout, visited_observations
 from hades.errors import require
 from hades.fields import Count
 from hades.inner.pairs import Start
@@ -54,7 +54,8 @@ class TeacherStates(Start):
         self, key: Key, env: Environment, num_pairs: int, normalize: Callable[[Array], Array]
     ) -> tuple[Array, Array]:
         spec, teacher = env.spec, self.teacher
-        assert teacher is not None  # hades.runs.stages.check_stages
+        if teacher is None:  # a plan or a benchmark of this stage alone; `run` refuses it
+            return normalize(visited_observations(key, env, num_pairs)), self._indifferent(num_pairs, spec)
 
         def act(key: Key, obs: Array) -> Array:
             return teacher.act(key, obs, spec)
@@ -66,6 +67,11 @@ class TeacherStates(Start):
         chosen = medoids(observations.reshape(len(raw), -1), kept.steps.reshape(-1) >= 0, num_pairs)
         targets = teacher.targets(raw[chosen], spec)
         return observations[chosen], jnp.exp(targets) if spec.is_discrete else targets
+
+    def _indifferent(self, num_pairs: int, spec: EnvSpec) -> Array:
+        """Targets that prefer no action."""
+        size = spec.action_space.size
+        return jnp.full((num_pairs, size), 1.0 / size if spec.is_discrete else 0.0)
 
 
 def medoids(x: Array, usable: Array, count: int) -> Array:

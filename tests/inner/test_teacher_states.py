@@ -50,6 +50,15 @@ def test_pairs_are_visited_states_with_the_teachers_actions(env: Environment) ->
     assert float(jnp.ptp(targets)) > 0.5
 
 
+@pytest.mark.parametrize("env", [POINT, POINT_DISCRETE], ids=["box", "discrete"])
+def test_before_there_is_a_teacher_the_states_are_those_of_random_actions(env: Environment) -> None:
+    """So that a stage can be planned and measured by itself."""
+    learner = dataclasses.replace(RIDGE, start_pairs=TeacherStates())
+    dataset = learner.dataset(learner.init_genome(jax.random.key(0), env, lambda obs: obs), env.spec)
+    assert len({tuple(row) for row in dataset.observations.tolist()}) == 3
+    np.testing.assert_allclose(dataset.targets, 1 / 3 if env.spec.is_discrete else 0.0, rtol=1e-6)
+
+
 def test_a_search_from_a_teacher_says_so_in_its_label() -> None:
     taught = dataclasses.replace(RIDGE, start_pairs=TeacherStates(to_the_goal(POINT)))
     algorithm = dataclasses.replace(EVOLUTION, learner=taught)

@@ -120,7 +120,7 @@ def test_a_component_is_swapped_by_one_line(config: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["smoke", "cartpole_acrobot_hades_r", "cartpole_es", "cartpole_ppo", "hopper_gradient_r_pool"]
+    "name", ["smoke", "cartpole_acrobot_hades_r", "cartpole_es", "cartpole_ppo", "hopper_gradient_r_visited"]
 )
 def test_the_operative_config_is_the_run_with_every_field_of_it(name: str, tmp_path: Path) -> None:
     experiment = load_experiment(name, ["Experiment.seed = 25"])

@@ -8,7 +8,7 @@ from hades.runs.stages import stages
 from tests.support import one_device_mesh
 
 GYMNAX = ("cartpole_hades_r", "freeway_hades_f_laptop", "breakout_es_laptop", "acrobot_ppo", "cartpole_teacher_r")
-BRAX = ("hopper_hades_r_laptop", "hopper_gradient_r", "hopper_gradient_r_pool")
+BRAX = ("hopper_hades_r_laptop", "hopper_gradient_r", "hopper_gradient_r_visited")
 SLOW = (*BRAX, "space_invaders_gradient_r")
 
 
