@@ -25,7 +25,7 @@ from hades.inner.init_scheme import RandomInit
 from hades.inner.losses import centred_log
 from hades.inner.region import Region
 from hades.inner.stage_record import StageRecord
-from hades.inner.teacher import TeacherRecord
+from hades.inner.teacher import Teacher, TeacherRecord
 from hades.registry import register
 from hades.types import Dataset, EnvSpec, Key, Params
 
@@ -51,6 +51,15 @@ class Start(abc.ABC):
     def stages(self) -> tuple[StageRecord, ...]:
         """Records of the searches that the pairs come from."""
         return ()
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether the pairs come from the policy of the stage before."""
+        return False
+
+    def taught_by(self, teacher: Teacher) -> "Start":
+        """The same with the policy of the stage before."""
+        raise NotImplementedError
 
     @abc.abstractmethod
     def check_count(self, learner: str, num_pairs: int) -> None:

@@ -38,6 +38,13 @@ class TeacherStates(Start):
     def teachers(self) -> tuple[TeacherRecord, ...]:
         return () if self.teacher is None else self.teacher.records
 
+    @property
+    def needs_teacher(self) -> bool:
+        return self.teacher is None
+
+    def taught_by(self, teacher: Teacher) -> "TeacherStates":
+        return dataclasses.replace(self, teacher=teacher)
+
     def check_count(self, learner: str, num_pairs: int) -> None:
         most = self.num_episodes * self.states_each
         require(

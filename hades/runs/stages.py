@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +14,6 @@ from hades.errors import ConfigError, DatasetError, require
 from hades.inner.pairs import PairsLearner, Start, StartPairs
 from hades.inner.stage_record import StageRecord
 from hades.inner.teacher import Teacher, TeacherRecord
-from hades.inner.teacher_states import TeacherStates
 from hades.normalizers.base import Normalizer
 from hades.policy.trained_policy import train_policy
 from hades.runs.experiment import Experiment
@@ -124,8 +123,8 @@ def started_from(experiment: Experiment, dataset: DistilledDataset) -> Experimen
     learner = _learner(experiment)
     is_coded = learner.code is not None
     start: Start
-    if _starts_from_visited(experiment):
-        start = dataclasses.replace(cast(TeacherStates, learner.start_pairs), teacher=dataset_teacher(dataset))
+    if learner.start_pairs is not None and learner.start_pairs.needs_teacher:
+        start = learner.start_pairs.taught_by(dataset_teacher(dataset))
     else:
         by_code = learner.code is not None and learner.code.is_observation and dataset.codes is not None
         start = pairs_of(_handed_over(dataset), "the stage before", coded=by_code)
@@ -145,8 +144,8 @@ def dataset_teacher(dataset: DistilledDataset, seed: int = 0, records: tuple[Tea
 
 def _starts_from_visited(experiment: Experiment) -> bool:
     """Whether its pairs are states that the policy of the stage before visits."""
-    start = getattr(getattr(experiment.algorithm, "learner", None), "start_pairs", None)
-    return isinstance(start, TeacherStates) and start.teacher is None
+    start: Start | None = getattr(getattr(experiment.algorithm, "learner", None), "start_pairs", None)
+    return start is not None and start.needs_teacher
 
 
 def _handed_over(dataset: DistilledDataset) -> DistilledDataset:
