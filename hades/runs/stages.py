@@ -85,7 +85,7 @@ def check_stages(experiment: Experiment) -> None:
     """Raise ConfigError where a stage cannot start from what the one before makes, before anything runs."""
     if (first := experiment.first) is None:
         require(
-            not _starts_from_visited(experiment),
+            _needs_teacher(experiment) is None,
             "TeacherStates.teacher is None, which stands for the policy of the stage before, but no stage runs before: "
             "bind TeacherStates.teacher = @teacher_from(), or Experiment.first.",
         )
@@ -101,7 +101,7 @@ def check_stages(experiment: Experiment) -> None:
     names = [_environment(stage, is_coded).spec.name for stage in (first, experiment)]
     require(names[0] == names[1], f"Experiment.first is on {names[0]}, but the stage after it is on {names[1]}.")
     learner = _learner(experiment)
-    if not _starts_from_visited(experiment):
+    if _needs_teacher(experiment) is None:
         pairs = [_learner(stage).num_pairs for stage in (first, experiment)]
         require(
             pairs[0] == pairs[1],
@@ -123,8 +123,8 @@ def started_from(experiment: Experiment, dataset: DistilledDataset) -> Experimen
     learner = _learner(experiment)
     is_coded = learner.code is not None
     start: Start
-    if learner.start_pairs is not None and learner.start_pairs.needs_teacher:
-        start = learner.start_pairs.taught_by(dataset_teacher(dataset))
+    if (given := _needs_teacher(experiment)) is not None:
+        start = given.taught_by(dataset_teacher(dataset))
     else:
         by_code = learner.code is not None and learner.code.is_observation and dataset.codes is not None
         start = pairs_of(_handed_over(dataset), "the stage before", coded=by_code)
@@ -142,10 +142,10 @@ def dataset_teacher(dataset: DistilledDataset, seed: int = 0, records: tuple[Tea
     return Teacher.of(*parts, dataset.environment.spec, records)
 
 
-def _starts_from_visited(experiment: Experiment) -> bool:
-    """Whether its pairs are states that the policy of the stage before visits."""
+def _needs_teacher(experiment: Experiment) -> Start | None:
+    """Its start, if the pairs come from the policy of the stage before."""
     start: Start | None = getattr(getattr(experiment.algorithm, "learner", None), "start_pairs", None)
-    return start is not None and start.needs_teacher
+    return start if start is not None and start.needs_teacher else None
 
 
 def _handed_over(dataset: DistilledDataset) -> DistilledDataset:
