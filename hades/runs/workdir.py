@@ -135,8 +135,6 @@ def as_configured(described: Mapping[str, Any]) -> Mapping[str, Any]:
     for name, fields in HANDED_OVER.items():
         if isinstance(part := algorithm.get(name), Mapping):
             algorithm[name] = {field: value for field, value in part.items() if field not in fields}
-            if (start := part.get("start_pairs")) and "teacher" in start:  # only that is handed over
-                algorithm[name]["start_pairs"] = {**start, "teacher": None}
     return {**described, "algorithm": algorithm}
 
 
