@@ -27,7 +27,11 @@ INITS = flags.DEFINE_integer("num_inits", 64, "Policies to train.", lower_bound=
 EPISODES = flags.DEFINE_integer("num_episodes", 4, "Whole episodes to play with each.", lower_bound=1)
 WHOLE = flags.DEFINE_bool("whole_episodes", False, "Over whole episodes, whatever protocol the file names.")
 SEED = flags.DEFINE_integer("seed", 1, "Seed of the initial policies and episodes.")
-POLICY = flags.DEFINE_string("policy", None, "Another policy, such as 'MLP(width=256, depth=1)'.")
+POLICY = flags.DEFINE_string(
+    "policy",
+    None,
+    "Another policy, such as 'MLP(width=256, depth=1)'; how it acts and its gains are the dataset's own unless given.",
+)
 LEARNING_RATE = flags.DEFINE_float("learning_rate", None, "Another learning rate.")
 UPDATES = flags.DEFINE_integer("num_updates", None, "Another number of updates.")
 IMPORTS = flags.DEFINE_multi_string("import_module", [], "A module that registers components of your own; repeatable.")
@@ -40,7 +44,7 @@ def main() -> int:
     import_modules(IMPORTS.value)
     dataset = load_any_dataset(DATASET.value)
     asked = {
-        "policy": parse_policy(POLICY.value) if POLICY.value else None,
+        "policy": parse_policy(POLICY.value, like=dataset.learner.policy) if POLICY.value else None,
         "learning_rate": LEARNING_RATE.value,
         "num_updates": UPDATES.value,
     }

@@ -405,8 +405,13 @@ def initial_policies(dataset: DistilledDataset, learner: InnerLearner, keys: Key
     return jax.tree.map(lambda x: jnp.broadcast_to(x, (len(keys), *x.shape)), own)
 
 
-def parse_policy(text: str) -> Policy:
+def parse_policy(text: str, like: Policy | None = None) -> Policy:
     """A policy from text such as "MLP(width=256, depth=1)": a registered name and literal arguments.
+
+    Args:
+        text: what to parse.
+        like: the policy from which it takes what the text leaves out of how it acts and of the gains that it starts
+            with, which are the fields of every policy; None: their defaults.
 
     Raises:
         ConfigError: for anything else, naming the known policies.
@@ -416,7 +421,8 @@ def parse_policy(text: str) -> Policy:
         known = ", ".join(registry.names("Policy"))
         raise ConfigError(f'{shown(text)} is no policy: write one of {known} like "MLP(width=256)".')
     try:
-        return registry.get("Policy", name)(**arguments)
+        kept = {field.name: getattr(like, field.name) for field in dataclasses.fields(Policy)} if like else {}
+        return registry.get("Policy", name)(**(kept | arguments))
     except TypeError as error:
         raise ConfigError(f"{shown(text)}: {error}.") from error
 

@@ -204,6 +204,9 @@ def test_exporting_from_nowhere_is_explained(tmp_path: Path) -> None:
 def test_a_policy_is_parsed_from_text() -> None:
     assert parse_policy("MLP(width=16, depth=1)") == MLP(width=16, depth=1)
     assert parse_policy("MLP") == MLP()
+    like = MLP(width=8, acting="greedy", hidden_scale=0.4)
+    assert parse_policy("MLP(width=16)", like) == MLP(width=16, acting="greedy", hidden_scale=0.4)
+    assert parse_policy("MLP(acting='sample')", like) == MLP(acting="sample", hidden_scale=0.4)
     for text in ("MPL(width=16)", "MLP(width=", "MLP(wdth=3)", "3"):
         with pytest.raises(ConfigError, match=r"MLP|MPL"):
             parse_policy(text)
