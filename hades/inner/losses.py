@@ -21,7 +21,11 @@ LEAST_PROBABILITY = 1e-30
 
 def centred_log(probabilities: Array) -> Array:
     """Logits of class probabilities f32[..., A], whose mean over the classes is 0."""
-    logits = jnp.log(jnp.maximum(probabilities, LEAST_PROBABILITY))
+    return centred_logits(jnp.log(jnp.maximum(probabilities, LEAST_PROBABILITY)))
+
+
+def centred_logits(logits: Array) -> Array:
+    """Logits f32[..., A] of the same probabilities, whose mean over the classes is 0."""
     return logits - logits.mean(-1, keepdims=True)
 
 
@@ -97,8 +101,7 @@ class LogitMSE(Loss):
 
     def __call__(self, distribution: Distribution, targets: Array) -> Array:
         assert isinstance(distribution, Categorical)
-        logits = distribution.logits - distribution.logits.mean(-1, keepdims=True)
-        return jnp.mean(optax.squared_error(logits, centred_log(targets)))
+        return jnp.mean(optax.squared_error(centred_logits(distribution.logits), centred_log(targets)))
 
 
 @register("Loss", "GaussianNLL")

@@ -301,10 +301,22 @@ class PairsLearner(InnerLearner):
             targets = jax.nn.softmax(targets)
         return Dataset(observations=observations, targets=targets)
 
-    def handed_over(self, dataset: Dataset, spec: EnvSpec) -> Dataset:
-        """The pairs that a stage after this one starts from."""
-        del spec
-        return dataset
+    def handed_over(
+        self, dataset: Dataset, spec: EnvSpec, visited: Callable[[], Array]
+    ) -> tuple[Dataset, Array | None]:
+        """The pairs that a stage after this one starts from.
+
+        Args:
+            dataset: what this stage has found.
+            spec: of its environment.
+            visited: plays the policy of that dataset: normalised observations f32[M, *obs_shape] that it meets.
+
+        Returns:
+            The pairs, and the normalised observation f32[*obs_shape] to which they move the mean of the normaliser;
+            None: it stays.
+        """
+        del spec, visited
+        return dataset, None
 
     def codes(self, genome: CloningGenome) -> Array | None:
         return None if self.code is None else genome.observations

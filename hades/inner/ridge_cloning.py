@@ -1,6 +1,7 @@
 """Cloning in closed form: the last layer by ridge regression, in place of updates by gradient."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import ClassVar
 
 import jax
@@ -10,9 +11,10 @@ from jax import Array
 
 from hades.errors import ConfigError, one_of, require
 from hades.fields import Count, NonNegative, Positive
+from hades.inner.affine import affine_fit, indifferent_at
 from hades.inner.base import InitScheme
 from hades.inner.codes import Code
-from hades.inner.losses import centred_log
+from hades.inner.losses import centred_log, centred_logits
 from hades.inner.pairs import CloningGenome, PairsLearner, Start
 from hades.inner.region import Region
 from hades.policies.base import Policy
@@ -36,9 +38,12 @@ class RidgeCloning(PairsLearner):
 
     Attributes:
         ridge: λ, the regularisation as a share of the mean of K's diagonal.
-        hand_over: what the next stage takes for targets: these "targets", or the "outputs" that the solve makes of
-            them. A large λ leaves outputs that are far from the targets; networks that are trained to convergence, or
-            with a small λ, get the same policy from the outputs. For policies that draw no weights.
+        hand_over: what the next stage takes for targets: these "targets"; the "outputs" that the solve makes of them;
+            or those of the "affine" policy nearest to it over the states that it visits, for mirrored pairs, whose
+            mirror then moves to where that policy prefers no action. A large λ leaves outputs that are far from the
+            targets; networks that are trained to convergence, or with a small λ, get the same policy from the outputs.
+            What those of mirrored pairs have in common fades away from the pairs, unless it is 0. The last two are for
+            policies that draw no weights.
     """
 
     policy: Policy
@@ -62,11 +67,11 @@ class RidgeCloning(PairsLearner):
 
     def __post_init__(self) -> None:
         self.check_pairs()
-        one_of("RidgeCloning.hand_over", self.hand_over, ("targets", "outputs"))
+        one_of("RidgeCloning.hand_over", self.hand_over, ("targets", "outputs", "affine"))
         require(
             self.hand_over == "targets" or not self.policy.draws_weights,
-            f'RidgeCloning.hand_over is "outputs", but those of {type(self.policy).__name__} differ from draw to draw: '
-            "use WideMLP, or hand over the targets.",
+            f'RidgeCloning.hand_over is "{self.hand_over}", but what {type(self.policy).__name__} returns differs from '
+            "draw to draw: use WideMLP, or hand over the targets.",
         )
 
     def check(self, spec: EnvSpec) -> None:
@@ -91,14 +96,27 @@ class RidgeCloning(PairsLearner):
         every = jnp.ones(len(dataset.observations), bool)
         return self._fit(dataset, every, params, spec, scalars.get("ridge", self.ridge))
 
-    def handed_over(self, dataset: Dataset, spec: EnvSpec) -> Dataset:
+    def handed_over(
+        self, dataset: Dataset, spec: EnvSpec, visited: Callable[[], Array]
+    ) -> tuple[Dataset, Array | None]:
         if self.hand_over == "targets":
-            return dataset
+            return dataset, None
         key = jax.random.key(0)  # has no effect: the policy draws no weights, and all pairs are seen
         trained, _ = self.clone(key, dataset, self.policy.init(key, spec), spec)
-        found = self.policy.distribution(trained, dataset.observations, spec)
-        outputs = jax.nn.softmax(found.logits) if isinstance(found, Categorical) else found.mode()
-        return Dataset(observations=dataset.observations, targets=outputs)
+
+        def outputs(observations: Array) -> Array:
+            found = self.policy.distribution(trained, observations, spec)
+            return centred_logits(found.logits) if isinstance(found, Categorical) else found.mode()
+
+        x, centre = dataset.observations, None
+        if self.hand_over == "outputs":
+            y = outputs(x)
+        else:
+            weights, bias = affine_fit(outputs, visited())
+            centre, left = indifferent_at(weights, bias)
+            y = x.reshape(len(x), -1) @ weights + left
+            centre = centre.reshape(spec.obs_shape)
+        return Dataset(observations=x, targets=jax.nn.softmax(y) if spec.is_discrete else y), centre
 
     def _fit(
         self, dataset: Dataset, seen: Array, params: Params, spec: EnvSpec, ridge: Array | float

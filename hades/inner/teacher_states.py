@@ -64,14 +64,9 @@ class TeacherStates(Start):
         if teacher is None:  # a plan or a benchmark of this stage alone; `run` refuses it
             return normalize(visited_observations(key, env, num_pairs)), self._indifferent(num_pairs, spec)
 
-        def act(key: Key, obs: Array) -> Array:
-            return teacher.act(key, obs, spec)
-
-        kept = rollout(key, env, act, self.num_episodes, keep=self.states_each).kept
-        assert kept is not None
-        raw = kept.observations.reshape(-1, *spec.obs_shape)
+        raw, usable = visited_by(teacher, key, env, self.num_episodes, self.states_each)
         observations = normalize(raw)
-        chosen = medoids(observations.reshape(len(raw), -1), kept.steps.reshape(-1) >= 0, num_pairs)
+        chosen = medoids(observations.reshape(len(raw), -1), usable, num_pairs)
         targets = teacher.targets(raw[chosen], spec)
         return observations[chosen], jnp.exp(targets) if spec.is_discrete else targets
 
@@ -79,6 +74,24 @@ class TeacherStates(Start):
         """Targets that prefer no action."""
         size = spec.action_space.size
         return jnp.full((num_pairs, size), 1.0 / size if spec.is_discrete else 0.0)
+
+
+def visited_by(
+    teacher: Teacher, key: Key, env: Environment, num_episodes: int, states_each: int
+) -> tuple[Array, Array]:
+    """States of a teacher's whole episodes, an even sample of each.
+
+    Returns:
+        Raw observations f32[M, *obs_shape], M = num_episodes × states_each, and which of these rows a state fills,
+        bool[M]: an episode may be shorter than its sample.
+    """
+
+    def act(key: Key, obs: Array) -> Array:
+        return teacher.act(key, obs, env.spec)
+
+    kept = rollout(key, env, act, num_episodes, keep=states_each).kept
+    assert kept is not None
+    return kept.observations.reshape(-1, *env.spec.obs_shape), kept.steps.reshape(-1) >= 0
 
 
 def medoids(x: Array, usable: Array, count: int) -> Array:

@@ -4,8 +4,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from hades import registry
 from hades.data.dataset import DistilledDataset
@@ -14,6 +16,7 @@ from hades.errors import ConfigError, DatasetError, require
 from hades.inner.pairs import PairsLearner, Start, StartPairs
 from hades.inner.stage_record import StageRecord
 from hades.inner.teacher import Teacher, TeacherRecord
+from hades.inner.teacher_states import visited_by
 from hades.normalizers.base import Normalizer
 from hades.policy.trained_policy import train_policy
 from hades.runs.experiment import Experiment
@@ -21,6 +24,10 @@ from hades.types import Dataset
 
 FIRST = "first"
 """Folder of the stage before, inside a run's work directory."""
+VISITED_EPISODES = 16
+"""Whole episodes that the policy of a stage plays for a hand-over that asks for visited states; they count nowhere."""
+VISITED_STATES = 64
+"""States that are kept of each of these."""
 
 
 def stages(experiment: Experiment) -> list[Experiment]:
@@ -127,7 +134,8 @@ def started_from(experiment: Experiment, dataset: DistilledDataset) -> Experimen
         start = given.taught_by(dataset_teacher(dataset))
     else:
         by_code = learner.code is not None and learner.code.is_observation and dataset.codes is not None
-        start = pairs_of(_handed_over(dataset), "the stage before", coded=by_code)
+        dataset = _handed_over(dataset)
+        start = pairs_of(dataset, "the stage before", coded=by_code)
     parts: dict[str, Any] = {"learner": learner.changed(start_pairs=start)}
     if not is_coded:  # codes are raw
         mean, std = (tuple(map(float, np.ravel(x))) for x in (dataset.obs_mean, dataset.obs_std))
@@ -149,11 +157,19 @@ def _needs_teacher(experiment: Experiment) -> Start | None:
 
 
 def _handed_over(dataset: DistilledDataset) -> DistilledDataset:
-    """The dataset with the targets that its learner hands over."""
-    assert isinstance(dataset.learner, PairsLearner)
+    """The dataset with the targets, and about the mean, that its learner hands over."""
+    learner, env = dataset.learner, dataset.environment
+    assert isinstance(learner, PairsLearner)
+
+    def visited() -> Array:
+        teacher = dataset_teacher(dataset)
+        raw, usable = visited_by(teacher, jax.random.key(0), env, VISITED_EPISODES, VISITED_STATES)
+        return (raw[usable] - dataset.obs_mean) / dataset.obs_std
+
     pairs = Dataset(jnp.asarray(dataset.observations), jnp.asarray(dataset.targets))
-    found = dataset.learner.handed_over(pairs, dataset.spec)
-    return dataclasses.replace(dataset, targets=np.asarray(found.targets))
+    found, centre = learner.handed_over(pairs, dataset.spec, visited)
+    mean = dataset.obs_mean if centre is None else dataset.obs_mean + dataset.obs_std * np.asarray(centre)
+    return dataclasses.replace(dataset, targets=np.asarray(found.targets), obs_mean=mean)
 
 
 def _learner(experiment: Experiment) -> PairsLearner:

@@ -15,7 +15,7 @@ from hades.environments.base import Environment
 from hades.errors import ConfigError
 from hades.inner.behaviour_cloning import BehaviourCloning
 from hades.inner.init_scheme import RandomInit
-from hades.inner.losses import MSE
+from hades.inner.losses import MSE, centred_log, centred_logits
 from hades.inner.pairs import CloningGenome, StartPairs
 from hades.inner.ridge_cloning import RidgeCloning
 from hades.normalizers.base import identity_state
@@ -69,18 +69,50 @@ def test_outputs_that_are_handed_over_give_a_small_ridge_the_policy_of_a_large_o
         return np.asarray(found.logits if isinstance(found, Categorical) else found.mode())
 
     small = dataclasses.replace(wide, ridge=1e-4)
-    handed = wide.handed_over(pairs, spec)
+    handed, centre = wide.handed_over(pairs, spec, _no_visits)
+    assert centre is None
     large = outputs(wide, pairs)
     np.testing.assert_allclose(outputs(small, handed), large, rtol=0.05, atol=0.02 * np.abs(large).max())
     assert np.abs(outputs(small, pairs) - large).max() > np.abs(large).max()
-    unchanged = dataclasses.replace(wide, hand_over="targets").handed_over(pairs, spec)
+    unchanged, _ = dataclasses.replace(wide, hand_over="targets").handed_over(pairs, spec, _no_visits)
     np.testing.assert_array_equal(unchanged.targets, pairs.targets)
+
+
+def _no_visits() -> jax.Array:
+    raise AssertionError("nothing asked for visited states")
+
+
+@pytest.mark.parametrize("spec", [POINT.spec, POINT_DISCRETE.spec])
+def test_an_affine_policy_is_handed_over_about_the_observation_at_which_it_prefers_no_action(spec: EnvSpec) -> None:
+    """Another network that is trained on its pairs acts, about that observation, as the policy before."""
+    wide = RidgeCloning(WideMLP(), RandomInit(1), num_pairs=4, ridge=0.1, mirrored=True, hand_over="affine")
+    y = jnp.asarray([[1.0, -1.0, 0.0], [0.0, 1.0, -1.0], [0.5, 0.0, -0.5]])[:, : spec.action_space.size]
+    genome = CloningGenome(1.5 * jnp.eye(2), y, {})
+    states = jax.random.normal(jax.random.key(2), (64, spec.obs_size))
+
+    def outputs(learner: RidgeCloning, pairs: Dataset, states: jax.Array) -> np.ndarray:
+        trained, _ = learner.clone(KEY, pairs, learner.policy.init(KEY, spec), spec)
+        found = learner.policy.distribution(trained, states, spec)
+        assert isinstance(found, (Categorical, DiagonalGaussian))
+        return np.asarray(centred_logits(found.logits) if isinstance(found, Categorical) else found.mode())
+
+    before = wide.dataset(genome, spec)
+    handed, centre = wide.handed_over(before, spec, lambda: states)
+    assert centre is not None
+    answers = np.asarray(centred_log(handed.targets) if spec.is_discrete else handed.targets)
+    np.testing.assert_allclose(answers[0::2], -answers[1::2], atol=1e-5)
+    expected = outputs(wide, before, states)
+    after = outputs(dataclasses.replace(wide, ridge=1e-4), handed, states - centre)
+    spread = expected.std()
+    assert np.sqrt(np.square(after - expected).mean()) < 0.2 * spread
+    unmoved = outputs(dataclasses.replace(wide, ridge=1e-4), handed, states)
+    assert np.sqrt(np.square(unmoved - expected).mean()) > 0.4 * spread
 
 
 def test_outputs_of_networks_that_draw_weights_are_not_handed_over() -> None:
     with pytest.raises(ConfigError, match=r"RidgeCloning\.hand_over"):
         dataclasses.replace(RIDGE, hand_over="outputs")
-    with pytest.raises(ConfigError, match="Known: targets, outputs"):
+    with pytest.raises(ConfigError, match="Known: targets, outputs, affine"):
         dataclasses.replace(RIDGE, hand_over="output")
 
 

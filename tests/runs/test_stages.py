@@ -100,6 +100,27 @@ def test_a_stage_may_hand_over_the_outputs_of_its_ridge(staged: Path) -> None:
     assert np.abs(found).max() < 0.5 * np.abs(dataset.targets).max()
 
 
+def test_a_stage_that_hands_over_an_affine_policy_moves_the_mean_to_where_it_prefers_no_action(staged: Path) -> None:
+    dataset = hades.load_dataset(staged / "first" / "first" / "dataset.safetensors")
+    learner = dataclasses.replace(dataset.learner, hand_over="affine")
+    handing = dataclasses.replace(
+        dataset,
+        observations=np.float32([[2.0, 0.0], [-2.0, 0.0], [0.0, 0.0]]),
+        targets=np.float32([[0.6], [-0.2], [0.2]]),
+        metadata={**dataset.metadata, "learner": registry.describe(learner)},
+    )
+    started = started_from(FEATURES, handing).algorithm
+    assert isinstance(started, GradientDistillation)
+    assert isinstance(started.normalizer, ConstantNormalizer)
+    assert isinstance(started.learner, PairsLearner)
+    assert isinstance(started.learner.start_pairs, StartPairs)
+    mean, std = np.reshape(started.normalizer.mean, dataset.obs_mean.shape), dataset.obs_std
+    policy = hades.train_policy(handing, seed=0)
+    assert np.abs(policy.predict(np.float32(mean))) < 0.5 * np.abs(policy.predict(dataset.obs_mean))
+    raw = np.reshape(started.learner.start_pairs.observations, dataset.observations.shape)
+    np.testing.assert_allclose((raw - mean) / std, handing.observations, atol=1e-5)
+
+
 def test_a_stage_may_start_from_states_that_the_policy_of_the_one_before_visits(staged: Path, tmp_path: Path) -> None:
     """It may have another number of pairs. The teacher is the run's own, so the label does not name one."""
     folder = Path(shutil.copytree(staged / "first", tmp_path / "run" / "first")).parent
