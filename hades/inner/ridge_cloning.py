@@ -38,12 +38,10 @@ class RidgeCloning(PairsLearner):
 
     Attributes:
         ridge: λ, the regularisation as a share of the mean of K's diagonal.
-        hand_over: what the next stage takes for targets: these "targets"; the "outputs" that the solve makes of them;
-            or those of the "affine" policy nearest to it over the states that it visits, for mirrored pairs, whose
-            mirror then moves to where that policy prefers no action. A large λ leaves outputs that are far from the
-            targets; networks that are trained to convergence, or with a small λ, get the same policy from the outputs.
-            What those of mirrored pairs have in common fades away from the pairs, unless it is 0. The last two are for
-            policies that draw no weights.
+        hand_over: what the next stage takes for targets: these "targets", or, of mirrored pairs, those of the "affine"
+            policy nearest to theirs over the states that it visits. Its mirror moves to where it prefers no action:
+            what both sides of a pair have in common fades away from the pairs in a network that is trained to
+            convergence, and nothing is left to fade. For policies that draw no weights.
     """
 
     policy: Policy
@@ -67,7 +65,7 @@ class RidgeCloning(PairsLearner):
 
     def __post_init__(self) -> None:
         self.check_pairs()
-        one_of("RidgeCloning.hand_over", self.hand_over, ("targets", "outputs", "affine"))
+        one_of("RidgeCloning.hand_over", self.hand_over, ("targets", "affine"))
         require(
             self.hand_over == "targets" or not self.policy.draws_weights,
             f'RidgeCloning.hand_over is "{self.hand_over}", but what {type(self.policy).__name__} returns differs from '
@@ -104,19 +102,16 @@ class RidgeCloning(PairsLearner):
         key = jax.random.key(0)  # has no effect: the policy draws no weights, and all pairs are seen
         trained, _ = self.clone(key, dataset, self.policy.init(key, spec), spec)
 
-        def outputs(observations: Array) -> Array:
-            found = self.policy.distribution(trained, observations, spec)
+        def outputs(obs: Array) -> Array:
+            found = self.policy.distribution(trained, obs, spec)
             return centred_logits(found.logits) if isinstance(found, Categorical) else found.mode()
 
-        x, centre = dataset.observations, None
-        if self.hand_over == "outputs":
-            y = outputs(x)
-        else:
-            weights, bias = affine_fit(outputs, visited())
-            centre, left = indifferent_at(weights, bias)
-            y = x.reshape(len(x), -1) @ weights + left
-            centre = centre.reshape(spec.obs_shape)
-        return Dataset(observations=x, targets=jax.nn.softmax(y) if spec.is_discrete else y), centre
+        weights, bias = affine_fit(outputs, visited())
+        centre, left = indifferent_at(weights, bias)
+        x = dataset.observations
+        y = x.reshape(len(x), -1) @ weights + left
+        targets = jax.nn.softmax(y) if spec.is_discrete else y
+        return Dataset(observations=x, targets=targets), centre.reshape(spec.obs_shape)
 
     def _fit(
         self, dataset: Dataset, seen: Array, params: Params, spec: EnvSpec, ridge: Array | float

@@ -88,18 +88,6 @@ def test_a_stage_begins_with_what_the_one_before_has_made(staged: Path) -> None:
     assert result["selection_return"] == pytest.approx(best)
 
 
-def test_a_stage_may_hand_over_the_outputs_of_its_ridge(staged: Path) -> None:
-    dataset = hades.load_dataset(staged / "first" / "first" / "dataset.safetensors")
-    learner = dataclasses.replace(dataset.learner, ridge=10.0, hand_over="outputs")
-    shrunk = dataclasses.replace(dataset, metadata={**dataset.metadata, "learner": registry.describe(learner)})
-    started = started_from(FEATURES, shrunk).algorithm
-    assert isinstance(started, GradientDistillation)
-    assert isinstance(started.learner, PairsLearner)
-    assert isinstance(started.learner.start_pairs, StartPairs)
-    found = np.reshape(started.learner.start_pairs.targets, dataset.targets.shape)
-    assert np.abs(found).max() < 0.5 * np.abs(dataset.targets).max()
-
-
 def test_a_stage_that_hands_over_an_affine_policy_moves_the_mean_to_where_it_prefers_no_action(staged: Path) -> None:
     dataset = hades.load_dataset(staged / "first" / "first" / "dataset.safetensors")
     learner = dataclasses.replace(dataset.learner, hand_over="affine")
