@@ -45,7 +45,7 @@ LARGER, LABEL, MARGIN = 2, 24, 16
 
 HERO = (
     ("cartpole-hades-r-d2", "CartPole", "trained on these", 3),
-    ("breakout-hades-f-d16", "Breakout", "from 16 pairs", 1),
+    ("breakout-gradient-r-mirrored-d16", "Breakout", "from 16 pairs", 1),
     ("ant-gradient-r-d32", "Ant", "from 32 pairs", 1),
 )
 """Dataset, title, what is below the title, and steps a frame."""
