@@ -18,7 +18,7 @@ from hades.inner.stage_record import StageRecord
 from hades.inner.teacher import Teacher, TeacherRecord
 from hades.inner.teacher_states import visited_by
 from hades.normalizers.base import Normalizer
-from hades.policy.trained_policy import train_policy
+from hades.policy.trained_policy import normalizer_state, train_policy
 from hades.runs.experiment import Experiment
 from hades.types import Dataset
 
@@ -164,7 +164,7 @@ def _handed_over(dataset: DistilledDataset) -> DistilledDataset:
     def visited() -> Array:
         teacher = dataset_teacher(dataset)
         raw, usable = visited_by(teacher, jax.random.key(0), env, VISITED_EPISODES, VISITED_STATES)
-        return (raw[usable] - dataset.obs_mean) / dataset.obs_std
+        return dataset.normalizer.apply(normalizer_state(dataset), raw[usable])
 
     pairs = Dataset(jnp.asarray(dataset.observations), jnp.asarray(dataset.targets))
     found, centre = learner.handed_over(pairs, dataset.spec, visited)
