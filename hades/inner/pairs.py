@@ -301,6 +301,9 @@ class PairsLearner(InnerLearner):
             targets = jax.nn.softmax(targets)
         return Dataset(observations=observations, targets=targets)
 
+    def check_hand_over(self) -> None:
+        """Raise ConfigError where a stage after this one cannot take what it hands over."""
+
     def handed_over(
         self, dataset: Dataset, spec: EnvSpec, visited: Callable[[], Array]
     ) -> tuple[Dataset, Array | None]:

@@ -94,6 +94,13 @@ class RidgeCloning(PairsLearner):
         every = jnp.ones(len(dataset.observations), bool)
         return self._fit(dataset, every, params, spec, scalars.get("ridge", self.ridge))
 
+    def check_hand_over(self) -> None:
+        require(
+            self.hand_over == "targets" or (self.mirrored and self.code is None),
+            f'RidgeCloning.hand_over is "{self.hand_over}", which stands for mirrored pairs about the mean of a '
+            'normaliser: set RidgeCloning.mirrored, without a code, or hand over the "targets".',
+        )
+
     def handed_over(
         self, dataset: Dataset, spec: EnvSpec, visited: Callable[[], Array]
     ) -> tuple[Dataset, Array | None]:

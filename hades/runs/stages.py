@@ -104,6 +104,7 @@ def check_stages(experiment: Experiment) -> None:
         f"Experiment.first is {before.label}, followed by {after.label}: a stage hands over a dataset, so both must "
         "search for one.",
     )
+    _learner(first).check_hand_over()
     is_coded = _learner(experiment).code is not None
     names = [_environment(stage, is_coded).spec.name for stage in (first, experiment)]
     require(names[0] == names[1], f"Experiment.first is on {names[0]}, but the stage after it is on {names[1]}.")

@@ -214,6 +214,7 @@ def with_learner(**changes: object) -> Experiment:
 
 
 EVOLVING = tiny_experiment()
+UNMIRRORED = dataclasses.replace(RIDGE, policy=WideMLP(), init_scheme=RandomInit(1), hand_over="affine")
 REFUSED = {
     "makes 3 pairs, but RidgeCloning.num_pairs of the stage after it is 4": with_learner(num_pairs=4),
     "needs? a learner that can start from pairs|so both must search for one": dataclasses.replace(
@@ -226,6 +227,9 @@ REFUSED = {
     ),
     "start_pairs is given, .* or use TeacherStates without a teacher": with_learner(
         start_pairs=StartPairs(3, (0.0,) * 6, (0.0,) * 3)
+    ),
+    'RidgeCloning.hand_over is "affine", which stands for mirrored pairs': dataclasses.replace(
+        FEATURES, first=dataclasses.replace(WIDE, algorithm=dataclasses.replace(SEARCH, learner=UNMIRRORED))
     ),
     "mean and .std are given": dataclasses.replace(
         FEATURES,
