@@ -104,6 +104,6 @@ def _reads_another_run(words: list[str]) -> bool:
     if any("teacher_from.path = 'runs/" in word for word in words):
         return True
     reads = words[0] in ("hades-export-dataset", "hades-inspect") and not any(w.startswith("--dataset=") for w in words)
-    if words[0] in ("hades-generalize", "hades-readable") and any(word.startswith("--dataset=runs/") for word in words):
+    if any(word.startswith("--dataset=runs/") and REAL_WORKDIR not in word for word in words):
         return True
     return reads and bool(workdirs) and workdirs != [f"--workdir={REAL_WORKDIR}"]
