@@ -70,6 +70,7 @@ class BehaviourCloning(PairsLearner):
     span_first_layer: bool = False
     pair_weights: tuple[NonNegative, ...] = ()
     prefixes: tuple[Count, ...] = ()
+    settled: Natural = 0
     mirrored: bool = False
 
     traceable = ("learning_rate", "num_updates")

@@ -39,6 +39,10 @@ class CloningGenome:
     recipe: dict[str, Array]  # f32[] each, or f32[N] with one entry a pair; coded
 
 
+SETTLED_STEP = 0.01
+"""Length of a search's steps for pairs that are settled, where it is 1 for the others."""
+
+
 class Start(abc.ABC):
     """Where the pairs come from that a search starts from; a frozen dataclass."""
 
@@ -79,7 +83,7 @@ class Start(abc.ABC):
 @register("StartPairs", "StartPairs")
 @dataclasses.dataclass(frozen=True)
 class StartPairs(Start):
-    """Pairs that a search starts from.
+    """Pairs that a search starts from, once or several times over.
 
     Attributes:
         num_pairs: N.
@@ -99,9 +103,9 @@ class StartPairs(Start):
 
     def check_count(self, learner: str, num_pairs: int) -> None:
         require(
-            self.num_pairs == num_pairs,
+            num_pairs % self.num_pairs == 0,
             f"{learner}.num_pairs is {num_pairs}, but the pairs to start from ({self.source}) are "
-            f"{self.num_pairs}: set it to that.",
+            f"{self.num_pairs}: set it to that, or to a multiple, for which they are repeated.",
         )
 
     def check(self, spec: EnvSpec) -> None:
@@ -117,8 +121,10 @@ class StartPairs(Start):
         self, key: Key, env: Environment, num_pairs: int, normalize: Callable[[Array], Array]
     ) -> tuple[Array, Array]:
         del key
-        observations = normalize(jnp.asarray(self.observations).reshape(num_pairs, *env.spec.obs_shape))
-        return observations, jnp.asarray(self.targets).reshape(num_pairs, env.spec.action_space.size)
+        observations = normalize(jnp.asarray(self.observations).reshape(self.num_pairs, *env.spec.obs_shape))
+        targets = jnp.asarray(self.targets).reshape(self.num_pairs, env.spec.action_space.size)
+        repeats = num_pairs // self.num_pairs
+        return jnp.concatenate([observations] * repeats), jnp.concatenate([targets] * repeats)
 
 
 class PairsLearner(InnerLearner):
@@ -141,6 +147,8 @@ class PairsLearner(InnerLearner):
         evolve: scalars in the genome: "target_scale", "log_std" (of the policy's actions), and those of the recipe.
         prefixes: for a nested dataset, whose first pairs train policies by themselves: numbers of pairs, of which each
             training of the search draws one and sees that many. Reports train on all pairs. Empty: always all.
+        settled: how many of the first pairs a stage before has found; steps of this search move them by a hundredth of
+            what they move the others by. A nested dataset grows so, stage by stage.
         mirrored: every second pair is the mirror image of the one before. In normalised observations the mirror is 0;
             in targets (or their logits) it is searched for too. An odd number of pairs ends with the mirror itself.
             Networks trained on such pairs become nearly the same affine policy. Of a start whose pairs are no mirror
@@ -160,6 +168,7 @@ class PairsLearner(InnerLearner):
     target_scale: float
     evolve: tuple[str, ...]
     prefixes: tuple[int, ...]
+    settled: int
     mirrored: bool
     code: Code | None
 
@@ -187,6 +196,8 @@ class PairsLearner(InnerLearner):
             max(self.prefixes, default=0) <= self.num_pairs,
             f"{name}.prefixes is {self.prefixes}, but there are {self.num_pairs} pairs: none can be longer.",
         )
+        if self.settled:
+            self._check_settled(name)
         for scalar in self.evolve:
             self._check_evolved(scalar)
 
@@ -251,10 +262,10 @@ class PairsLearner(InnerLearner):
         start = self._start(key, env, normalize)
         if self.mirrored:
             return _unmirrored(start)
-        if self.region is None:
-            return start
-        inside = self.region.observations(self.region.code(start.observations))
-        return start.replace(observations=self.region.code(inside))  # type: ignore[attr-defined]  # flax adds it
+        if self.region is not None:
+            inside = self.region.observations(self.region.code(start.observations))
+            start = start.replace(observations=self.region.code(inside))  # type: ignore[attr-defined]  # flax adds it
+        return self._settled(start, 1.0 / SETTLED_STEP)
 
     def _start(self, key: Key, env: Environment, normalize: Callable[[Array], Array]) -> CloningGenome:
         """The genome before a region moves it."""
@@ -284,6 +295,7 @@ class PairsLearner(InnerLearner):
         return self.init_scheme.init(key, self.policy, spec)
 
     def dataset(self, genome: CloningGenome, spec: EnvSpec) -> Dataset:
+        genome = self._settled(genome, SETTLED_STEP)
         observations = genome.observations
         if self.region is not None:
             observations = self.region.observations(observations)
@@ -322,7 +334,7 @@ class PairsLearner(InnerLearner):
         return dataset, None
 
     def codes(self, genome: CloningGenome) -> Array | None:
-        return None if self.code is None else genome.observations
+        return None if self.code is None else self._settled(genome, SETTLED_STEP).observations
 
     def recipe(self, genome: CloningGenome) -> dict[str, Array]:
         """The evolved scalars, decoded."""
@@ -345,7 +357,7 @@ class PairsLearner(InnerLearner):
     def constant(self, genome: CloningGenome) -> Self:
         log_std = self.recipe(genome).get("log_std")
         policy = self.policy if log_std is None else dataclasses.replace(self.policy, log_std=float(log_std))
-        plain = {"target_scale": 1.0, "start_pairs": None, "region": None, "mirrored": False, "code": None}
+        plain = {"target_scale": 1.0, "start_pairs": None, "region": None, "mirrored": False, "code": None, "settled": 0}
         return self.changed(policy=policy, evolve=(), prefixes=(), **plain)
 
     def sized(self, num_pairs: int, **fields: Any) -> Self:
@@ -365,6 +377,14 @@ class PairsLearner(InnerLearner):
         length = jax.random.choice(key, jnp.array(self.prefixes))
         return jnp.arange(self.num_pairs) < length, length
 
+    def _settled(self, genome: CloningGenome, factor: float) -> CloningGenome:
+        """The genome with the numbers of settled pairs multiplied by a factor."""
+        if not self.settled:
+            return genome
+        assert genome.targets is not None
+        observations, targets = (x.at[: self.settled].multiply(factor) for x in (genome.observations, genome.targets))
+        return CloningGenome(observations, targets, genome.recipe)
+
     def _labels(self, size: int) -> Array:
         """Label i mod A of each pair as a one-hot row: f32[N, A]."""
         return jax.nn.one_hot(jnp.arange(self.num_pairs) % size, size)
@@ -382,6 +402,17 @@ class PairsLearner(InnerLearner):
             self.num_pairs > 1 and not any(count % 2 for count in self.prefixes),
             f"{name}.mirrored needs two pairs at least and prefixes of even length, but num_pairs is {self.num_pairs} "
             f"and prefixes is {self.prefixes}.",
+        )
+
+    def _check_settled(self, name: str) -> None:
+        require(
+            self.targets == "evolved" and not self.mirrored,
+            f"{name}.settled is {self.settled}, which is for evolved targets of pairs that are not mirrored: leave it at "
+            '0, or use targets = "evolved" and mirrored = False.',
+        )
+        require(
+            self.settled < self.num_pairs,
+            f"{name}.settled is {self.settled}, but there are {self.num_pairs} pairs: none is left to search for.",
         )
 
     def _check_evolved(self, name: str) -> None:

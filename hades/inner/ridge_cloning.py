@@ -10,7 +10,7 @@ import jax.scipy.linalg as linalg
 from jax import Array
 
 from hades.errors import ConfigError, one_of, require
-from hades.fields import Count, NonNegative, Positive
+from hades.fields import Count, Natural, NonNegative, Positive
 from hades.inner.affine import affine_fit, indifferent_at
 from hades.inner.base import InitScheme
 from hades.inner.codes import Code
@@ -57,6 +57,7 @@ class RidgeCloning(PairsLearner):
     target_scale: Positive = 1.0
     evolve: tuple[str, ...] = ()
     prefixes: tuple[Count, ...] = ()
+    settled: Natural = 0
     mirrored: bool = False
     hand_over: str = "targets"
     code: Code | None = None

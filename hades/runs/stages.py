@@ -112,9 +112,9 @@ def check_stages(experiment: Experiment) -> None:
     if _needs_teacher(experiment) is None:
         pairs = [_learner(stage).num_pairs for stage in (first, experiment)]
         require(
-            pairs[0] == pairs[1],
+            pairs[1] % pairs[0] == 0,
             f"Experiment.first makes {pairs[0]} pairs, but {type(learner).__name__}.num_pairs of the stage after it is "
-            f"{pairs[1]}: use the same number.",
+            f"{pairs[1]}: use the same number, or a multiple, for which they are repeated.",
         )
         require(
             learner.start_pairs is None,
