@@ -52,17 +52,23 @@ class Entry:
 
 
 def entries(environment: str, method: str) -> list[Entry]:
-    """Datasets of a task by a method, the best first; a pool's dataset is for other networks and not its best."""
+    """Datasets of a task by a method, the best first, without those that owe their return to an exploit."""
     found = []
     for name in zoo.names():
         card = zoo.card(name)
-        if (card["environment"], method_of(card)) == (environment, method):
+        if (card["environment"], method_of(card)) == (environment, method) and not rests_on_alarms(card):
             taken = [stage["env_steps"] for stage in (*card.get("stages", ()), card)]
             env_steps = sum(of["search"] + of["selection"] for of in taken)
             report, retention = card["report"], (card.get("retention") or {}).get("iqm")
             low, high = report["ci95"]
             found.append(Entry(name, report["mean"], (low, high), card["num_pairs"], env_steps, retention))
     return sorted(found, key=lambda entry: -entry.mean)
+
+
+def rests_on_alarms(card: dict[str, Any]) -> bool:
+    """Whether most episodes of a card's report raised the exploit alarm."""
+    report = card["report"]
+    return 2 * report.get("implausible_episodes", 0) > report["num_inits"] * report["num_episodes"]
 
 
 def method_of(card: dict[str, Any]) -> str:

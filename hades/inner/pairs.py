@@ -357,7 +357,14 @@ class PairsLearner(InnerLearner):
     def constant(self, genome: CloningGenome) -> Self:
         log_std = self.recipe(genome).get("log_std")
         policy = self.policy if log_std is None else dataclasses.replace(self.policy, log_std=float(log_std))
-        plain = {"target_scale": 1.0, "start_pairs": None, "region": None, "mirrored": False, "code": None, "settled": 0}
+        plain = {
+            "target_scale": 1.0,
+            "start_pairs": None,
+            "region": None,
+            "mirrored": False,
+            "code": None,
+            "settled": 0,
+        }
         return self.changed(policy=policy, evolve=(), prefixes=(), **plain)
 
     def sized(self, num_pairs: int, **fields: Any) -> Self:

@@ -1,5 +1,6 @@
 """A dataset of vector observations as a picture: a table of signed bars and values, or a heat map where it is large."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ _MOST_PAIRS, _MOST_FEATURES, _MOST_ACTIONS = 16, 8, 8
 _MOST_COLUMNS, _MOST_ROWS = 6, 20
 """The most that a table shows legibly, with a row for each pair or, where they have many features, a column; anything
 larger becomes a heat map."""
+_NAME_PITCH = 0.125
+"""Inches from one upright name to the next at which they stay apart."""
 
 
 def dataset_table(pairs: Pairs, *, narrow: bool = False, image_format: str = "svg") -> bytes:
@@ -199,7 +202,7 @@ def _heat_map(pairs: Pairs, narrow: bool) -> "Figure":
     targets = pairs.targets
     width = NARROW if narrow else WIDE
     row = float(np.clip(6.0 / len(pairs), 0.08, 0.22))
-    head, foot = 0.09 * max(map(len, (*pairs.features, *pairs.actions))) + 0.2, 0.4
+    head, foot = 0.065 * max(map(len, (*pairs.features, *pairs.actions))) + 0.2, 0.4
     height = head + row * len(pairs) + foot
     share = flat.shape[1] / (flat.shape[1] + max(targets.shape[1], 2))
     left, gap = 0.35, 0.15
@@ -220,15 +223,21 @@ def _heat_map(pairs: Pairs, narrow: bool) -> "Figure":
 def _panel(
     fig: "Figure", box: tuple[float, float, float, float], values: np.ndarray, names: Sequence[str], *, numbered: bool
 ) -> None:
-    """f[N, columns] in [-1, 1] as colours, with names above and, where `numbered`, pairs counted at the left."""
+    """f[N, columns] in [-1, 1] as colours, with names above and, where `numbered`, pairs counted at the left.
+
+    Where columns are narrower than a line of text, as many are named, with a tick each, as there is room for.
+    """
     ax = fig.add_axes(box)
     ax.imshow(diverging(values), aspect="auto", interpolation="none", extent=(0, values.shape[1], values.shape[0], 0))
     ax.grid(False)
     ax.xaxis.tick_top()
-    ax.set_xticks(np.arange(values.shape[1]) + 0.5, names, rotation=90, fontsize=8)
+    each = math.ceil(_NAME_PITCH * len(names) / (box[2] * fig.get_figwidth()))
+    ax.set_xticks(np.arange(0, len(names), each) + 0.5, names[::each], rotation=90, fontsize=8)
     rows = [i for i in range(len(values)) if i == 0 or (i + 1) % max(1, len(values) // 8) == 0]
     ax.set_yticks([i + 0.5 for i in rows] if numbered else [], [str(i + 1) for i in rows] if numbered else [])
     ax.tick_params(length=0)
+    if each > 1:
+        ax.tick_params(axis="x", length=3, width=0.5, color=MUTED)
     for spine in ax.spines.values():
         spine.set_visible(False)
 

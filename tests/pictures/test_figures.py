@@ -61,6 +61,13 @@ def test_large_datasets_become_heat_maps_with_the_names() -> None:
     assert {"obs 0", "obs 11", "action 1"} <= set(words(dataset_table(data)))
 
 
+@pytest.mark.parametrize(("narrow", "each"), [(False, 4), (True, 10)])
+def test_columns_that_are_too_narrow_for_their_names_are_named_now_and_then(narrow: bool, each: int) -> None:
+    big = pairs(EnvSpec("bigger", (244,), Box(2), 10), 20)
+    named = [int(name[4:]) for name in words(dataset_table(big, narrow=narrow)) if name.startswith("obs ")]
+    assert named == list(range(0, 244, each))
+
+
 def test_channel_maps_name_every_channel() -> None:
     spec = EnvSpec("frames", (4, 5, 2), Discrete(2), 10, ("car", "road"))
     assert {"car", "road", "1", "2"} <= set(words(channel_maps(pairs(spec))))

@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -28,7 +29,7 @@ from hades.runs.experiment import Experiment
 from hades.runs.log import read_json_lines
 from hades.runs.loop import run
 from hades.runs.result import all_stages
-from hades.runs.stages import stages_of, started_from
+from hades.runs.stages import check_stages, stages_of, started_from
 from hades.runs.start_pairs import pairs_from_dataset
 from tests.algorithms.test_gradient_distillation import NETWORK, RIDGE, SEARCH, experiment
 from tests.runs.tiny import SAME_BYTES, tiny_experiment
@@ -243,6 +244,17 @@ def test_stages_that_do_not_fit_are_refused_before_anything_runs(message: str, t
     with pytest.raises(ConfigError, match=message):
         run(REFUSED[message], tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_stage_may_have_a_multiple_of_the_pairs_before_it(staged: Path) -> None:
+    doubled = with_learner(num_pairs=6, settled=3)
+    check_stages(doubled)
+    first = hades.load_dataset(staged / "first" / "dataset.safetensors")
+    learner = started_from(doubled, first).algorithm.learner
+    pairs = learner.dataset(learner.init_genome(jax.random.key(0), SEARCH.environment, lambda obs: obs), first.spec)
+    raw = first.observations * first.obs_std + first.obs_mean
+    np.testing.assert_allclose(pairs.observations, np.tile(raw, (2, 1)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(pairs.targets, np.tile(first.targets, (2, 1)), rtol=1e-4, atol=1e-5)
 
 
 def test_a_stage_without_generations_needs_one_before_it() -> None:
