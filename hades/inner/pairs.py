@@ -414,8 +414,8 @@ class PairsLearner(InnerLearner):
     def _check_settled(self, name: str) -> None:
         require(
             self.targets == "evolved" and not self.mirrored,
-            f"{name}.settled is {self.settled}, which is for evolved targets of pairs that are not mirrored: leave it at "
-            '0, or use targets = "evolved" and mirrored = False.',
+            f"{name}.settled is {self.settled}, which is for evolved targets of pairs that are not mirrored: leave it "
+            'at 0, or use targets = "evolved" and mirrored = False.',
         )
         require(
             self.settled < self.num_pairs,
