@@ -24,6 +24,7 @@ from absl import flags
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 from scipy.special import stdtrit
+from scipy.stats import ttest_ind
 
 from hades.algorithms.evolution import Evolution, EvolutionState
 from hades.algorithms.keys import Stream, stream_key
@@ -85,6 +86,16 @@ ROWS = {
     "all updates, evolved rate": ("evolved",),
 }
 """Arms of each line of the table. Of several, the line shows the one with the best mean return on selection keys."""
+TITLES = {names[0]: title for title, names in ROWS.items() if len(names) == 1}
+COMPARED = (
+    ("quarter_evolved", "shipped"),
+    ("quarter", "shipped"),
+    ("half", "shipped"),
+    ("evolved", "shipped"),
+    ("quarter_evolved", "quarter"),
+    ("sixteenth_evolved", "sixteenth"),
+)
+COMPARED_HEAD = ("task", "recipe", "less", "difference (Welch's 95 % interval)")
 SHOWN = tuple(dict.fromkeys(name for names in ROWS.values() for name in names))
 
 
@@ -198,8 +209,18 @@ def lines(task: str, rows: Sequence[Row]) -> Iterator[tuple[str, ...]]:
             continue
         runs = by_arm[chosen(by_arm, names)]
         mean, low, high = interval([row["report"] for row in runs])
-        rates = ", ".join(dict.fromkeys(f"{row['learning_rate']:.2g}" for row in runs))
+        rates = " to ".join(dict.fromkeys(f"{pick(row['learning_rate'] for row in runs):.2g}" for pick in (min, max)))
         yield task, title, str(runs[0]["updates"]), f"{mean:.1f} ({low:.1f} to {high:.1f})", rates
+
+
+def differences(task: str, rows: Sequence[Row]) -> Iterator[tuple[str, ...]]:
+    """Lines of the second table: the first arm's mean return less the second's, with Welch's 95 % interval."""
+    for names in COMPARED:
+        first, second = ([row["report"] for row in rows if row["arm"] == name] for name in names)
+        if min(len(first), len(second)) > 1:
+            low, high = ttest_ind(first, second, equal_var=False).confidence_interval()
+            less = np.mean(first) - np.mean(second)
+            yield task, *(TITLES[name] for name in names), f"{less:+.1f} ({low:.1f} to {high:.1f})"
 
 
 def main() -> int:
@@ -208,7 +229,9 @@ def main() -> int:
     if not NORUN.value:
         for task in TASKS.value:
             make(task, ARMS_ASKED.value or SHOWN, SEEDS.value, folder)
-    print(markdown_table(HEAD, [line for task in TASKS.value for line in lines(task, read(folder / f"{task}.jsonl"))]))
+    rows = {task: read(folder / f"{task}.jsonl") for task in TASKS.value}
+    print(markdown_table(HEAD, [line for task in rows for line in lines(task, rows[task])]))
+    print(markdown_table(COMPARED_HEAD, [line for task in rows for line in differences(task, rows[task])]))
     return 0
 
 

@@ -54,6 +54,15 @@ def test_the_interval_is_students() -> None:
     )
 
 
+def test_differences_have_welchs_interval() -> None:
+    returns = {"half": (4.0, 6.0), "shipped": (1.0, 2.0, 3.0), "quarter": (0.0,)}
+    rows = [{"arm": arm, "report": value} for arm, values in returns.items() for value in values]
+    # 3 ± t √(2/2 + 1/3), with t = 5.176 of (4/3)² / (1 + 1/18) = 1.684 degrees of freedom (Welch and Satterthwaite)
+    assert list(recipe_table.differences("task", rows)) == [
+        ("task", "half of the updates", "as shipped", "+3.0 (-3.0 to 9.0)")
+    ]
+
+
 def test_the_page_has_the_table() -> None:
     text = (ROOT / "docs/configuring.md").read_text("utf-8")
     table = text.split(f"| {' | '.join(recipe_table.HEAD)} |")[1].split("\n\n")[0]
