@@ -50,6 +50,9 @@ def test_a_search_starts_from_pairs_of_states(key):
     genome = learner.init_genome(key, CARTPOLE, lambda obs: obs)
     np.testing.assert_allclose(genome.observations.reshape(-1), states, rtol=1e-6)
     assert learner.dataset(genome, SPEC).observations.shape == (3, *SPEC.obs_shape)
+    settled = dataclasses.replace(learner, settled=2)
+    codes = settled.codes(settled.init_genome(key, CARTPOLE, lambda obs: obs))
+    np.testing.assert_allclose(codes.reshape(-1), states, rtol=1e-5)  # those of a file, and not of the genome
 
 
 def test_pairs_to_start_from_that_are_no_codes_are_refused():
