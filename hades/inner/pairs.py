@@ -264,7 +264,7 @@ class PairsLearner(InnerLearner):
             return _unmirrored(start)
         if self.region is not None:
             inside = self.region.observations(self.region.code(start.observations))
-            start = start.replace(observations=self.region.code(inside))  # type: ignore[attr-defined]  # flax adds it
+            start = CloningGenome(self.region.code(inside), start.targets, start.recipe)
         return self._settled(start, 1.0 / SETTLED_STEP)
 
     def _start(self, key: Key, env: Environment, normalize: Callable[[Array], Array]) -> CloningGenome:
