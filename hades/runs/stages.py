@@ -96,6 +96,7 @@ def check_stages(experiment: Experiment) -> None:
             "TeacherStates.teacher is None, which stands for the policy of the stage before, but no stage runs before: "
             "bind TeacherStates.teacher = @teacher_from(), or Experiment.first.",
         )
+        _check_settled(experiment)
         return
     check_stages(first)
     before, after = first.algorithm, experiment.algorithm
@@ -124,6 +125,16 @@ def check_stages(experiment: Experiment) -> None:
     if not is_coded:
         size = after.environments[0].spec.obs_size
         _normalizer(experiment).holding((0.0,) * size, (1.0,) * size)
+
+
+def _check_settled(experiment: Experiment) -> None:
+    """Raise ConfigError where pairs are settled that nothing has found before."""
+    learner = getattr(experiment.algorithm, "learner", None)
+    require(
+        not isinstance(learner, PairsLearner) or not learner.settled or learner.start_pairs is not None,
+        f"{type(learner).__name__}.settled leaves pairs as they start, but nothing has found them: bind "
+        "Experiment.first or start_pairs, or leave it at 0.",
+    )
 
 
 def started_from(experiment: Experiment, dataset: DistilledDataset) -> Experiment:
