@@ -158,6 +158,10 @@ class ActorCritic(Iterating):
         del state
         return {}
 
+    def recovered(self, networks: Networks, optimizer: optax.OptState) -> tuple[Networks, optax.OptState]:
+        """What the search goes on from after an iteration that made no update; these are as they were before it."""
+        return networks, optimizer
+
     def adapted(self, optimizer: optax.OptState, metrics: Metrics) -> optax.OptState:
         """The optimiser's state for the next iteration, from this one's metrics."""
         del metrics
@@ -210,7 +214,9 @@ class ActorCritic(Iterating):
         finite &= losses.get("ppo/dropped", 0.0) < 1.0  # some update was made
         optimizer = self.adapted(optimizer, losses)
         learned = dataclasses.replace(prepared, networks=networks, optimizer=optimizer)
-        learned = jax.tree.map(lambda new, old: jnp.where(finite, new, old), learned, state)
+        networks, optimizer = self.recovered(state.networks, state.optimizer)
+        unchanged = dataclasses.replace(state, networks=networks, optimizer=optimizer)
+        learned = jax.tree.map(lambda new, old: jnp.where(finite, new, old), learned, unchanged)
         next_state = dataclasses.replace(
             learned, generation=state.generation + 1, failures=jnp.where(finite, 0, state.failures + 1)
         )

@@ -69,7 +69,8 @@ class GradientDistillation(ThroughCloning, ActorCritic):
     def make_optimizer(self, generation: Array) -> optax.GradientTransformation:
         """One optimiser for the dataset and one for the critic, so that neither's gradient clips the other's.
 
-        Their state also holds the factor of the dataset's rate that follows the divergence.
+        Their state also holds the factor of the dataset's rate, which follows the divergence, and the last dataset
+        from which an update was made: the one to go back to where cloning a later one diverges.
         """
         rate, options, clip = self.rate(generation), self.optimizer_options, self.max_grad_norm
         critic_rate = rate * (self.critic_learning_rate / self.learning_rate)
@@ -81,7 +82,7 @@ class GradientDistillation(ThroughCloning, ActorCritic):
         def init(networks: Networks) -> dict[str, optax.OptState]:
             one = jnp.ones(())
             actor, critic = of_actor(one).init(networks.actor), of_critic.init(networks.critic)
-            return {"actor": actor, "critic": critic, "rate_scale": one}
+            return {"actor": actor, "critic": critic, "rate_scale": one, "sound": networks.actor}
 
         def update(
             gradient: Networks, state: dict[str, optax.OptState], networks: Networks
@@ -89,7 +90,7 @@ class GradientDistillation(ThroughCloning, ActorCritic):
             scale = state["rate_scale"]
             actor, actor_state = of_actor(scale).update(gradient.actor, state["actor"], networks.actor)
             critic, critic_state = of_critic.update(gradient.critic, state["critic"], networks.critic)
-            state = {"actor": actor_state, "critic": critic_state, "rate_scale": scale}
+            state = {**state, "actor": actor_state, "critic": critic_state}
             return Networks(actor=actor, critic=critic), state
 
         return optax.GradientTransformation(init, update)
@@ -107,7 +108,10 @@ class GradientDistillation(ThroughCloning, ActorCritic):
         return loss, metrics | {"dataset/visited_distance": distance, "dataset/mean_deviation": deviation}
 
     def accepted(self, new: PyTree, old: PyTree, metrics: Metrics) -> tuple[PyTree, Metrics]:
-        """Keep the dataset where its update is not finite, or follows a policy that has already moved too far."""
+        """Keep the dataset where its update follows a policy that has already moved too far or is not finite.
+
+        Where cloning this dataset has diverged, go back to the last one that was sound.
+        """
         networks, optimizer = new
         norm = metrics["ppo/grad_norm"]
         kept = jnp.isfinite(norm) & all_finite((networks.actor, optimizer["actor"]))
@@ -115,9 +119,18 @@ class GradientDistillation(ThroughCloning, ActorCritic):
             kept &= metrics["ppo/kl"] <= self.kl_limit
         pair = (networks.actor, optimizer["actor"]), (old[0].actor, old[1]["actor"])
         actor, of_actor = jax.tree.map(lambda a, b: jnp.where(kept, a, b), *pair)
+        diverged = ~jnp.isfinite(norm)
+        sound = jax.tree.map(lambda a, b: jnp.where(kept, a, b), old[0].actor, optimizer["sound"])
+        actor = jax.tree.map(lambda a, b: jnp.where(diverged, a, b), sound, actor)
+        scale = jnp.where(diverged, _slower(optimizer["rate_scale"]), optimizer["rate_scale"])
         dropped = {"ppo/dropped": 1.0 - kept, "ppo/grad_norm": jnp.where(jnp.isfinite(norm), norm, 0.0)}
         known = {name: jnp.where(jnp.isfinite(x), x, 0.0) for name, x in metrics.items()}
-        return (dataclasses.replace(networks, actor=actor), {**optimizer, "actor": of_actor}), known | dropped
+        optimizer = {**optimizer, "actor": of_actor, "rate_scale": scale, "sound": sound}
+        return (dataclasses.replace(networks, actor=actor), optimizer), known | dropped
+
+    def recovered(self, networks: Networks, optimizer: dict[str, PyTree]) -> tuple[Networks, dict[str, PyTree]]:
+        optimizer = {**optimizer, "rate_scale": _slower(optimizer["rate_scale"])}
+        return dataclasses.replace(networks, actor=optimizer["sound"]), optimizer
 
     def adapted(self, optimizer: dict[str, Array], metrics: Metrics) -> dict[str, Array]:
         if not self.kl_target:
@@ -128,3 +141,7 @@ class GradientDistillation(ThroughCloning, ActorCritic):
 
     def actor_metrics(self, state: ActorCriticState) -> Metrics:
         return self.dataset_metrics(state.networks.actor) | {"ppo/rate_scale": state.optimizer["rate_scale"]}
+
+
+def _slower(scale: Array) -> Array:
+    return jnp.maximum(scale / RATE_STEP, RATE_SCALES[0])

@@ -27,7 +27,7 @@ REQUIRED = {
 _NUMBER = (int, float)
 _MEASURED = (int, float, types.NoneType)
 _RETURNS: dict[str, Any] = {
-    **dict.fromkeys(("mean", "std_over_inits", "worst_init", "best_init", "mean_length"), _MEASURED),
+    **dict.fromkeys(("mean", "std_over_inits", "worst_init", "best_init", "mean_length", "plausible_mean"), _MEASURED),
     **dict.fromkeys(("num_inits", "num_episodes", "implausible_episodes"), int),
     **{"ci95": [_MEASURED], "per_init": [_MEASURED], "protocol": str, "one_policy": bool},
     "alarms": {"*": {"bound": _MEASURED, "largest": _MEASURED, "episodes": int}},

@@ -31,7 +31,8 @@ class ReturnSummary:
 
     `ci95` is Student's interval of the mean over policies, the independent units. All are plain floats. `alarms` counts
     episodes beyond each bound of plausibility, with the bound and the largest value met; it is empty where the
-    environment states none. `implausible_episodes` raised at least one alarm; they are part of the mean.
+    environment states none. `implausible_episodes` raised at least one alarm; they are part of the mean, and
+    `plausible_mean` is that of the other episodes, None where all episodes or none raised one.
 
     With `one_policy` the I "inits" are groups of E episodes of one and the same policy (direct ES, PPO); with E = 1 the
     episodes themselves are the units (`hades.evaluate`).
@@ -51,6 +52,7 @@ class ReturnSummary:
     mean_length: float
     per_init: tuple[float, ...]
     implausible_episodes: int = 0
+    plausible_mean: float | None = None
     alarms: Mapping[str, Alarm] = dataclasses.field(default_factory=dict)
     protocol: str = ""
     one_policy: bool = False
@@ -60,8 +62,9 @@ class ReturnSummary:
         """JSON-ready."""
         tasks = {name: task.describe() for name, task in self.tasks.items()}
         fields = {**dataclasses.asdict(self), "ci95": list(self.ci95), "per_init": list(self.per_init), "tasks": tasks}
-        optional = ("protocol", "one_policy", "tasks")
-        return {name: value for name, value in fields.items() if value or name not in optional}
+        absent = {name for name in ("protocol", "one_policy", "tasks") if not fields[name]}
+        absent |= {"plausible_mean"} if self.plausible_mean is None else set()
+        return {name: value for name, value in fields.items() if name not in absent}
 
     def __str__(self) -> str:
         decimals = 3 if self.tasks else 1
@@ -82,6 +85,7 @@ class ReturnSummary:
             f"{self.mean:.1f} ({interval}; {played}; "
             f"worst {unit} {self.worst_init:.1f})"
             + (f"; {self.implausible_episodes} implausible episodes" if self.implausible_episodes else "")
+            + (f" ({self.plausible_mean:.1f} without them)" if self.plausible_mean is not None else "")
             + (f". {self.faults}" if self.faults else "")
         )
 
@@ -148,7 +152,7 @@ def summarize(
     info = {name: np.asarray(values) for name, values in (info_max or {}).items()}
     raised = {} if spec is None else alarms(jnp.asarray(returns), jax.tree.map(jnp.asarray, info), spec)
     played, bounds = {**info, "return": np.abs(returns)}, {} if spec is None else dict(spec.plausible)
-    flagged = np.any([np.asarray(flags) for flags in raised.values()], axis=0) if raised else np.zeros(1, bool)
+    flagged = np.any([np.zeros_like(returns, bool), *map(np.asarray, raised.values())], axis=0)
     return ReturnSummary(
         mean=mean,
         ci95=(mean - half, mean + half),
@@ -160,6 +164,7 @@ def summarize(
         mean_length=float(np.mean(lengths)),
         per_init=tuple(round(float(r), 4) for r in per_init),
         implausible_episodes=int(flagged.sum()),
+        plausible_mean=float(returns[~flagged].mean()) if flagged.any() and not flagged.all() else None,
         one_policy=one_policy,
         alarms={
             name: Alarm(float(bounds.get(name, 0.0)), float(played[name].max()), int(flags.sum()))

@@ -158,10 +158,12 @@ def plausibility(run: RunRecord) -> Markup:
         return Markup()
     flagged, episodes = report.get("implausible_episodes", 0), report["num_inits"] * report["num_episodes"]
     if flagged:
+        plausible = report.get("plausible_mean")
+        without = "" if plausible is None else f", which is {return_text(plausible)} without them"
         verdict = html.paragraph(
             f"{flagged} of {episodes} episodes of the report are physically implausible: the policy may exploit a "
-            "fault of the simulator. They are part of the return above. Look at the episode, then search again with "
-            "EpisodicReturn.implausible = 'mask'.",
+            f"fault of the simulator. They are part of the return above{without}. Look at the episode, then search "
+            "again with EpisodicReturn.implausible = 'mask'.",
             "note bad",
         )
     else:

@@ -18,7 +18,7 @@ LARGEST = 2**63
 _NUMBER = (int, float, NoneType)
 _PHASES = ("compile", "search", "inside", "selection", "total", "report")
 _RETURNS = {
-    **dict.fromkeys(("mean", "std_over_inits", "worst_init", "best_init", "mean_length"), _NUMBER),
+    **dict.fromkeys(("mean", "std_over_inits", "worst_init", "best_init", "mean_length", "plausible_mean"), _NUMBER),
     **dict.fromkeys(("num_inits", "num_episodes", "implausible_episodes"), int),
     "ci95": (_NUMBER, _NUMBER),
     "per_init": [_NUMBER],

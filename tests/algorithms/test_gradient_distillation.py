@@ -132,13 +132,40 @@ def test_it_approaches_the_optimum_of_point_with_fresh_networks(discrete: bool, 
 
 
 def test_updates_that_are_not_finite_are_dropped_and_counted(mesh: Any) -> None:
-    algorithm = dataclasses.replace(
-        SEARCH, optimizer="sgd", optimizer_options=(), learning_rate=1e38, max_grad_norm=1e38
-    )
-    state, metrics = searched(algorithm, 3, mesh)
-    assert metrics["ppo/dropped"][1:].tolist() == [1.0, 1.0]
-    assert int(state.failures) == 2
-    assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.networks.actor))
+    step = jax.jit(lambda state: SEARCH.step(state, mesh))
+    start = SEARCH.init(jax.random.key(0))
+    critic = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), start.networks.critic)
+    state = dataclasses.replace(start, networks=dataclasses.replace(start.networks, critic=critic))
+    for failures in (1, 2):
+        state, metrics = step(state)
+        assert (int(state.failures), float(metrics["ppo/dropped"])) == (failures, 1.0)
+    jax.tree.map(np.testing.assert_array_equal, state.networks.actor, start.networks.actor)
+
+
+BEYOND = dataclasses.replace(SEARCH, optimizer="sgd", optimizer_options=(), learning_rate=1e38, max_grad_norm=1e38)
+"""Every update leads to a dataset whose cloning diverges."""
+
+
+def test_a_search_goes_back_where_cloning_diverges(mesh: Any) -> None:
+    state, metrics = searched(BEYOND, 3, mesh)
+    assert metrics["ppo/dropped"].tolist() == [0.5] * 3  # every other update is one from the start, to the same end
+    np.testing.assert_allclose(metrics["ppo/rate_scale"], 1.2 ** -np.array([2.0, 4.0, 6.0]), rtol=1e-5)
+    assert int(state.failures) == 0
+    start = BEYOND.init(jax.random.key(0)).networks.actor
+    jax.tree.map(np.testing.assert_array_equal, state.networks.actor, start)
+
+
+def test_an_iteration_without_an_update_ends_at_the_last_sound_dataset(mesh: Any) -> None:
+    step = jax.jit(lambda state: SEARCH.step(state, mesh))
+    sound = SEARCH.init(jax.random.key(0))
+    beyond = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), sound.networks.actor)
+    lost = dataclasses.replace(sound, networks=dataclasses.replace(sound.networks, actor=beyond))
+    state, _ = step(lost)
+    assert int(state.failures) == 1
+    jax.tree.map(np.testing.assert_array_equal, state.networks.actor, sound.networks.actor)
+    assert float(state.optimizer["rate_scale"]) == pytest.approx(1 / 1.2)
+    state, metrics = step(state)
+    assert (int(state.failures), float(metrics["ppo/dropped"])) == (0, 0.0)
 
 
 def test_updates_behind_the_limit_of_divergence_are_dropped(mesh: Any) -> None:

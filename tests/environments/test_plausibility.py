@@ -133,7 +133,12 @@ def test_a_summary_counts_and_names_the_alarms():
     assert dataclasses.asdict(summary.alarms["height"]) == {"bound": 2.0, "largest": 50.0, "episodes": launched}
     assert summary.describe()["alarms"]["return"]["episodes"] == launched
     assert f"{launched} implausible" in str(summary)
+    others = np.asarray(episodes.returns)[np.asarray(episodes.returns) <= 100]
+    assert 0 < len(others) < 16
+    assert summary.plausible_mean == pytest.approx(others.mean())
+    assert f"({others.mean():.1f} without them)" in str(summary)
     assert summarize(*shaped[:2]).alarms == {}
+    assert "plausible_mean" not in summarize(*shaped[:2]).describe()
 
 
 def test_bounds_leave_a_margin_above_what_scripted_play_met():

@@ -452,9 +452,10 @@ ALARMS = {
 
 
 def test_implausible_episodes_are_shown_with_what_to_do(tmp_path: Path) -> None:
-    run = _cart_pole(tmp_path, RESULT["report"] | {"alarms": ALARMS, "implausible_episodes": 2})
+    run = _cart_pole(tmp_path, RESULT["report"] | {"alarms": ALARMS, "implausible_episodes": 2, "plausible_mean": 12.5})
     part = sections.plausibility(run)
     assert "2 of 15 episodes of the report are physically implausible" in part
+    assert "12.5 without them" in Page(part).text
     assert "EpisodicReturn.implausible = 'mask'" in Page(part).text
     assert "<td>2</td><td>9.81</td><td>2.70</td>" in part
     assert "physics that broke down" in part
