@@ -159,7 +159,7 @@ class ActorCritic(Iterating):
         return {}
 
     def recovered(self, networks: Networks, optimizer: optax.OptState) -> tuple[Networks, optax.OptState]:
-        """What the search goes on from after an iteration that made no update; these are as they were before it."""
+        """The networks and the optimiser's state after an iteration that made no update, from those before it."""
         return networks, optimizer
 
     def adapted(self, optimizer: optax.OptState, metrics: Metrics) -> optax.OptState:

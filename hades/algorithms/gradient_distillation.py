@@ -27,7 +27,7 @@ from hades.registry import register
 from hades.types import Genome, Key, Metrics, PyTree, all_finite
 
 RATE_STEP = 1.2
-"""Factor by which an iteration changes the rate of the dataset where it moved too far or too little."""
+"""Factor by which the rate of the dataset changes where an iteration moved it too far or too little."""
 RATE_SCALES = (0.01, 4.0)
 """Bounds of what these factors make of the rate."""
 
@@ -42,7 +42,8 @@ class GradientDistillation(ThroughCloning, ActorCritic):
     Attributes:
         critic_learning_rate: `learning_rate` is that of the dataset; both are annealed.
         kl_target: divergence of an iteration's last epoch to which the dataset's rate is adapted, by a factor of 1.2
-            an iteration where it is more than 1.5 times off, within 0.01 to 4 times the rate; 0: never.
+            an iteration where it is more than 1.5 times off, within 0.01 to 4 times the rate; 0: it falls where
+            cloning diverges, and never otherwise.
         kl_limit: updates of a minibatch whose divergence is above this are dropped; 0: none.
         visited_weight: of the mean distance of the pairs from the states of a minibatch, which is added to the loss and
             pulls the pairs to where this dataset's own policies are (`VisitedDistance` is the same for evolution).
@@ -108,22 +109,21 @@ class GradientDistillation(ThroughCloning, ActorCritic):
         return loss, metrics | {"dataset/visited_distance": distance, "dataset/mean_deviation": deviation}
 
     def accepted(self, new: PyTree, old: PyTree, metrics: Metrics) -> tuple[PyTree, Metrics]:
-        """Keep the dataset where its update follows a policy that has already moved too far or is not finite.
+        """Keep the dataset where its update is not finite, or follows a policy that has already moved too far.
 
-        Where cloning this dataset has diverged, go back to the last one that was sound.
+        Where cloning it has diverged, go back to the last dataset that was sound.
         """
         networks, optimizer = new
         norm = metrics["ppo/grad_norm"]
         kept = jnp.isfinite(norm) & all_finite((networks.actor, optimizer["actor"]))
         if self.kl_limit:
             kept &= metrics["ppo/kl"] <= self.kl_limit
-        pair = (networks.actor, optimizer["actor"]), (old[0].actor, old[1]["actor"])
-        actor, of_actor = jax.tree.map(lambda a, b: jnp.where(kept, a, b), *pair)
-        diverged = ~jnp.isfinite(norm)
-        sound = jax.tree.map(lambda a, b: jnp.where(kept, a, b), old[0].actor, optimizer["sound"])
-        actor = jax.tree.map(lambda a, b: jnp.where(diverged, a, b), sound, actor)
-        scale = jnp.where(diverged, _slower(optimizer["rate_scale"]), optimizer["rate_scale"])
-        dropped = {"ppo/dropped": 1.0 - kept, "ppo/grad_norm": jnp.where(jnp.isfinite(norm), norm, 0.0)}
+        before, scale, diverged = old[0].actor, optimizer["rate_scale"], ~jnp.isfinite(norm)
+        sound = _chosen(kept, before, optimizer["sound"])
+        actor = _chosen(kept, networks.actor, _chosen(diverged, sound, before))
+        of_actor = _chosen(kept, optimizer["actor"], old[1]["actor"])
+        scale = jnp.where(diverged, _slower(scale), scale)
+        dropped = {"ppo/dropped": 1.0 - kept, "ppo/grad_norm": jnp.where(diverged, 0.0, norm)}
         known = {name: jnp.where(jnp.isfinite(x), x, 0.0) for name, x in metrics.items()}
         optimizer = {**optimizer, "actor": of_actor, "rate_scale": scale, "sound": sound}
         return (dataclasses.replace(networks, actor=actor), optimizer), known | dropped
@@ -141,6 +141,10 @@ class GradientDistillation(ThroughCloning, ActorCritic):
 
     def actor_metrics(self, state: ActorCriticState) -> Metrics:
         return self.dataset_metrics(state.networks.actor) | {"ppo/rate_scale": state.optimizer["rate_scale"]}
+
+
+def _chosen(first: Array, a: PyTree, b: PyTree) -> PyTree:
+    return jax.tree.map(lambda x, y: jnp.where(first, x, y), a, b)
 
 
 def _slower(scale: Array) -> Array:
